@@ -1,0 +1,38 @@
+# `make demo` and `make test` need only Python 3.11+, make and git; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test quick lint types bench clean
+
+help:  ## show the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## train TinyVisionMLP on real digits, then infer with it safely
+	$(BIN)/python examples/train_digits.py
+
+test: lint types $(STAMP)  ## every check and every test, as CI runs them
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+quick: $(STAMP)  ## the tests that take under a minute
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(STAMP)  ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## pyright strict on src
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
+	$(BIN)/python benchmarks/contract.py
+	$(BIN)/python benchmarks/import_time.py
+
+clean:  ## remove the environment and all caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build

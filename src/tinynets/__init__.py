@@ -1,0 +1,13 @@
+"""Small PyTorch models whose forward pass is a contract."""
+
+from . import models as models
+from .contract import ContractError as ContractError
+from .contract import DirectForwardWarning as DirectForwardWarning
+from .contract import DtypeError as DtypeError
+from .contract import ModeError as ModeError
+from .contract import ShapeError as ShapeError
+from .models import CifarMLP as CifarMLP
+from .models import TinyVisionMLP as TinyVisionMLP
+from .module import Module as Module
+
+__version__ = "0.1.0"

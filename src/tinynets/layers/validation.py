@@ -1,0 +1,17 @@
+"""Constructor arguments are checked where they are given, with the argument's name in the message."""
+
+from __future__ import annotations
+
+
+def check_at_least_one(**sizes: object) -> None:
+    """Raise ValueError for any size that is not an int of 1 or more."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be an int of at least 1, got {size!r}")
+
+
+def check_probability(**probabilities: object) -> None:
+    """Raise ValueError for any dropout rate outside [0, 1): at 1 nothing is left to learn from."""
+    for name, value in probabilities.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
