@@ -1,0 +1,241 @@
+"""What both training scripts share: the loop, the demonstrations, and the files they leave behind."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+import tinynets as tn
+
+
+class DataError(Exception):
+    """The data is missing or damaged; the message names the file, what is wrong, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images as floats in [0, 1], `[count, channels, height, width]`, with one label each."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    held_out_images: Tensor
+    held_out_labels: Tensor
+    class_names: Sequence[str]
+
+
+class Epoch(NamedTuple):
+    loss: float
+    held_out_accuracy: float
+
+
+def run(model_class: Callable[..., tn.Module], load: Callable[[], Data], options: argparse.Namespace) -> int:
+    """Do the whole job and return the exit code of the script."""
+    weights: Path = options.out / "weights.safetensors"
+    history: list[Epoch] = []
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        data = load()
+        torch.manual_seed(options.seed)  # initial weights, order of the images, shifts and dropout
+        model = model_class(num_classes=len(data.class_names))
+        train(model, data, options, history, weights)
+
+        logits = infer(model, data.held_out_images)
+        predicted = logits.argmax(dim=1)
+        right = int((predicted == data.held_out_labels).sum())
+        print(f"\nHeld-out accuracy: {right / len(predicted):.4f} ({right} of {len(predicted)} right)\n")
+        show_refusal(model, data.held_out_images[:32])
+        show_dropout(model, data.held_out_images[:32])
+
+        reloaded = model_class(num_classes=len(data.class_names))
+        reloaded.load_state_dict(safetensors.torch.load_file(weights))
+        if not torch.equal(infer(reloaded, data.held_out_images), logits):
+            raise OSError(f"{weights} does not give the outputs of the model that was saved to it")
+        print(f"Wrote {weights} (reloaded: same outputs, bit for bit)")
+        picture = options.out / "report.png"
+        write_whole(picture, draw(data, logits, history))
+        print(f"Wrote {picture}")
+    except KeyboardInterrupt:
+        kept = (
+            f"{weights} holds the weights after epoch {len(history)}" if history else "no epoch was finished"
+        )
+        print(f"Interrupted: {kept}.", file=sys.stderr)
+        return 130  # what a shell reports for a command that Ctrl-C ended
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(
+    model: tn.Module, data: Data, options: argparse.Namespace, history: list[Epoch], weights: Path
+) -> None:
+    """Train for `options.epochs`; after each, evaluate, save a checkpoint and append to `history`."""
+    num_images = len(data.train_images)
+    num_batches = math.ceil(num_images / options.batch_size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * num_batches)
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("training", total=options.epochs * num_batches)
+        for epoch in range(1, options.epochs + 1):
+            total_loss = 0.0
+            with tn.training(model):
+                for batch in torch.randperm(num_images).split(options.batch_size):
+                    loss = F.cross_entropy(model(shifted(data.train_images[batch])), data.train_labels[batch])
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    schedule.step()
+                    total_loss += loss.item() * len(batch)
+                    progress.advance(task)
+
+            predicted = infer(model, data.held_out_images).argmax(dim=1)
+            accuracy = (predicted == data.held_out_labels).float().mean().item()
+            write_whole(weights, safetensors.torch.save(model.state_dict()))
+            history.append(Epoch(total_loss / num_images, accuracy))
+            print(f"epoch {epoch:3}   loss {history[-1].loss:.4f}   held-out accuracy {accuracy:.4f}")
+
+
+def infer(model: tn.Module, images: Tensor) -> Tensor:
+    """Logits of many images, a thousand at a time."""
+    with tn.inference(model):
+        return torch.cat([model(part) for part in images.split(1000)])
+
+
+def shifted(images: Tensor) -> Tensor:
+    """Move a whole batch by up to two pixels, so that the model cannot learn positions by heart."""
+    right, down = torch.randint(-2, 3, (2,)).tolist()
+    return F.pad(images, (right, -right, down, -down))  # a negative pad crops
+
+
+def show_refusal(model: tn.Module, images: Tensor) -> None:
+    """Give the model channels-last images; without a contract a perceptron would take them silently."""
+    channels_last = rearrange(images, "b c h w -> b h w c")
+    try:
+        infer(model, channels_last)
+    except tn.ContractError as error:
+        print(f"A wrong input is refused:\n{type(error).__name__}: {error}\n")
+    else:
+        raise AssertionError("the model took channels-last images")
+
+
+def show_dropout(model: tn.Module, images: Tensor) -> None:
+    """Call the model twice in each mode: dropout makes only the training calls differ."""
+    with tn.training(model), torch.no_grad():
+        in_training = (model(images) - model(images)).abs().max().item()
+    with tn.inference(model):
+        in_inference = (model(images) - model(images)).abs().max().item()
+    print("Largest difference between the logits of two calls on the same images (dropout):")
+    print(f"  in training {in_training:.4f}, in inference {in_inference:.4f}\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file such that `path` holds the old content or the new, never a part of it."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def draw(data: Data, logits: Tensor, history: Sequence[Epoch]) -> bytes:
+    """Draw the loss curve beside a grid of held-out images, mistakes framed in red, as PNG."""
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    curve_part, grid_part = figure.subfigures(1, 2, width_ratios=(2, 3))
+
+    loss_axes, accuracy_axes = curve_part.subplots(2, 1, sharex=True)
+    epochs = range(1, len(history) + 1)
+    loss_axes.plot(epochs, [epoch.loss for epoch in history], marker=".", color="tab:blue")
+    loss_axes.set(title="Training loss", ylabel="mean cross-entropy", ylim=(0, None))
+    accuracy_axes.plot(epochs, [epoch.held_out_accuracy for epoch in history], marker=".", color="tab:green")
+    accuracy_axes.set(
+        title=f"Held-out accuracy: {history[-1].held_out_accuracy:.4f} in the end",
+        xlabel="epoch",
+        ylabel="share of images right",
+    )
+    accuracy_axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (loss_axes, accuracy_axes):
+        axes.grid(alpha=0.3)
+
+    # Three rows as they come, then one of the mistakes that the model was surest of.
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    wrong = (predicted != data.held_out_labels).nonzero().flatten()
+    surest = wrong[confidence[wrong].argsort(descending=True)][:8].tolist()
+    grid_part.suptitle("Held-out images; last row: the mistakes that the model was surest of")
+    for axes in grid_part.subplots(4, 8).flat:
+        axes.axis("off")
+    for place, index in [*enumerate(range(min(24, len(logits)))), *enumerate(surest, start=24)]:
+        image, label = data.held_out_images[index], data.held_out_labels[index]
+        draw_image(grid_part.axes[place], image, data.class_names[predicted[index]], data.class_names[label])
+
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    return png.getvalue()
+
+
+def draw_image(axes: Axes, image: Tensor, predicted: str, true: str) -> None:
+    """Show one image under its predicted and true class; a wrong one in red."""
+    axes.axis("on")
+    axes.set(xticks=[], yticks=[])
+    axes.imshow(rearrange(image, "c h w -> h w c").numpy(), cmap="gray_r", vmin=0, vmax=1)
+    axes.set_title(f"{predicted}\ntrue: {true}", fontsize=10, color="black" if predicted == true else "red")
+    if predicted != true:
+        for side in axes.spines.values():
+            side.set(edgecolor="red", linewidth=3)
+
+
+def parser(description: str, *, out: str, epochs: int, learning_rate: float) -> argparse.ArgumentParser:
+    """The options of both scripts; values out of range are refused with the option's name."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    options.add_argument("--out", type=Path, default=Path(out), help="folder for weights and picture")
+    options.add_argument("--epochs", type=at_least(1), default=epochs, help="passes over the training images")
+    options.add_argument("--seed", type=at_least(0), default=0, help="makes two runs on one machine the same")
+    options.add_argument("--batch-size", type=at_least(1), default=64, help="images per step")
+    options.add_argument("--learning-rate", type=positive, default=learning_rate, help="of AdamW, at first")
+    return options
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """Make an argparse type for whole numbers from `lowest` to what a torch seed can hold."""
+
+    def whole_number(text: str) -> int:
+        number = int(text) if text.isdecimal() else -1
+        if not lowest <= number < 2**63:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, got {text!r}")
+        return number
+
+    return whole_number
+
+
+def positive(text: str) -> float:
+    """Be an argparse type for finite numbers above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number

