@@ -68,7 +68,7 @@ DAMAGE = {
     "without labels": (lambda path: edited(path, labels=None), "labels is not a list"),
     "no images": (
         lambda path: edited(path, labels=[], data=np.zeros((0, 3072), "u1")),
-        "labels is not a list",
+        "is damaged",
     ),
     "label too high": (lambda path: edited(path, labels=[3] * 12), "a label is not a number from 0 to 2"),
     "label not a number": (
