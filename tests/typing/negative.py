@@ -1,0 +1,47 @@
+"""What type checkers must refuse: every line with an `# error` comment, and no other."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import tinynets as tn
+
+images = torch.rand(4, 1, 28, 28)
+model = tn.TinyVisionMLP()
+
+model("x", 3)  # error
+model()  # error
+model(images, images)  # error
+model(pictures=images)  # error
+model(images).no_such_method()  # error
+number: int = model(images)  # error
+model.no_such_layer(images)  # error
+
+tn.TinyVisionMLP(256)  # error
+tn.TinyVisionMLP(hidden="256")  # error
+tn.TinyVisionMLP(hiden=256)  # error
+tn.CifarMLP(hidden=256)  # error
+tn.training("model")  # error
+
+
+class Own(tn.Module):
+    def forward(self, first: Float[Tensor, "batch 784"], second: int = 0) -> Float[Tensor, "batch 784"]:
+        return first + second
+
+
+own = Own()
+own("x")  # error
+own(images, "y")  # error
+own(images, third=1)  # error
+text: str = own(images)  # error
+
+
+@tn.contract
+def normalise(batch: Float[Tensor, "batch 784"], *, scale: float = 1.0) -> Float[Tensor, "batch 784"]:
+    return batch / scale
+
+
+normalise("x")  # error
+normalise(images, 2.0)  # error

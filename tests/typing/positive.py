@@ -1,0 +1,88 @@
+"""What type checkers must accept; `reveal_type` lines name the type that they must find."""
+
+from __future__ import annotations
+
+from typing import assert_type, reveal_type
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+import tinynets as tn
+
+images = torch.rand(4, 1, 28, 28)
+
+model = tn.TinyVisionMLP(hidden=64, num_classes=3, dropout=0.5, generator=torch.Generator())
+reveal_type(model(images))  # Tensor
+reveal_type(model(images=images))  # Tensor
+reveal_type(tn.CifarMLP()(images))  # Tensor
+assert_type(model.hidden, int)
+assert_type(model.num_classes, int)
+
+with tn.training(model):
+    loss = F.cross_entropy(model(images), torch.tensor([0, 1, 2, 0]))
+with tn.evaluating(model), tn.checks(False):
+    reveal_type(model(images).argmax(dim=1))  # Tensor
+
+
+@tn.inference(model)
+def predict(batch: Float[Tensor, "batch 1 28 28"]) -> Int[Tensor, "batch"]:
+    return model(batch).argmax(dim=1)
+
+
+reveal_type(predict(images))  # Tensor
+
+
+class Own(tn.Module):
+    """A user's model: several inputs, one of them optional, and a tuple of results."""
+
+    width: int
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.head = nn.Linear(784, width)
+        self.inner = tn.TinyVisionMLP()
+
+    def forward(
+        self, first: Float[Tensor, "batch 1 28 28"], second: Float[Tensor, "batch 784"] | None = None
+    ) -> tuple[Float[Tensor, "batch width"], int]:
+        flat: Float[Tensor, "batch 784"] = rearrange(first, "b c h w -> b (c h w)")
+        reveal_type(self.inner(first))  # Tensor
+        return self.head(flat if second is None else second), len(flat)
+
+
+own = Own(width=8)
+reveal_type(own(images))  # tuple[Tensor, int]
+reveal_type(own(images, second=None)[0])  # Tensor
+
+
+class Scaled(Own):
+    """A subclass of a user's model with a `forward` of its own."""
+
+    def forward(
+        self, first: Float[Tensor, "batch 1 28 28"], second: Float[Tensor, "batch 784"] | None = None
+    ) -> tuple[Float[Tensor, "batch width"], int]:
+        logits, count = super().forward(first, second)
+        return 2 * logits, count
+
+
+reveal_type(Scaled(width=8)(images))  # tuple[Tensor, int]
+as_plain_module: nn.Module = own
+sequence = nn.Sequential(model, nn.ReLU())
+
+
+@tn.contract
+def normalise(batch: Float[Tensor, "batch 1 28 28"], *, scale: float = 1.0) -> Float[Tensor, "batch 1 28 28"]:
+    return batch / scale
+
+
+reveal_type(normalise(images, scale=255.0))  # Tensor
+
+try:
+    model(images[0])
+except tn.ShapeError as error:
+    assert_type(error.axis, int | None)
+    assert_type(error.where, str)
