@@ -247,6 +247,6 @@ def test_feeds_on_and_runs_in_data_loader_workers(model_class: type[Model], star
     with torch.no_grad():
         fed = torch.cat([model(batch) for (batch,) in batches])
     in_workers = DataLoader(
-        Doubled(model, inputs), batch_size=4, num_workers=2, multiprocessing_context=start
+        Transformed(model, inputs), batch_size=4, num_workers=2, multiprocessing_context=start
     )
     torch.testing.assert_close(torch.cat(list(in_workers)), fed)
