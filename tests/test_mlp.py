@@ -6,6 +6,7 @@ import copy
 import io
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,7 +241,10 @@ class Transformed(TensorDataset):
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 and later
 @MODELS
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_feeds_on_and_runs_in_data_loader_workers(model_class: type[Model], start: str) -> None:
+def test_feeds_on_and_runs_in_data_loader_workers(
+    model_class: type[Model], start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where a spawned worker finds this file
     model = model_class().eval()
     inputs = images(model, 8)
     batches = DataLoader(TensorDataset(inputs), batch_size=4, num_workers=2, multiprocessing_context=start)
