@@ -6,6 +6,8 @@ from .contract import DirectForwardWarning as DirectForwardWarning
 from .contract import DtypeError as DtypeError
 from .contract import ModeError as ModeError
 from .contract import ShapeError as ShapeError
+from .contract import checks as checks
+from .contract import contract as contract
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
 from .module import Module as Module

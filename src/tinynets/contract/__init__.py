@@ -5,3 +5,5 @@ from .errors import DirectForwardWarning as DirectForwardWarning
 from .errors import DtypeError as DtypeError
 from .errors import ModeError as ModeError
 from .errors import ShapeError as ShapeError
+from .enforce import contract as contract
+from .switch import checks as checks

@@ -15,3 +15,15 @@ def check_probability(**probabilities: object) -> None:
     for name, value in probabilities.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
+
+
+def check_multiple(name: str, value: int, divisor_name: str, divisor: int) -> None:
+    """Raise ValueError where `value` cannot be cut into `divisor` equal parts."""
+    if value % divisor:
+        raise ValueError(f"{name} (={value}) must be a multiple of {divisor_name} (={divisor})")
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raise ValueError for a value that is not one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..layers import check_at_least_one, check_probability, linear
-from ..module import Module
+from .base import ImageClassifier
 
 
-class TinyVisionMLP(Module):
+class TinyVisionMLP(ImageClassifier):
     """Two-layer perceptron for 28x28 grey images; 203,530 parameters by default.
 
     Computes what `Flatten, Linear(784, hidden), ReLU, Dropout, Linear(hidden, num_classes)` computes with
@@ -29,6 +29,7 @@ class TinyVisionMLP(Module):
         ValueError: an argument is out of range; the message names it.
     """
 
+    head_name = "fc2"
     hidden: int
     num_classes: int
 
@@ -57,8 +58,18 @@ class TinyVisionMLP(Module):
         logits: Float[Tensor, "batch num_classes"] = self.fc2(kept)
         return logits
 
+    def forward_features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch hidden"]:
+        """Map images to the hidden layer's output."""
+        flat: Float[Tensor, "batch 784"] = rearrange(images, "b c h w -> b (c h w)")
+        first: Float[Tensor, "batch hidden"] = F.relu(self.fc1(flat))
+        return F.dropout(first, self.dropout, self.training)
 
-class CifarMLP(Module):
+    def pool(self, features: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+        """Return the features: there are no pixels left to pool."""
+        return features
+
+
+class CifarMLP(ImageClassifier):
     """Three-layer perceptron for 32x32 RGB images.
 
     `Flatten, Linear(3072, hidden1), ReLU, Dropout, Linear(hidden1, hidden2), ReLU, Dropout,
@@ -76,6 +87,7 @@ class CifarMLP(Module):
         ValueError: an argument is out of range; the message names it.
     """
 
+    head_name = "fc3"
     hidden1: int
     hidden2: int
     num_classes: int
@@ -109,3 +121,15 @@ class CifarMLP(Module):
         second_kept: Float[Tensor, "batch hidden2"] = F.dropout(second, self.dropout, self.training)
         logits: Float[Tensor, "batch num_classes"] = self.fc3(second_kept)
         return logits
+
+    def forward_features(self, images: Float[Tensor, "batch 3 32 32"]) -> Float[Tensor, "batch hidden2"]:
+        """Map images to the last hidden layer's output."""
+        flat: Float[Tensor, "batch 3072"] = rearrange(images, "b c h w -> b (c h w)")
+        first: Float[Tensor, "batch hidden1"] = F.relu(self.fc1(flat))
+        first_kept: Float[Tensor, "batch hidden1"] = F.dropout(first, self.dropout, self.training)
+        second: Float[Tensor, "batch hidden2"] = F.relu(self.fc2(first_kept))
+        return F.dropout(second, self.dropout, self.training)
+
+    def pool(self, features: Float[Tensor, "batch hidden2"]) -> Float[Tensor, "batch hidden2"]:
+        """Return the features: there are no pixels left to pool."""
+        return features

@@ -1,0 +1,359 @@
+"""`contract`: a function whose annotations are enforced on every call."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import inspect
+import re
+import typing
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import CellType, FunctionType
+from typing import Any, TypeVar, cast
+
+from jaxtyping import AnnotationError
+
+from . import entry
+from .accept import AcceptWriter
+from .axes import Kind, parse_expression
+from .hints import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+    has_tensors,
+    spec_of,
+)
+from .messages import Place
+from .names import Namespace, misspelt_axes, user_stacklevel
+from .rewrite import Rewriter, Site
+from .runtime import FunctionContract
+from .shapes import AxisScope
+from .source import FunctionNode, NoSource, compile_function, function_node
+from .switch import switch
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ATTRIBUTE = "__tinynets_contract__"
+_GENERATORS = (
+    collections.abc.Iterator,
+    collections.abc.Iterable,
+    collections.abc.Generator,
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+)
+
+
+def contract(function: F) -> F:
+    """Enforce the annotations of a function or method: arguments, return value and annotated lines.
+
+    Axis names are shared by everything in one call. Use it on plain functions and on single methods;
+    `tinynets.Module` does it for `forward` and every `forward_...` by itself.
+
+    Raises:
+        jaxtyping.AnnotationError: when decorating, if an annotation could not be enforced as it stands.
+        ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
+    """
+    if isinstance(function, staticmethod | classmethod):
+        wrapper = type(cast(Any, function))
+        return cast(F, wrapper(contract(function.__func__)))
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"contract decorates functions and methods, got {type(function).__name__}")
+    return cast(F, enforce(function))
+
+
+def contract_of(function: Any) -> FunctionContract | None:
+    """Return what `contract` has attached to a function, or None."""
+    return getattr(function, _ATTRIBUTE, None)
+
+
+def enforce(
+    function: FunctionType,
+    *,
+    module_axes: frozenset[str] = frozenset(),
+    is_forward: bool = False,
+    overridden: FunctionType | None = None,
+) -> FunctionType:
+    """Return the function with its checks written into it.
+
+    Args:
+        function: the function; one that is enforced already is built anew from its original.
+        module_axes: axes that are attributes of the first argument.
+        is_forward: whether it is the `forward` of a module, which is entered through the mode guard.
+        overridden: the enforced method of the base class, whose annotations hold where this one has none.
+    """
+    known = contract_of(function)
+    return _Builder(known.original if known else function, module_axes, is_forward, overridden).build()
+
+
+class _Builder:
+    def __init__(
+        self,
+        function: FunctionType,
+        module_axes: frozenset[str],
+        is_forward: bool,
+        overridden: FunctionType | None,
+    ) -> None:
+        self.function = function
+        self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
+        self.namespace = Namespace(function)
+        self.is_forward = is_forward
+        self.signature = inspect.signature(function)
+        self.annotations = self._annotations(overridden)
+        self.module_axes = module_axes
+        self.scope = AxisScope(module_axes, next(iter(self.signature.parameters), "self"))
+        self.writer = AcceptWriter(self.scope)
+
+    def build(self) -> FunctionType:
+        arguments = self._argument_specs()
+        returns, yields = self._result_specs()
+        filename = self.function.__code__.co_filename
+        record = FunctionContract(self.function, Place(self.name, filename, {}), self.module_axes)
+        try:
+            node = function_node(self.function)
+        except NoSource as reason:
+            node = self._forwarding_node()
+            self._warn_no_source(str(reason))
+        specs = [*arguments.values(), returns, yields]
+        self._take_snapshots(node, specs)
+        rewriter = Rewriter(
+            node,
+            arguments=_ordered(arguments, self.module_axes),
+            returns=returns,
+            yields=yields,
+            resolve=self.namespace.resolve,
+            is_contract=self._is_contract,
+            writer=self.writer,
+            title=self.name,
+        )
+        enter = f"_tn_enter({self.scope.self_name})" if self.is_forward else "_tn_enter()"
+        setup = [f"{held} = {name}" for name, held in self.scope.snapshots.items() if held != name]
+        rewritten = rewriter.rewrite(enter, setup)
+        record.set_sites(rewriter.sites)
+        if not record.sites and not self.is_forward:
+            return self.function
+        self._check_names(rewriter.sites)
+        record.place.origins.update(_origins(rewriter.sites))
+        constants = {
+            **self.writer.constants,
+            "_tn_contract": record,
+            "_tn_dynamo": entry.is_dynamo_compiling,
+            "_tn_enter": entry.enter_module if self.is_forward else entry.enter_function,
+            "_tn_break": entry.graph_break,
+            "_tn_switch": switch,
+            "_tn_original": self.function,
+        }
+        return self._assemble(rewritten, constants, record)
+
+    # What is asked for
+
+    def _annotations(self, overridden: FunctionType | None) -> dict[str, Any]:
+        """Resolved hints by parameter name and "return"; an override inherits those it does not write."""
+        found: dict[str, Any] = {}
+        for name, annotation in inspect.get_annotations(self.function).items():
+            try:
+                found[name] = self.namespace.resolve(annotation)
+            except AnnotationError as error:
+                raise AnnotationError(f"{self.name}, {name}: {error}") from None
+        base = contract_of(overridden)
+        if base is not None:
+            inherited: dict[str, Any] = getattr(overridden, "__tinynets_hints__", {})
+            theirs = list(inspect.signature(base.original).parameters)
+            for index, name in enumerate(self.signature.parameters):
+                same = name if name in inherited else theirs[index] if index < len(theirs) else name
+                if same in inherited and same != "return":
+                    found.setdefault(name, inherited[same])
+            if "return" in inherited:
+                found.setdefault("return", inherited["return"])
+        return found
+
+    def _spec(self, name: str, hint: Any) -> Spec:
+        try:
+            return spec_of(hint)
+        except AnnotationError as error:
+            raise AnnotationError(f"{self.name}, {name}: {error}") from None
+
+    def _argument_specs(self) -> dict[str, Spec]:
+        specs: dict[str, Spec] = {}
+        for name, parameter in self.signature.parameters.items():
+            if name not in self.annotations:
+                continue
+            hint = self.annotations[name]
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and not has_tensors(hint):
+                continue
+            spec = self._spec(name, hint)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                spec = ItemsSpec(tuple, spec)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                spec = MappingSpec(dict, Anything(), spec)
+            elif parameter.default is None and not isinstance(spec, Anything):
+                spec = UnionSpec((PlainSpec(None), spec))
+            specs[name] = spec
+        return specs
+
+    def _result_specs(self) -> tuple[Spec, Spec]:
+        """Specs of what is returned and of what is yielded."""
+        hint = self.annotations.get("return", Any)
+        if not (inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)):
+            return self._spec("return", hint), Anything()
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin in _GENERATORS and arguments:
+            returned = arguments[2] if origin is collections.abc.Generator and len(arguments) > 2 else Any
+            return self._spec("return", returned), self._spec("yield", arguments[0])
+        if has_tensors(hint):
+            raise AnnotationError(f"{self.name} yields: annotate it as Iterator[...] or Generator[...]")
+        return Anything(), Anything()
+
+    def _take_snapshots(self, node: FunctionNode, specs: list[Spec]) -> None:
+        """Keep the arguments that axes such as `{width}` read and that the body assigns anew."""
+        lines = [n.annotation for n in ast.walk(node) if isinstance(n, ast.AnnAssign)]
+        texts = [axes for spec in specs for axes in _axis_strings(spec)]
+        texts += [str(c.value) for line in lines for c in ast.walk(line) if isinstance(c, ast.Constant)]
+        wanted = {n for text in texts for b in re.findall(r"\{([^{}]*)\}", text) for n in re.findall(r"\w+", b)}
+        stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        for name in self.signature.parameters:
+            if name in wanted:
+                self.scope.snapshots[name] = f"_tn_at_entry_{name}" if name in stored else name
+
+    def _check_names(self, sites: list[Site]) -> None:
+        """Refuse axes that nothing binds, and warn of names that look misspelt."""
+        uses: Counter[str] = Counter()
+        for site in sites:
+            for text in _axis_tokens(site.spec):
+                if text.kind in (Kind.NAMED, Kind.MANY):
+                    uses[("*" if text.kind is Kind.MANY else "") + text.name] += 1
+        for site in sites:
+            for axis in _axis_tokens(site.spec):
+                if axis.kind is not Kind.EXPRESSION:
+                    continue
+                expression = parse_expression(axis.name)
+                unknown = expression.axis_names - set(uses) - self.module_axes
+                unknown |= expression.argument_names - set(self.signature.parameters)
+                if unknown:
+                    raise AnnotationError(
+                        f"{self.name}, {site.name}: axis {axis.text!r} is computed from {sorted(unknown)[0]!r}, which"
+                        " is no axis of this function, no int declared in the class body, and no argument in braces"
+                    )
+                uses.update(expression.axis_names)
+        for name, meant in misspelt_axes(uses, self.module_axes):
+            warnings.warn(
+                f"{self.name}: axis {name!r} is used only once, so it checks nothing; did you mean {meant!r}?",
+                stacklevel=user_stacklevel(),
+            )
+
+    # How it is made
+
+    def _is_contract(self, decorator: ast.expr) -> bool:
+        try:
+            return self.namespace.resolve(decorator) is contract
+        except AnnotationError:
+            return False
+
+    def _warn_no_source(self, reason: str) -> None:
+        warnings.warn(
+            f"{self.name}: no usable source ({reason}), so its annotated lines are not enforced;"
+            " arguments and return value are",
+            stacklevel=user_stacklevel(),
+        )
+
+    def _forwarding_node(self) -> FunctionNode:
+        """A definition with the same signature that calls the original: where there is no source."""
+        call: list[str] = []
+        for name, parameter in self.signature.parameters.items():
+            mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+            call.append(f"{name}={name}" if parameter.kind is parameter.KEYWORD_ONLY else f"{mark}{name}")
+        bare = [p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else None)
+                for p in self.signature.parameters.values()]
+        parameters = str(inspect.Signature(bare))
+        called = f"_tn_original({', '.join(call)})"
+        if inspect.isasyncgenfunction(self.function):
+            text = f"async def f{parameters}:\n    async for _tn_item in {called}:\n        yield _tn_item"
+        elif inspect.isgeneratorfunction(self.function):
+            text = f"def f{parameters}:\n    for _tn_item in {called}:\n        yield _tn_item"
+        elif inspect.iscoroutinefunction(self.function):
+            text = f"async def f{parameters}:\n    return await {called}"
+        else:
+            text = f"def f{parameters}:\n    return {called}"
+        node = cast(FunctionNode, ast.parse(text).body[0])
+        node.name = self.function.__code__.co_name if self.function.__name__.isidentifier() else "function"
+        return node
+
+    def _assemble(
+        self, node: FunctionNode, constants: dict[str, Any], record: FunctionContract
+    ) -> FunctionType:
+        function = self.function
+        code = compile_function(node, function, tuple(constants))
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        closure = tuple(
+            cells[name] if name in cells else CellType(constants[name]) for name in code.co_freevars
+        )
+        if hasattr(code, "co_qualname"):
+            code = code.replace(co_qualname=function.__code__.co_qualname)
+        checked = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
+        for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
+            setattr(checked, name, getattr(function, name))
+        checked.__dict__.update(function.__dict__)
+        setattr(checked, _ATTRIBUTE, record)
+        setattr(checked, "__tinynets_hints__", self.annotations)  # noqa: B010
+        return checked
+
+
+def _axis_tokens(spec: Spec) -> Iterator[Any]:
+    match spec:
+        case ArraySpec():
+            yield from spec.axes.axes
+        case UnionSpec(arms=parts) | TupleSpec(items=parts):
+            for part in parts:
+                yield from _axis_tokens(part)
+        case ItemsSpec():
+            yield from _axis_tokens(spec.item)
+        case MappingSpec():
+            yield from _axis_tokens(spec.key)
+            yield from _axis_tokens(spec.value)
+        case FieldsSpec():
+            for _, part in spec.fields:
+                yield from _axis_tokens(part)
+        case Anything() | PlainSpec():
+            return
+
+
+def _axis_strings(spec: Spec) -> list[str]:
+    return [axis.text for axis in _axis_tokens(spec)]
+
+
+def _ordered(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
+    """Put arguments whose axes are computed behind those that bind what they are computed from."""
+
+    def reads(spec: Spec) -> set[str]:
+        tokens = [axis for axis in _axis_tokens(spec) if axis.kind is Kind.EXPRESSION]
+        return set[str]().union(*(parse_expression(axis.name).axis_names for axis in tokens)) - module_axes
+
+    def binds(spec: Spec) -> set[str]:
+        return {axis.name for axis in _axis_tokens(spec) if axis.kind is Kind.NAMED}
+
+    ordered: dict[str, Spec] = {}
+    waiting, bound = dict(arguments), set[str]()
+    while waiting:
+        ready = [name for name, spec in waiting.items() if reads(spec) <= bound | binds(spec)]
+        name = (ready or list(waiting))[0]
+        ordered[name] = waiting.pop(name)
+        bound |= binds(ordered[name])
+    return ordered
+
+
+def _origins(sites: list[Site]) -> dict[str, str]:
+    """Return for each axis the argument or line that binds it first."""
+    origins: dict[str, str] = {}
+    for site in sites:
+        source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
+        for axis in _axis_tokens(site.spec):
+            if axis.kind in (Kind.NAMED, Kind.MANY):
+                origins.setdefault(("*" if axis.kind is Kind.MANY else "") + axis.name, source)
+    return origins

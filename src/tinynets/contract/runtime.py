@@ -1,0 +1,96 @@
+"""What a checked function calls when an accept test did not say yes, and when an error passes through it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+import torch
+from jaxtyping import AnnotationError
+
+from .entry import pause_tracing, resume_tracing
+from .errors import ContractError
+from .judge import Bindings, find_fault
+from .messages import Place, contract_error, description, expectation, module_path
+from .rewrite import Site
+
+_NOTE = "in"
+
+
+@dataclass
+class FunctionContract:
+    """What the checks of one function need when an accept test did not say yes."""
+
+    original: FunctionType
+    place: Place
+    module_axes: frozenset[str] = frozenset()
+    sites: list[Site] = field(default_factory=list[Site])
+    refusals: list[str] = field(default_factory=list[str])  # for the message of torch.compile(fullgraph=True)
+
+    def set_sites(self, sites: list[Site]) -> None:
+        """Take over the places that the rewriting found."""
+        self.sites = sites
+        self.refusals = [f"{self.place.name}: {s.name}: expected {expectation(s.spec)}" for s in sites]
+
+    def judge(self, *arguments: Any) -> dict[str, Any] | Exception:
+        """Return the axis sizes after the value was accepted, or the error to raise."""
+        if "torch._dynamo" in sys.modules:  # called from compiled code, perhaps: keep dynamo out of here
+            return torch._dynamo.disable(self._judge)(*arguments)  # pyright: ignore
+        return self._judge(*arguments)
+
+    def _judge(
+        self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]
+    ) -> dict[str, Any] | Exception:
+        # The error is returned, so that the line of the user's code that raises it ends the traceback.
+        if isinstance(value, torch.fx.Proxy):
+            return known  # a symbolic trace records no shapes
+        state = pause_tracing()
+        try:
+            site = self.sites[index]
+            arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
+            bindings = Bindings(dict(known), owner, self.module_axes, arguments)
+            fault = find_fault(site.spec, value, bindings)
+            if fault is None:
+                return bindings.sizes
+            before = Bindings(dict(known), owner, self.module_axes, arguments)
+            return contract_error(fault, site, self.place, before)
+        except AnnotationError as error:
+            return AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")
+        finally:
+            resume_tracing(state)
+
+    @property
+    def self_name(self) -> str:
+        """Name of the first argument."""
+        names = self.original.__code__.co_varnames
+        return names[0] if self.original.__code__.co_argcount else ""
+
+    def note(self, error: Exception, variables: dict[str, Any]) -> None:
+        """Tell a torch error that passes through a forward where it happened and which sizes were bound."""
+        if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(error, ContractError):
+            return
+        if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
+            return  # the innermost forward has said it already
+        owner = variables.get(self.self_name)
+        path = module_path(owner)
+        line = error.__traceback__.tb_lineno if error.__traceback__ else 0
+        bound = [
+            f"{name}={size}"
+            for name, size in (
+                (name, variables.get(f"_tn_{name}")) for name in self.place.origins if not name.startswith("*")
+            )
+            if size is not None
+        ]
+        bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.module_axes)]
+        tensors = [
+            f"{name} {description(value)}"
+            for name, value in variables.items()
+            if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
+        ]
+        where = f"{self.place.name}{f' at {path}' if path else ''}, line {line} of {self.place.filename}"
+        error.add_note(f"{_NOTE} {where}" + "".join(
+            f"\n  {label}: {'; '.join(facts)}" for label, facts in (("axes", bound), ("tensors", tensors)) if facts
+        ))
+

@@ -1,0 +1,86 @@
+"""The one global switch: `tinynets.checks(False)` and `TINYNETS_CHECKS=0`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ContextDecorator
+from types import TracebackType
+from typing import Self
+
+_VARIABLE = "TINYNETS_CHECKS"
+
+
+class Switch:
+    """Whether contracts are enforced, for all threads of the process."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+        self._initial = on
+        self._variable = os.environ.get(_VARIABLE)
+        self._lock = threading.Lock()
+        self._active: list[tuple[object, bool]] = []
+
+    def enter(self, owner: object, on: bool) -> None:
+        """Let the latest owner that is still active decide."""
+        with self._lock:
+            self._active.append((owner, on))
+            self._apply()
+
+    def leave(self, owner: object) -> None:
+        """Forget the owner's latest entry, in whatever order threads leave."""
+        with self._lock:
+            index = max(i for i, (active, _) in enumerate(self._active) if active is owner)
+            del self._active[index]
+            self._apply()
+
+    def _apply(self) -> None:
+        self.on = self._active[-1][1] if self._active else self._initial
+        # Processes started meanwhile (DataLoader workers under spawn) read it when they import tinynets.
+        if self._active:
+            os.environ[_VARIABLE] = "1" if self.on else "0"
+        elif self._variable is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = self._variable
+
+
+def _initial() -> bool:
+    value = os.environ.get(_VARIABLE, "1").strip().lower()
+    if value in ("1", "true", "on", ""):
+        return True
+    if value in ("0", "false", "off"):
+        return False
+    raise ValueError(f"{_VARIABLE} must be 0 or 1, got {value!r}")
+
+
+switch = Switch(_initial())
+
+
+class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.checks(False):`)
+    """Turn enforcement off, or on again, for the block or the decorated function.
+
+    The setting is global: every thread sees it, and so does every process started inside the block. Where
+    several threads disagree, the block entered last and still active decides. `TINYNETS_CHECKS=0` in the
+    environment does the same from import on; `python -O` changes nothing.
+
+    Args:
+        enabled: whether contracts are enforced inside the block.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        if not isinstance(enabled, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"checks(enabled) takes True or False, got {enabled!r}")
+        self.enabled = enabled
+
+    def __enter__(self) -> Self:
+        switch.enter(self, self.enabled)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        switch.leave(self)

@@ -1,0 +1,73 @@
+"""Initial weights, drawn from a generator of the caller's; each function sets one module only."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import init
+
+# What a model's `init_module` may be handed; containers and blocks own no weights and are passed over.
+_CONVOLUTION_OR_LINEAR = (nn.Conv2d, nn.Linear)
+
+
+def init_norm(module: nn.Module) -> None:
+    """Set a normalisation layer to the identity: scale 1, shift 0, running statistics forgotten."""
+    if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
+        module.reset_parameters()
+
+
+def init_default(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw torch's own default for a convolution or linear layer; `reset_parameters` takes no generator."""
+    if isinstance(module, _CONVOLUTION_OR_LINEAR):
+        init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        if module.bias is not None:
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            init.uniform_(module.bias, -bound, bound, generator=generator)
+
+
+def init_he(
+    module: nn.Module,
+    generator: torch.Generator | None = None,
+    *,
+    mode: Literal["fan_in", "fan_out"] = "fan_out",
+) -> None:
+    """Draw He normal weights (arXiv 1502.01852) for a convolution or linear layer; biases are 0."""
+    if isinstance(module, _CONVOLUTION_OR_LINEAR):
+        init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
+        _zero_bias(module)
+
+
+def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw flax's default for a convolution or linear layer: truncated normal, variance 1/fan_in."""
+    if isinstance(module, _CONVOLUTION_OR_LINEAR):
+        # Cutting a unit normal at 2 leaves a standard deviation of .8796; flax divides it out.
+        std = math.sqrt(1 / module.weight[0].numel()) / 0.87962566103423978
+        init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+        _zero_bias(module)
+
+
+def init_normal(
+    module: nn.Module, generator: torch.Generator | None = None, *, std: float, truncated: bool = False
+) -> None:
+    """Draw normal weights of a given width for a convolution or linear layer; biases are 0."""
+    if isinstance(module, _CONVOLUTION_OR_LINEAR):
+        if truncated:
+            init.trunc_normal_(module.weight, std=std, generator=generator)
+        else:
+            init.normal_(module.weight, std=std, generator=generator)
+        _zero_bias(module)
+
+
+def init_zero(module: nn.Module) -> None:
+    """Set a convolution or linear layer to 0, as the heads of Mixer and ViT start."""
+    if isinstance(module, _CONVOLUTION_OR_LINEAR):
+        init.zeros_(module.weight)
+        _zero_bias(module)
+
+
+def _zero_bias(module: nn.Conv2d | nn.Linear) -> None:
+    if module.bias is not None:
+        init.zeros_(module.bias)

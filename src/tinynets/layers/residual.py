@@ -1,0 +1,85 @@
+"""The basic residual block of ResNet-18 and of the CIFAR ResNets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..module import Module
+
+# A 3x3 convolution with padding 1 rounds up where the stride does not divide the size.
+Strided = Float[Tensor, "batch channels (height+stride-1)//stride (width+stride-1)//stride"]
+
+
+class ZeroPadShortcut(Module):
+    """Shortcut A of ResNet (arXiv 1512.03385, section 4.2): every `stride`-th pixel, new channels all zero.
+
+    Owns no weights. The new channels are split evenly before and after the old ones.
+    """
+
+    in_channels: int
+    channels: int
+    stride: int
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
+        """Thin out the pixels and pad the channels."""
+        missing = self.channels - self.in_channels
+        kept: Float[Tensor, "batch in_channels (height+stride-1)//stride (width+stride-1)//stride"] = inputs[
+            :, :, :: self.stride, :: self.stride
+        ]
+        padded: Strided = F.pad(kept, (0, 0, 0, 0, missing // 2, missing - missing // 2))
+        return padded
+
+
+class BasicBlock(Module):
+    """Two 3x3 convolutions around which the input is added back (arXiv 1512.03385, figure 5 left).
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the output.
+        stride: step of the first convolution and of the shortcut.
+        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects (1x1
+            convolution and BatchNorm). An input whose shape stays is added as it is.
+    """
+
+    in_channels: int
+    channels: int
+    stride: int
+
+    def __init__(
+        self, in_channels: int, channels: int, *, stride: int = 1, shortcut: Literal["A", "B"] = "B"
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.channels = channels
+        self.stride = stride
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or in_channels != channels:
+            self.shortcut = (
+                ZeroPadShortcut(in_channels, channels, stride)
+                if shortcut == "A"
+                else nn.Sequential(
+                    nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+                )
+            )
+
+    def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
+        """Add what two convolutions make of the input to the input."""
+        first: Strided = F.relu(self.bn1(self.conv1(inputs)), inplace=True)
+        second: Strided = self.bn2(self.conv2(first))
+        carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)
+        # In place: neither BatchNorm nor the addition needs its output for the gradient.
+        return F.relu(second.add_(carried), inplace=True)

@@ -1,0 +1,201 @@
+"""What every model of the zoo can do, whatever its architecture."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..checkpoint import CheckpointError, Normalization, load_weights, strip_prefixes
+from ..layers import check_at_least_one, init_default, init_norm
+from ..module import Module
+
+
+class Stage(NamedTuple):
+    """A stage whose output is a feature map: its submodule, its channels, and image pixels per map pixel."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+class ImageClassifier(Module):
+    """Base of the zoo: a backbone that maps images to features and one linear layer that maps them to logits.
+
+    A subclass writes `forward`, `forward_features` and, where features are not pooled by their mean over the
+    pixels, `pool`. It keeps each constructor argument as an attribute of the same name: that is its `config`.
+
+    Attributes:
+        stages: the submodules whose outputs `feature_maps` returns, in order.
+        normalization: mean and standard deviation that the images are expected to be normalised with; kept
+            in the file by `save`. It documents the weights and is not applied.
+    """
+
+    head_name: ClassVar[str] = "head"
+    stages: tuple[Stage, ...] = ()
+    normalization: Normalization | None = None
+    num_classes: int
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images to the features that `forward_head` takes."""
+        raise NotImplementedError
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Map features to logits, or to the `num_features` numbers before them."""
+        pooled = self.pool(features)
+        return pooled if pre_logits else self.classifier(pooled)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Map features to one row per image: the mean over the pixels."""
+        return features.mean((2, 3))
+
+    def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the output of every stage as `[batch channels height width]`, from one forward pass."""
+        maps: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Any:
+            def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+                maps[name] = _as_map(output)
+
+            return hook
+
+        hooks = [
+            self.get_submodule(stage.name).register_forward_hook(keep(stage.name)) for stage in self.stages
+        ]
+        try:
+            self.forward_features(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return maps
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The layer that makes the logits."""
+        head = self.get_submodule(self.head_name)
+        assert isinstance(head, nn.Linear)
+        return head
+
+    @property
+    def num_features(self) -> int:
+        """Width of what the last layer sees."""
+        return self.classifier.in_features
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor arguments that rebuild this model: `type(model)(**model.config)`."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name != "generator"}
+
+    def reset_head(self, num_classes: int, *, generator: torch.Generator | None = None) -> None:
+        """Replace the last layer by a new one of the same kind, on the same device and in the same dtype.
+
+        Raises:
+            ValueError: `num_classes` is not an int of at least 1.
+        """
+        check_at_least_one(num_classes=num_classes)
+        old = self.classifier
+        head = nn.Linear(
+            old.in_features,
+            num_classes,
+            "bias" in dict(old.named_parameters()),
+            device="meta",
+            dtype=old.weight.dtype,
+        )
+        setattr(self, self.head_name, head.to_empty(device=old.weight.device).train(old.training))
+        self.num_classes = num_classes
+        self.init_head(self.classifier, generator)
+
+    def init(self, generator: torch.Generator | None = None) -> Self:
+        """Draw all weights anew by the paper's scheme, and forget running statistics.
+
+        The head is drawn last, so that the backbone does not depend on `num_classes`. A model that was built
+        on the meta device and materialised by `to_empty` gets the weights that it would have been built with.
+        """
+        head = self.classifier
+        with torch.no_grad():
+            for module in self.modules():
+                if module is not head:
+                    init_norm(module)
+                    self.init_module(module, generator)
+            self.init_head(head, generator)
+        return self
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw the weights that `module` itself owns, its children's excepted: torch's defaults."""
+        init_default(module, generator)
+
+    def init_head(self, head: nn.Linear, generator: torch.Generator | None) -> None:
+        """Draw the weights of the last layer: as any other module's."""
+        self.init_module(head, generator)
+
+    def param_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
+        """Split the parameters for an optimizer: only weights of linear and convolution layers decay.
+
+        Biases, norms and positions do not. Every parameter is in exactly one group, frozen ones included.
+        """
+        decaying = {
+            id(module.weight) for module in self.modules() if isinstance(module, nn.Linear | nn.Conv2d)
+        }
+        decay = [parameter for parameter in self.parameters() if id(parameter) in decaying]
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in decaying]
+        return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+    def _materialise(self, generator: torch.Generator | None) -> None:
+        """Finish a constructor that built its layers on the meta device, so that no weight is drawn twice."""
+        self.to_empty(device=torch.get_default_device())
+        self.init(generator)
+
+    def with_weights(self, state_dict: Mapping[str, Tensor]) -> Self:
+        """Copy weights into this model and return it.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        load_weights(self, state_dict)
+        return self
+
+
+def _as_map(output: Tensor) -> Tensor:
+    """Lay tokens out on their square grid; a feature map is returned as it is."""
+    if output.ndim == 4:
+        return output
+    side = round(output.shape[1] ** 0.5)
+    return rearrange(output, "batch (height width) channels -> batch channels height width", height=side)
+
+
+def rename_keys(
+    state_dict: Mapping[str, Tensor], patterns: Mapping[str, str | Callable[[re.Match[str]], str]]
+) -> dict[str, Tensor]:
+    """Rename a public implementation's keys: each regular expression, in turn, is replaced by its value.
+
+    Prefixes that wrappers add (`module.`, `_orig_mod.`) go first.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in strip_prefixes(state_dict).items():
+        for pattern, replacement in patterns.items():
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def count_blocks(state_dict: Mapping[str, Tensor], prefix: str) -> int:
+    """Count the numbered children of `prefix` in a state dict."""
+    parts = len(prefix.split("."))
+    return len({name.split(".")[parts] for name in state_dict if name.startswith(f"{prefix}.")})
+
+
+def weight_shape(state_dict: Mapping[str, Tensor], name: str) -> torch.Size:
+    """Return the shape of a weight that tells how a model was configured.
+
+    Raises:
+        CheckpointError: there is no such weight.
+    """
+    if name not in state_dict:
+        raise CheckpointError(f"no weight {name!r} among {', '.join(list(state_dict)[:5]) or 'none'}, ...")
+    return state_dict[name].shape

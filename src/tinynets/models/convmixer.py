@@ -1,0 +1,157 @@
+"""ConvMixer: a depthwise and a pointwise convolution in turn, on patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import check_at_least_one, init_default
+from ..module import Module
+from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+
+# timm's names on the left; ours on the right.
+TIMM_KEYS = {
+    r"^stem\.0\.": "patches.",
+    r"^stem\.2\.": "patches_bn.",
+    r"\.0\.fn\.0\.": ".depthwise.",
+    r"\.0\.fn\.2\.": ".depthwise_bn.",
+    r"^(blocks\.\d+)\.1\.": r"\1.pointwise.",
+    r"^(blocks\.\d+)\.3\.": r"\1.pointwise_bn.",
+}
+
+
+class ConvMixerBlock(Module):
+    """A depthwise convolution around which the input is added back, then a 1x1 convolution."""
+
+    channels: int
+
+    def __init__(self, channels: int, *, kernel_size: int) -> None:
+        super().__init__()
+        self.channels = channels
+        # Odd kernels only, so this is padding="same" without its slower path.
+        self.depthwise = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+        self.depthwise_bn = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
+        self.pointwise_bn = nn.BatchNorm2d(channels)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Mix over places, then over channels."""
+        places: Float[Tensor, "batch channels height width"] = self.depthwise_bn(
+            F.gelu(self.depthwise(inputs))
+        )
+        middle: Float[Tensor, "batch channels height width"] = places.add_(inputs)
+        outputs: Float[Tensor, "batch channels height width"] = self.pointwise_bn(
+            F.gelu(self.pointwise(middle))
+        )
+        return outputs
+
+
+class ConvMixer(ImageClassifier):
+    """ConvMixer-256/8 for small images; 594,186 parameters with 5x5 kernels and 2x2 patches.
+
+    Images `[batch in_channels height width]`, of any size from one patch up, to logits
+    `[batch num_classes]`; every block works on maps at stride `patch_size`. Pixels at the right and lower
+    edge that do not fill a patch are ignored.
+
+    "Patches Are All You Need?", arXiv 2201.09792, in the order of the paper's code: convolution, GELU,
+    BatchNorm.
+
+    Args:
+        channels: channels of every block.
+        depth: number of blocks.
+        kernel_size: height and width of the depthwise kernels; odd.
+        patch_size: height and width of a patch.
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    channels: int
+    patch_size: int
+
+    def __init__(
+        self,
+        *,
+        channels: int = 256,
+        depth: int = 8,
+        kernel_size: int = 5,
+        patch_size: int = 2,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(channels=channels, depth=depth, kernel_size=kernel_size, patch_size=patch_size)
+        check_at_least_one(in_channels=in_channels, num_classes=num_classes)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        self.channels = channels
+        self.depth = depth
+        self.kernel_size = kernel_size
+        self.patch_size = patch_size
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.stages = tuple(Stage(f"blocks.{i}", channels, patch_size) for i in range(depth))
+        with torch.device("meta"):
+            self.patches = nn.Conv2d(in_channels, channels, patch_size, patch_size)
+            self.patches_bn = nn.BatchNorm2d(channels)
+            self.blocks = nn.Sequential(
+                *(ConvMixerBlock(channels, kernel_size=kernel_size) for _ in range(depth))
+            )
+            self.head = nn.Linear(channels, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_timm(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of timm's `ConvMixer`, with GELU.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = rename_keys(state_dict, TIMM_KEYS)
+        channels, in_channels, patch_size, _ = weight_shape(weights, "patches.weight")
+        model = cls(
+            channels=channels,
+            depth=count_blocks(weights, "blocks"),
+            kernel_size=weight_shape(weights, "blocks.0.depthwise.weight")[-1],
+            patch_size=patch_size,
+            in_channels=in_channels,
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch channels height//patch_size width//patch_size"] = (
+            self.forward_features(images)
+        )
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch channels height//patch_size width//patch_size"]:
+        """Map images to the output of the last block."""
+        patches: Float[Tensor, "batch channels height//patch_size width//patch_size"] = self.patches_bn(
+            F.gelu(self.patches(images))
+        )
+        mixed: Float[Tensor, "batch channels height//patch_size width//patch_size"] = self.blocks(patches)
+        return mixed
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw torch's defaults, as the paper's code does."""
+        init_default(module, generator)

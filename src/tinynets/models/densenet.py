@@ -1,0 +1,208 @@
+"""DenseNet-BC: every layer sees the outputs of all layers before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import check_at_least_one, init_default, init_he
+from ..module import Module
+from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+
+# torchvision's names on the left; ours on the right.
+TORCHVISION_KEYS: dict[str, str | Callable[[re.Match[str]], str]] = {
+    r"^features\.": "",
+    r"denselayer(\d+)": lambda match: f"layers.{int(match[1]) - 1}",
+    r"^denseblock": "block",
+    r"^norm5\.": "norm.",
+    r"^conv0\.": "stem.",
+    r"^classifier\.": "head.",
+}
+
+
+class DenseLayer(Module):
+    """`BatchNorm, ReLU, 1x1, BatchNorm, ReLU, 3x3`, whose few new channels are appended to the input.
+
+    Args:
+        in_channels: channels of the input.
+        growth: channels that the layer adds; the 1x1 convolution has four times as many.
+    """
+
+    in_channels: int
+    growth: int
+
+    def __init__(self, in_channels: int, growth: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.growth = growth
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, 4 * growth, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch in_channels+growth height width"]:
+        """Append what the layer found to what it was given."""
+        active: Float[Tensor, "batch in_channels height width"] = F.relu(self.norm1(inputs), inplace=True)
+        narrow: Float[Tensor, "batch 4*growth height width"] = F.relu(
+            self.norm2(self.conv1(active)), inplace=True
+        )
+        found: Float[Tensor, "batch growth height width"] = self.conv2(narrow)
+        return torch.cat((inputs, found), dim=1)
+
+
+class DenseBlock(Module):
+    """A chain of `DenseLayer`: `num_layers * growth` channels more, at the same size."""
+
+    in_channels: int
+    added: int
+
+    def __init__(self, in_channels: int, *, growth: int, num_layers: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.added = growth * num_layers
+        self.layers = nn.Sequential(
+            *(DenseLayer(in_channels + i * growth, growth) for i in range(num_layers))
+        )
+
+    def forward(
+        self, inputs: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch in_channels+added height width"]:
+        """Append what every layer finds."""
+        return self.layers(inputs)
+
+
+class Transition(Module):
+    """`BatchNorm, ReLU, 1x1, average pooling`: half the channels, half the size."""
+
+    in_channels: int
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.conv = nn.Conv2d(in_channels, in_channels // 2, 1, bias=False)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch in_channels//2 height//2 width//2"]:
+        """Halve channels and size."""
+        active: Float[Tensor, "batch in_channels height width"] = F.relu(self.norm(inputs), inplace=True)
+        narrow: Float[Tensor, "batch in_channels//2 height width"] = self.conv(active)
+        return F.avg_pool2d(narrow, 2)
+
+
+class DenseNetBC(ImageClassifier):
+    """DenseNet-BC for small images; 769,162 parameters at depth 100 and growth 12.
+
+    Images `[batch in_channels height width]`, at least 4x4, to logits `[batch num_classes]`; three blocks
+    at strides 1, 2 and 4.
+
+    "Densely Connected Convolutional Networks", arXiv 1608.06993, section 4.2: with bottlenecks,
+    compression 0.5 and a stem of `2 growth` channels.
+
+    Args:
+        depth: number of weighted layers, `6 n + 4`.
+        growth: channels that a layer adds (k in the paper).
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    growth: int
+    channels1: int
+    channels2: int
+    channels3: int
+
+    def __init__(
+        self,
+        *,
+        depth: int = 100,
+        growth: int = 12,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(depth=depth, growth=growth, in_channels=in_channels, num_classes=num_classes)
+        if depth < 10 or depth % 6 != 4:
+            raise ValueError(f"depth must be 6n+4 with n >= 1, such as 40, 100 or 190, got {depth}")
+        self.depth = depth
+        self.growth = growth
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        num_layers = (depth - 4) // 6  # each is two convolutions, in three blocks
+        self.channels1 = 2 * growth + num_layers * growth
+        self.channels2 = self.channels1 // 2 + num_layers * growth
+        self.channels3 = self.channels2 // 2 + num_layers * growth
+        self.stages = (
+            Stage("block1", self.channels1, 1),
+            Stage("block2", self.channels2, 2),
+            Stage("block3", self.channels3, 4),
+        )
+        with torch.device("meta"):
+            self.stem = nn.Conv2d(in_channels, 2 * growth, 3, padding=1, bias=False)
+            self.block1 = DenseBlock(2 * growth, growth=growth, num_layers=num_layers)
+            self.transition1 = Transition(self.channels1)
+            self.block2 = DenseBlock(self.channels1 // 2, growth=growth, num_layers=num_layers)
+            self.transition2 = Transition(self.channels2)
+            self.block3 = DenseBlock(self.channels2 // 2, growth=growth, num_layers=num_layers)
+            self.norm = nn.BatchNorm2d(self.channels3)
+            self.head = nn.Linear(self.channels3, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of torchvision's `DenseNet` with three blocks and a bare 3x3 stem.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = rename_keys(state_dict, TORCHVISION_KEYS)
+        model = cls(
+            depth=6 * count_blocks(weights, "block1.layers") + 4,
+            growth=weight_shape(weights, "stem.weight")[0] // 2,
+            in_channels=weight_shape(weights, "stem.weight")[1],
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch channels3 height//4 width//4"] = self.forward_features(images)
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch channels3 height//4 width//4"]:
+        """Map images to the normalised and activated output of the last block."""
+        stem: Float[Tensor, "batch 2*growth height width"] = self.stem(images)
+        first: Float[Tensor, "batch channels1 height width"] = self.block1(stem)
+        half: Float[Tensor, "batch channels1//2 height//2 width//2"] = self.transition1(first)
+        second: Float[Tensor, "batch channels2 height//2 width//2"] = self.block2(half)
+        quarter: Float[Tensor, "batch channels2//2 height//4 width//4"] = self.transition2(second)
+        third: Float[Tensor, "batch channels3 height//4 width//4"] = self.block3(quarter)
+        active: Float[Tensor, "batch channels3 height//4 width//4"] = F.relu(self.norm(third), inplace=True)
+        return active
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw He normal convolutions; the head gets torch's default."""
+        if isinstance(module, nn.Linear):
+            init_default(module, generator)
+        else:
+            init_he(module, generator, mode="fan_in")

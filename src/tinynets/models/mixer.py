@@ -1,0 +1,171 @@
+"""MLP-Mixer: perceptrons over places and over channels in turn, without attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import FeedForward, check_at_least_one, check_multiple, init_lecun, init_zero
+from ..module import Module
+from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+
+# timm's names on the left; ours on the right.
+TIMM_KEYS = {
+    r"^stem\.proj\.": "patches.",
+    r"\.norm1\.": ".token_norm.",
+    r"\.mlp_tokens\.": ".token_mlp.",
+    r"\.norm2\.": ".channel_norm.",
+    r"\.mlp_channels\.": ".channel_mlp.",
+}
+
+
+class MixerBlock(Module):
+    """A perceptron over the places of each channel, then one over the channels of each place."""
+
+    tokens: int
+    embed_dim: int
+
+    def __init__(self, tokens: int, embed_dim: int, *, token_hidden: int, channel_hidden: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.embed_dim = embed_dim
+        self.token_norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.token_mlp = FeedForward(tokens, token_hidden)
+        self.channel_norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.channel_mlp = FeedForward(embed_dim, channel_hidden)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch tokens embed_dim"]
+    ) -> Float[Tensor, "batch tokens embed_dim"]:
+        """Mix over places, then over channels."""
+        places: Float[Tensor, "batch embed_dim tokens"] = rearrange(self.token_norm(inputs), "b n c -> b c n")
+        mixed: Float[Tensor, "batch tokens embed_dim"] = rearrange(self.token_mlp(places), "b c n -> b n c")
+        middle: Float[Tensor, "batch tokens embed_dim"] = inputs + mixed
+        outputs: Float[Tensor, "batch tokens embed_dim"] = middle + self.channel_mlp(
+            self.channel_norm(middle)
+        )
+        return outputs
+
+
+class MlpMixer(ImageClassifier):
+    """MLP-Mixer for small images; 1,132,170 parameters at its defaults.
+
+    Images `[batch in_channels image_size image_size]` to logits `[batch num_classes]`; every block works on
+    tokens `[batch (image_size/patch_size)^2 embed_dim]`.
+
+    "MLP-Mixer: An all-MLP Architecture for Vision", arXiv 2105.01601, at a size of our choice. The ratios
+    are the paper's: `embed_dim / 2` over places and `4 embed_dim` over channels. Code that swaps them has
+    673,418 parameters at these settings.
+
+    Args:
+        image_size: height and width of the images; a multiple of `patch_size`.
+        patch_size: height and width of a patch.
+        embed_dim: size of a token; even.
+        depth: number of blocks.
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    image_size: int
+    num_classes: int
+    embed_dim: int
+    side: int
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 32,
+        patch_size: int = 4,
+        embed_dim: int = 128,
+        depth: int = 8,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(image_size=image_size, patch_size=patch_size, embed_dim=embed_dim, depth=depth)
+        check_at_least_one(in_channels=in_channels, num_classes=num_classes)
+        check_multiple("image_size", image_size, "patch_size", patch_size)
+        if embed_dim % 2:
+            raise ValueError(f"embed_dim must be even, got {embed_dim}")
+        self.image_size = image_size
+        self.patch_size = patch_size
+        self.embed_dim = embed_dim
+        self.depth = depth
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.side = image_size // patch_size
+        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, patch_size) for i in range(depth))
+        with torch.device("meta"):
+            self.patches = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
+            self.blocks = nn.Sequential(
+                *(
+                    MixerBlock(
+                        self.side**2, embed_dim, token_hidden=embed_dim // 2, channel_hidden=4 * embed_dim
+                    )
+                    for _ in range(depth)
+                )
+            )
+            self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+            self.head = nn.Linear(embed_dim, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_timm(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of timm's `MlpMixer`.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = rename_keys(state_dict, TIMM_KEYS)
+        embed_dim, in_channels, patch_size, _ = weight_shape(weights, "patches.weight")
+        tokens = weight_shape(weights, "blocks.0.token_mlp.fc1.weight")[1]
+        model = cls(
+            image_size=round(tokens**0.5) * patch_size,
+            patch_size=patch_size,
+            embed_dim=embed_dim,
+            depth=count_blocks(weights, "blocks"),
+            in_channels=in_channels,
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels image_size image_size"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch side*side embed_dim"] = self.forward_features(images)
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels image_size image_size"]
+    ) -> Float[Tensor, "batch side*side embed_dim"]:
+        """Map images to the normalised tokens of the last block."""
+        patches: Float[Tensor, "batch embed_dim side side"] = self.patches(images)
+        tokens: Float[Tensor, "batch side*side embed_dim"] = rearrange(patches, "b c h w -> b (h w) c")
+        mixed: Float[Tensor, "batch side*side embed_dim"] = self.blocks(tokens)
+        normed: Float[Tensor, "batch side*side embed_dim"] = self.norm(mixed)
+        return normed
+
+    def pool(self, features: Float[Tensor, "batch side*side embed_dim"]) -> Float[Tensor, "batch embed_dim"]:
+        """Map tokens to one row per image: their mean."""
+        return features.mean(1)
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw flax's default, which the authors' code leaves as it is."""
+        init_lecun(module, generator)
+
+    def init_head(self, head: nn.Linear, generator: torch.Generator | None) -> None:
+        """Start the head at 0, so that the first logits are all equal."""
+        init_zero(head)

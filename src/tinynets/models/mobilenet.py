@@ -1,0 +1,204 @@
+"""MobileNetV2: depthwise convolutions between a widening and a narrowing 1x1 convolution."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import check_at_least_one, check_probability, init_he, init_normal
+from ..module import Module
+from .base import ImageClassifier, Stage, rename_keys, weight_shape
+
+# A 3x3 convolution with padding 1 rounds up where the stride does not divide the size.
+Strided = Float[Tensor, "batch channels (height+stride-1)//stride (width+stride-1)//stride"]
+StridedHidden = Float[Tensor, "batch hidden (height+stride-1)//stride (width+stride-1)//stride"]
+
+# Expansion, channels, blocks and first stride of each stage: the paper's table 2, with stride 1 instead
+# of 2 at 24 channels (and in the stem), so that a 32x32 image ends as 4x4.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class InvertedResidual(Module):
+    """`1x1 up, depthwise 3x3, 1x1 down`, each with BatchNorm, the last without activation.
+
+    The input is added back where its shape stays. With `expansion=1` there is no first convolution.
+    """
+
+    in_channels: int
+    channels: int
+    hidden: int
+    stride: int
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int, expansion: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.channels = channels
+        self.hidden = hidden = in_channels * expansion
+        self.stride = stride
+        self.expand: nn.Conv2d | None = None
+        if expansion != 1:
+            self.expand = nn.Conv2d(in_channels, hidden, 1, bias=False)
+            self.expand_bn = nn.BatchNorm2d(hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden, bias=False)
+        self.depthwise_bn = nn.BatchNorm2d(hidden)
+        self.project = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.project_bn = nn.BatchNorm2d(channels)
+
+    def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
+        """Filter the input in a wider space and bring it back."""
+        wide: Float[Tensor, "batch hidden height width"] = (
+            inputs if self.expand is None else F.relu6(self.expand_bn(self.expand(inputs)), inplace=True)
+        )
+        filtered: StridedHidden = F.relu6(self.depthwise_bn(self.depthwise(wide)), inplace=True)
+        narrow: Strided = self.project_bn(self.project(filtered))
+        return narrow.add_(inputs) if self.stride == 1 and self.in_channels == self.channels else narrow
+
+
+class MobileNetV2Cifar(ImageClassifier):
+    """MobileNetV2 of width 1 with two strides fewer, for small images; 2,236,682 parameters.
+
+    Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`.
+
+    "MobileNetV2: Inverted Residuals and Linear Bottlenecks", arXiv 1801.04381. It is torchvision's net with
+    stride 1 in the stem and at 24 channels, as in pytorch-cifar-models; the net of pytorch-cifar (2,296,922
+    parameters) adds 1x1 shortcuts that the paper does not have.
+
+    Args:
+        dropout: probability in [0, 1) of zeroing a feature before the head, in training mode only.
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    stages = (
+        Stage("blocks.2", 24, 1),
+        Stage("blocks.5", 32, 2),
+        Stage("blocks.12", 96, 4),
+        Stage("blocks.16", 320, 8),
+    )
+
+    def __init__(
+        self,
+        *,
+        dropout: float = 0.2,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(in_channels=in_channels, num_classes=num_classes)
+        check_probability(dropout=dropout)
+        self.dropout = dropout
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        with torch.device("meta"):
+            self.stem = nn.Conv2d(in_channels, 32, 3, padding=1, bias=False)
+            self.stem_bn = nn.BatchNorm2d(32)
+            blocks: list[InvertedResidual] = []
+            channels = 32
+            for expansion, out_channels, num_blocks, first_stride in STAGES:
+                for i in range(num_blocks):
+                    stride = first_stride if i == 0 else 1
+                    blocks.append(
+                        InvertedResidual(channels, out_channels, stride=stride, expansion=expansion)
+                    )
+                    channels = out_channels
+            self.blocks = nn.Sequential(*blocks)
+            self.last = nn.Conv2d(channels, 1280, 1, bias=False)
+            self.last_bn = nn.BatchNorm2d(1280)
+            self.head = nn.Linear(1280, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of torchvision's `mobilenet_v2`; strides do not show in weights.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = rename_keys(state_dict, _torchvision_keys())
+        model = cls(
+            in_channels=weight_shape(weights, "stem.weight")[1],
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    @classmethod
+    def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `cifar10_mobilenetv2_x1_0` and its like of pytorch-cifar-models.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls.from_torchvision(state_dict)  # the layout is torchvision's
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = self.forward_features(images)
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"]:
+        """Map images to the output of the last convolution."""
+        stem: Float[Tensor, "batch 32 height width"] = F.relu6(self.stem_bn(self.stem(images)), inplace=True)
+        blocks: Float[Tensor, "batch 320 (height+7)//8 (width+7)//8"] = self.blocks(stem)
+        last: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = self.last_bn(self.last(blocks))
+        return F.relu6(last, inplace=True)
+
+    def pool(self, features: Float[Tensor, "batch 1280 height width"]) -> Float[Tensor, "batch 1280"]:
+        """Map features to one row per image: their mean over the pixels, with dropout."""
+        return F.dropout(super().pool(features), self.dropout, self.training)
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw He normal convolutions and a head of standard deviation 0.01."""
+        if isinstance(module, nn.Linear):
+            init_normal(module, generator, std=0.01)
+        else:
+            init_he(module, generator, mode="fan_out")
+
+
+def _torchvision_keys() -> dict[str, str | Callable[[re.Match[str]], str]]:
+    """Name torchvision's numbered layers: a block without expansion has one fewer."""
+    first = r"^features\.1\.conv\."
+    other = r"^features\.(\d+)\.conv\."
+    return {
+        r"^features\.0\.0\.": "stem.",
+        r"^features\.0\.1\.": "stem_bn.",
+        r"^features\.18\.0\.": "last.",
+        r"^features\.18\.1\.": "last_bn.",
+        r"^classifier\.1\.": "head.",
+        first + r"0\.0\.": "blocks.0.depthwise.",
+        first + r"0\.1\.": "blocks.0.depthwise_bn.",
+        first + r"1\.": "blocks.0.project.",
+        first + r"2\.": "blocks.0.project_bn.",
+        other + r"0\.0\.": r"features.\1.expand.",
+        other + r"0\.1\.": r"features.\1.expand_bn.",
+        other + r"1\.0\.": r"features.\1.depthwise.",
+        other + r"1\.1\.": r"features.\1.depthwise_bn.",
+        other + r"2\.": r"features.\1.project.",
+        other + r"3\.": r"features.\1.project_bn.",
+        r"^features\.(\d+)\.": lambda match: f"blocks.{int(match[1]) - 1}.",
+    }

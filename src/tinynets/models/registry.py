@@ -1,0 +1,174 @@
+"""Models by name: what `create_model`, `list_models` and `load` know."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple, overload
+
+from ..checkpoint import CheckpointError, read_header
+from ..checkpoint import load as load_as
+from .airbench import Airbench94Net
+from .base import ImageClassifier
+from .cct import CCT
+from .convmixer import ConvMixer
+from .densenet import DenseNetBC
+from .lenet import LeNet5
+from .mixer import MlpMixer
+from .mlp import CifarMLP, TinyVisionMLP
+from .mobilenet import MobileNetV2Cifar
+from .resnet import CifarResNet, ResNet18Cifar
+from .vgg import Vgg16Cifar
+from .vit import SimpleViT
+from .wide_resnet import WideResNet
+
+Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
+
+
+class Entry(NamedTuple):
+    """What a name stands for: a class, the arguments that the name fixes, and the images it can take."""
+
+    model: type[ImageClassifier]
+    family: Family
+    sizes: range
+    fixed: dict[str, Any]
+
+
+def _from(smallest: int, step: int = 1) -> range:
+    return range(smallest, sys.maxsize, step)
+
+
+MODELS: dict[str, Entry] = {
+    "tiny_vision_mlp": Entry(TinyVisionMLP, "perceptron", range(28, 29), {}),
+    "cifar_mlp": Entry(CifarMLP, "perceptron", range(32, 33), {}),
+    "lenet5": Entry(LeNet5, "convolutional", _from(12), {}),
+    "vgg16_cifar": Entry(Vgg16Cifar, "convolutional", _from(32), {}),
+    "mobilenet_v2_cifar": Entry(MobileNetV2Cifar, "convolutional", _from(1), {}),
+    "airbench94": Entry(Airbench94Net, "convolutional", _from(9), {}),
+    "resnet20": Entry(CifarResNet, "residual", _from(1), {"depth": 20}),
+    "resnet32": Entry(CifarResNet, "residual", _from(1), {"depth": 32}),
+    "resnet44": Entry(CifarResNet, "residual", _from(1), {"depth": 44}),
+    "resnet56": Entry(CifarResNet, "residual", _from(1), {"depth": 56}),
+    "resnet110": Entry(CifarResNet, "residual", _from(1), {"depth": 110}),
+    "resnet18_cifar": Entry(ResNet18Cifar, "residual", _from(1), {}),
+    "wrn_16_4": Entry(WideResNet, "residual", _from(1), {"depth": 16, "widen_factor": 4}),
+    "wrn_28_10": Entry(WideResNet, "residual", _from(1), {"depth": 28, "widen_factor": 10}),
+    "densenet_bc_100_12": Entry(DenseNetBC, "residual", _from(4), {"depth": 100, "growth": 12}),
+    "convmixer_256_8": Entry(ConvMixer, "mixer", _from(2), {"channels": 256, "depth": 8}),
+    "mlp_mixer": Entry(MlpMixer, "mixer", _from(4, 4), {}),
+    "simple_vit": Entry(SimpleViT, "transformer", _from(4, 4), {}),
+    "cct_2_3x2": Entry(CCT, "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
+    "cct_7_3x1": Entry(CCT, "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
+}
+
+CifarResNetName = Literal["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+
+
+@overload
+def create_model(name: Literal["tiny_vision_mlp"], **config: Any) -> TinyVisionMLP: ...
+@overload
+def create_model(name: Literal["cifar_mlp"], **config: Any) -> CifarMLP: ...
+@overload
+def create_model(name: Literal["lenet5"], **config: Any) -> LeNet5: ...
+@overload
+def create_model(name: Literal["vgg16_cifar"], **config: Any) -> Vgg16Cifar: ...
+@overload
+def create_model(name: Literal["mobilenet_v2_cifar"], **config: Any) -> MobileNetV2Cifar: ...
+@overload
+def create_model(name: Literal["airbench94"], **config: Any) -> Airbench94Net: ...
+@overload
+def create_model(name: CifarResNetName, **config: Any) -> CifarResNet: ...
+@overload
+def create_model(name: Literal["resnet18_cifar"], **config: Any) -> ResNet18Cifar: ...
+@overload
+def create_model(name: Literal["wrn_16_4", "wrn_28_10"], **config: Any) -> WideResNet: ...
+@overload
+def create_model(name: Literal["densenet_bc_100_12"], **config: Any) -> DenseNetBC: ...
+@overload
+def create_model(name: Literal["convmixer_256_8"], **config: Any) -> ConvMixer: ...
+@overload
+def create_model(name: Literal["mlp_mixer"], **config: Any) -> MlpMixer: ...
+@overload
+def create_model(name: Literal["simple_vit"], **config: Any) -> SimpleViT: ...
+@overload
+def create_model(name: Literal["cct_2_3x2", "cct_7_3x1"], **config: Any) -> CCT: ...
+@overload
+def create_model(name: str, **config: Any) -> ImageClassifier: ...
+def create_model(name: str, **config: Any) -> ImageClassifier:
+    """Build a model by name; type checkers see its class where the name is written out.
+
+    Args:
+        name: one of `list_models()`.
+        config: arguments of the model's constructor, such as `num_classes=100`, except those that the name
+            fixes.
+
+    Raises:
+        ValueError: there is no such name, the name fixes the argument, or its value is out of range.
+        TypeError: the model has no such argument.
+    """
+    if name not in MODELS:
+        raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)}; list_models() names them all")
+    entry = MODELS[name]
+    options = inspect.signature(entry.model).parameters
+    for option in config:
+        if option not in options:
+            free = [other for other in options if other not in entry.fixed]
+            raise TypeError(
+                f"{name} has no option {option!r}{_suggest(option, free)}; it has {', '.join(free)}"
+            )
+        if option in entry.fixed:
+            raise ValueError(
+                f"{name} is {entry.model.__name__} with {option}={entry.fixed[option]!r}; build "
+                f"{entry.model.__name__} itself for another"
+            )
+    return entry.model(**entry.fixed, **config)
+
+
+def list_models(*, family: Family | None = None, image_size: int | None = None) -> list[str]:
+    """List the names that `create_model` knows.
+
+    Args:
+        family: only models of this kind.
+        image_size: only models that can take square images of this size; those with an `image_size` argument
+            must be given it.
+
+    Raises:
+        ValueError: there is no such family.
+    """
+    families = dict.fromkeys(entry.family for entry in MODELS.values())
+    if family is not None and family not in families:
+        raise ValueError(
+            f"no family is called {family!r}{_suggest(family, families)}; there are {', '.join(families)}"
+        )
+    return [
+        name
+        for name, entry in MODELS.items()
+        if family in (None, entry.family) and (image_size is None or image_size in entry.sizes)
+    ]
+
+
+def load(path: str | os.PathLike[str]) -> ImageClassifier:
+    """Rebuild a model of the zoo from a file that `save` wrote, on the CPU and in eval mode.
+
+    A model of a class of your own is loaded by `YourModel.load(path)`: no class is imported because a file
+    names it.
+
+    Raises:
+        CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit.
+        FileNotFoundError: there is no such file.
+    """
+    class_name = read_header(path).class_name
+    classes = {entry.model.__name__: entry.model for entry in MODELS.values()}
+    if class_name not in classes:
+        raise CheckpointError(
+            f"{path} holds a {class_name!r}, which is no model of tinynets{_suggest(class_name, classes)}; "
+            "if it is yours, load it by its class"
+        )
+    return load_as(classes[class_name], path)
+
+
+def _suggest(wrong: str, known: Any) -> str:
+    close = get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,210 @@
+"""Residual networks for small images: the thin ones of the paper's CIFAR section, and ResNet-18."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import BasicBlock, check_at_least_one, check_choice, init_default, init_he
+from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+
+# Names in torchvision, and in the repositories that started from it, on the left; ours on the right.
+TORCHVISION_KEYS = {r"\.downsample\.": ".shortcut.", r"^fc\.": "head."}
+
+
+class CifarResNet(ImageClassifier):
+    """ResNet-20/32/44/56/110 for small images; 269,722 parameters at depth 20 with shortcut A.
+
+    Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; three stages of
+    16, 32 and 64 channels at strides 1, 2 and 4.
+
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, section 4.2. Shortcut A is the paper's
+    choice there; most code that is called ResNet-20 has B, with 2,752 parameters more.
+
+    Args:
+        depth: number of weighted layers, `6 n + 2`.
+        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects.
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    stages = (Stage("layer1", 16, 1), Stage("layer2", 32, 2), Stage("layer3", 64, 4))
+
+    def __init__(
+        self,
+        *,
+        depth: int = 20,
+        shortcut: Literal["A", "B"] = "A",
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(depth=depth, in_channels=in_channels, num_classes=num_classes)
+        check_choice("shortcut", shortcut, ("A", "B"))
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(f"depth must be 6n+2 with n >= 1, such as 20, 32, 44, 56 or 110, got {depth}")
+        self.depth = depth
+        self.shortcut = shortcut
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        num_blocks = (depth - 2) // 6
+        with torch.device("meta"):
+            self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(16)
+            self.layer1 = _stage(16, 16, num_blocks, stride=1, shortcut=shortcut)
+            self.layer2 = _stage(16, 32, num_blocks, stride=2, shortcut=shortcut)
+            self.layer3 = _stage(32, 64, num_blocks, stride=2, shortcut=shortcut)
+            self.head = nn.Linear(64, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `cifar10_resnet20` and its like of pytorch-cifar-models.
+
+        The same layout is used by torchvision's `BasicBlock`; depth, channels and classes are read off.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = rename_keys(state_dict, TORCHVISION_KEYS)
+        model = cls(
+            depth=6 * count_blocks(weights, "layer1") + 2,
+            shortcut="B",
+            in_channels=weight_shape(weights, "conv1.weight")[1],
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"] = self.forward_features(images)
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"]:
+        """Map images to the output of the last stage."""
+        stem: Float[Tensor, "batch 16 height width"] = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        first: Float[Tensor, "batch 16 height width"] = self.layer1(stem)
+        second: Float[Tensor, "batch 32 (height+1)//2 (width+1)//2"] = self.layer2(first)
+        third: Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"] = self.layer3(second)
+        return third
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw He normal convolutions; the head gets torch's default."""
+        _init_residual(module, generator)
+
+
+class ResNet18Cifar(ImageClassifier):
+    """ResNet-18 whose stem keeps small images whole; 11,173,962 parameters.
+
+    Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages of
+    64, 128, 256 and 512 channels at strides 1, 2, 4 and 8.
+
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    convolution of stride 1 and no max pooling. A net that keeps the max pooling has as many parameters
+    and other outputs.
+
+    Args:
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    stages = (
+        Stage("layer1", 64, 1),
+        Stage("layer2", 128, 2),
+        Stage("layer3", 256, 4),
+        Stage("layer4", 512, 8),
+    )
+
+    def __init__(
+        self, *, in_channels: int = 3, num_classes: int = 10, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        check_at_least_one(in_channels=in_channels, num_classes=num_classes)
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        with torch.device("meta"):
+            self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            self.layer1 = _stage(64, 64, 2, stride=1)
+            self.layer2 = _stage(64, 128, 2, stride=2)
+            self.layer3 = _stage(128, 256, 2, stride=2)
+            self.layer4 = _stage(256, 512, 2, stride=2)
+            self.head = nn.Linear(512, num_classes)
+        self._materialise(generator)
+
+    @classmethod
+    def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of torchvision's or timm's `resnet18` whose first convolution is 3x3.
+
+        Weights do not tell whether their net keeps the max pooling; this one does not.
+
+        Raises:
+            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+        """
+        weights = rename_keys(state_dict, TORCHVISION_KEYS)
+        model = cls(
+            in_channels=weight_shape(weights, "conv1.weight")[1],
+            num_classes=weight_shape(weights, "head.weight")[0],
+        )
+        return model.with_weights(weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"] = self.forward_features(images)
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"]:
+        """Map images to the output of the last stage."""
+        stem: Float[Tensor, "batch 64 height width"] = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        first: Float[Tensor, "batch 64 height width"] = self.layer1(stem)
+        second: Float[Tensor, "batch 128 (height+1)//2 (width+1)//2"] = self.layer2(first)
+        third: Float[Tensor, "batch 256 (height+3)//4 (width+3)//4"] = self.layer3(second)
+        fourth: Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"] = self.layer4(third)
+        return fourth
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw He normal convolutions; the head gets torch's default."""
+        _init_residual(module, generator)
+
+
+def _stage(
+    in_channels: int, channels: int, num_blocks: int, *, stride: int, shortcut: Literal["A", "B"] = "B"
+) -> nn.Sequential:
+    """Stack blocks of which the first changes size and channels."""
+    first = BasicBlock(in_channels, channels, stride=stride, shortcut=shortcut)
+    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))
+
+
+def _init_residual(module: nn.Module, generator: torch.Generator | None) -> None:
+    if isinstance(module, nn.Linear):
+        init_default(module, generator)
+    else:
+        init_he(module, generator, mode="fan_out")

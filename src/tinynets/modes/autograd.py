@@ -1,0 +1,42 @@
+"""This thread's autograd mode, entered and left in any order."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+
+class _Guards(threading.local):
+    def __init__(self) -> None:
+        self.entered: list[torch.inference_mode] = []
+
+
+_guards = _Guards()
+
+
+def enter_autograd_mode(*, inference: bool) -> torch.inference_mode:
+    """Turn inference mode on, or turn it off and gradients on; returns what `leave_autograd_mode` needs."""
+    guard = torch.inference_mode(inference)  # False also enables gradients inside an outer no_grad
+    guard.__enter__()
+    _guards.entered.append(guard)
+    return guard
+
+
+def leave_autograd_mode(guard: torch.inference_mode) -> None:
+    """Undo one `enter_autograd_mode`.
+
+    Each guard of torch puts back what it found, which is wrong when an older one leaves first: the younger
+    would bring its mode back for good. So the younger ones are taken off, and put on again without it.
+    """
+    entered = _guards.entered
+    if guard not in entered:
+        return  # a generator finished by another thread: that thread's mode is not ours to touch
+    index = entered.index(guard)
+    younger = entered[index + 1 :]
+    for one in reversed(entered[index:]):
+        one.__exit__(None, None, None)
+    del entered[index:]
+    for one in younger:
+        one.__enter__()
+        entered.append(one)

@@ -1,0 +1,160 @@
+"""The open `with` blocks of the process, and what each has to put back.
+
+In torch the mode is one flag per module, shared by all threads. So there is one list of open blocks for the
+process, in the order in which they were entered. A block notes every flag as it found it. The last block
+that holds a module puts the flag back; a block that leaves earlier hands its note to the next block above
+it. For properly nested blocks that is plain save and restore; for any other order of leaving, the first note
+survives until the last block is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from ..contract.errors import ModeError
+from .flags import call_train, flag_of, set_flag, switch
+
+Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"
+
+# Reentrant: a `train` override may itself use these blocks.
+lock = threading.RLock()
+_open: list[Block] = []
+
+# Modules whose innermost open block put them in eval mode, so that the guard need not look at them.
+approved: set[nn.Module] = set()
+
+
+class Block:
+    """One pass through a `with` statement.
+
+    Args:
+        wanted: module -> flag, for every module that the block holds.
+        approves: whether the mode is the one that inference needs, or was chosen with that in mind.
+    """
+
+    __slots__ = ("approves", "before", "called", "owner", "wanted")
+
+    def __init__(self, wanted: dict[nn.Module, bool], *, approves: bool) -> None:
+        self.owner = current_owner()
+        self.wanted = wanted
+        self.before: dict[nn.Module, bool] = {}
+        self.called: list[nn.Module] = []  # modules switched through their own `train`
+        self.approves = approves
+
+    def enter(self) -> None:
+        """Switch every module to its wanted flag.
+
+        Raises:
+            ModeError: another thread or task holds one of them in the other mode; nothing was changed.
+        """
+        with lock:
+            refuse_conflict(self.wanted)
+            self.before = {module: flag_of(module) for module in self.wanted}
+            _open.append(self)
+            switch(self.wanted, self.called)
+            if self.approves:
+                approved.update(self.wanted)
+            else:
+                approved.difference_update(self.wanted)
+
+    def leave(self) -> None:
+        """Put every flag back, or hand the note on to the block above that still holds the module."""
+        with lock:
+            if self not in _open:
+                return  # the entry was refused
+            later = _open[_open.index(self) + 1 :]
+            mine = self._hand_over(later) if later else self.before
+            try:
+                self._put_back(mine)
+            except BaseException:  # Ctrl-C in the middle, or an override that fails: the flags come first
+                _restore(mine)
+                raise
+            finally:
+                _open.remove(self)
+                _refresh_approved()
+
+    def _hand_over(self, later: list[Block]) -> dict[nn.Module, bool]:
+        mine: dict[nn.Module, bool] = {}
+        for module, flag in self.before.items():
+            heir = next((block for block in later if module in block.before), None)
+            if heir is None:
+                mine[module] = flag
+                continue
+            heir.before[module] = flag
+            if module in self.called and module not in heir.called:
+                heir.called.append(module)
+        return mine
+
+    def _put_back(self, before: dict[nn.Module, bool]) -> None:
+        for module in self.called:
+            if module in before and flag_of(module) != before[module]:
+                call_train(module, before[module])
+        _restore(before)
+
+
+def _restore(before: dict[nn.Module, bool]) -> None:
+    for module, flag in before.items():
+        if flag_of(module) != flag:
+            set_flag(module, flag)
+
+
+def _refresh_approved() -> None:
+    now: set[nn.Module] = set()
+    for block in _open:
+        if block.approves:
+            now.update(block.wanted)
+        else:
+            now.difference_update(block.wanted)
+    # In place, and never emptied on the way: other threads read the set without the lock.
+    approved.update(now)
+    approved.intersection_update(now)
+
+
+def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
+    """Raise if another thread or task holds one of the modules in the other mode.
+
+    Raises:
+        ModeError: one does.
+    """
+    owner = current_owner()
+    for block in _open:
+        if block.owner is owner or block.wanted == wanted:
+            continue
+        for module, flag in wanted.items():
+            if block.wanted.get(module, flag) != flag:
+                raise _conflict(module, flag, block.owner)
+
+
+def current_owner() -> Owner:
+    """Who runs now: the asyncio task if there is one, else the thread."""
+    try:
+        return asyncio.current_task() or threading.current_thread()
+    except RuntimeError:  # no event loop in this thread
+        return threading.current_thread()
+
+
+def _conflict(module: nn.Module, flag: bool, other: Owner) -> ModeError:
+    names = {True: "train", False: "eval"}
+    who = f"thread {other.name!r}" if isinstance(other, threading.Thread) else f"task {other.get_name()!r}"
+    return ModeError(
+        f"{type(module).__name__} cannot go to {names[flag]} mode: {who} is in a block that holds it in"
+        f" {names[not flag]} mode\n"
+        "  The flag belongs to the model, not to a thread, so each would run in the other's mode.\n"
+        "  Let that block end first, or give each its own copy: copy.deepcopy(model).",
+        expected=f"{names[flag]} mode",
+        got=f"{names[not flag]} mode, held by {who}",
+    )
+
+
+def _new_lock_in_child() -> None:
+    global lock
+    lock = threading.RLock()  # the thread that held it does not exist in the forked child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock_in_child)

@@ -1,0 +1,95 @@
+"""What all mode context managers share: reusable, reentrant, usable as a decorator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from typing import Generic, ParamSpec, TypeVar, cast
+
+from torch import nn
+
+from . import blocks
+from .decorate import run_inside
+from .flags import exported_error
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Token = TypeVar("Token")
+
+
+class ModeContext(ABC, Generic[Token]):
+    """A mode for some models, as a context manager and a decorator.
+
+    One object may be used many times, inside itself, and by several threads at once.
+    """
+
+    def __init__(self, name: str, models: tuple[nn.Module, ...]) -> None:
+        require_models(name, models)
+        self._name = name
+        self._models = models
+        self._entered: list[tuple[blocks.Owner, Token]] = []
+
+    @abstractmethod
+    def _prepare(self) -> Token:
+        """What one pass needs to know; changes nothing yet."""
+
+    @abstractmethod
+    def _enter(self, token: Token) -> None:
+        """Switch."""
+
+    @abstractmethod
+    def _leave(self, token: Token) -> None:
+        """Undo `_enter`, also one that was cut short."""
+
+    def __enter__(self) -> None:
+        entry = (blocks.current_owner(), self._prepare())
+        self._entered.append(entry)
+        try:
+            self._enter(entry[1])
+        except BaseException:
+            self._entered.remove(entry)
+            self._leave(entry[1])
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._leave(self._last_entered())
+
+    def _last_entered(self) -> Token:
+        owner = blocks.current_owner()
+        with blocks.lock:
+            # A generator may be finished by another thread than its own: then the last one of all.
+            mine = [index for index, entry in enumerate(self._entered) if entry[0] is owner]
+            return self._entered.pop(mine[-1] if mine else -1)[1]
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, generator, coroutine or async generator, which keeps its kind."""
+        return run_inside(self, function)
+
+    def __repr__(self) -> str:
+        return f"{self._name}({', '.join(type(model).__name__ for model in self._models)})"
+
+
+def require_models(name: str, models: tuple[object, ...]) -> None:
+    """Check that each argument is a module.
+
+    Raises:
+        TypeError: one is not, or there is none.
+        ModeError: one is an exported program.
+    """
+    if not models:
+        raise TypeError(f"{name}() needs at least one model: {name}(model)")
+    for model in models:
+        if isinstance(model, nn.Module):
+            continue
+        if type(model).__name__ == "ExportedProgram":
+            raise exported_error("An ExportedProgram")
+        if isinstance(model, type):
+            hint = f"the class {model.__name__}; make a model of it first: {model.__name__}()"
+        elif isinstance(model, Collection):
+            hint = f"a {type(cast('object', model)).__name__}; pass its models one by one: {name}(*models)"
+        elif callable(model):
+            called = getattr(model, "__name__", type(model).__name__)
+            hint = f"the function {called}; as a decorator, name the model: @{name}(model)"
+        else:
+            hint = type(model).__name__
+        raise TypeError(f"{name}() takes models (torch.nn.Module), got {hint}")

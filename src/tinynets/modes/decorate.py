@@ -1,0 +1,113 @@
+"""Running a function of any kind inside a context manager, without leaking it to the caller.
+
+A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is left each
+time the function hands control away, and entered again when it gets it back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Context = AbstractContextManager[None]
+
+
+def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, with everything it runs itself run inside the reusable `context`.
+
+    Raises:
+        TypeError: `function` is a class or not callable.
+    """
+    if inspect.isclass(function):
+        raise TypeError(
+            f"cannot decorate the class {function.__name__}: decorate its methods, or use a with block"
+        )
+    if isinstance(function, (classmethod, staticmethod)):
+        raise TypeError("put @classmethod and @staticmethod above this decorator, not below it")
+    if not callable(function):
+        raise TypeError(f"can only decorate a function, not {type(function).__name__}")
+    wrapper: Any
+    if inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(context, function)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(context, function)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(context, function)
+    else:
+        wrapper = _plain(context, function)
+    return cast("Callable[P, R]", functools.wraps(function)(wrapper))
+
+
+def _plain(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        with context:
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def _generator(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
+    def inside(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from _steps(context, function(*args, **kwargs)))
+
+    return inside
+
+
+def _coroutine(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def inside(*args: Any, **kwargs: Any) -> Any:
+        return await _awaitable_steps(context, function(*args, **kwargs))
+
+    return inside
+
+
+def _async_generator(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def inside(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator = function(*args, **kwargs)
+        step = generator.asend(None)
+        while True:
+            try:
+                value = await _awaitable_steps(context, step)
+            except StopAsyncIteration:
+                return
+            try:
+                sent = yield value
+            except GeneratorExit:
+                await _awaitable_steps(context, generator.aclose())
+                raise
+            except BaseException as error:
+                step = generator.athrow(error)
+            else:
+                step = generator.asend(sent)
+
+    return inside
+
+
+def _steps(context: Context, generator: Any) -> Generator[Any, Any, Any]:
+    """`yield from generator`, each step of it inside `context` (PEP 380 spelled out)."""
+    resume = functools.partial(generator.send, None)
+    while True:
+        try:
+            with context:
+                value = resume()
+        except StopIteration as stop:
+            return stop.value
+        try:
+            sent = yield value
+        except GeneratorExit:
+            with context:
+                generator.close()
+            raise
+        except BaseException as error:
+            resume = functools.partial(generator.throw, error)
+        else:
+            resume = functools.partial(generator.send, sent)
+
+
+_awaitable_steps = types.coroutine(_steps)

@@ -1,0 +1,135 @@
+"""The training flag of single modules: finding them all, reading it, setting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+from torch import nn
+
+from ..contract.errors import ModeError
+from .hold import hold_of
+
+
+class _Kind(NamedTuple):
+    mirrors: bool  # torch.compile's wrapper: its flag is that of the module inside
+    overrides_train: bool
+    sets_plainly: bool  # the flag is an ordinary instance attribute
+
+
+@lru_cache(maxsize=4096)  # bounded: FSDP and parametrizations make classes on the fly
+def _kind(cls: type[nn.Module]) -> _Kind:
+    return _Kind(
+        mirrors=cls.__name__ == "OptimizedModule" and cls.__module__.startswith("torch._dynamo"),
+        overrides_train=cls.train is not nn.Module.train,
+        sets_plainly=cls.__setattr__ is nn.Module.__setattr__,
+    )
+
+
+def walk(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
+    """Every registered module below the roots, each once, in breadth-first order (as keys).
+
+    Raises:
+        ModeError: a module comes from `torch.export`, which leaves no mode to switch.
+    """
+    found = dict.fromkeys(roots)
+    queue = list(found)
+    for module in queue:
+        for child in module._modules.values():  # pyright: ignore[reportPrivateUsage]
+            if child is not None and child not in found:
+                found[child] = None
+                queue.append(child)
+    for module in queue:
+        if "train" in module.__dict__:
+            _refuse_exported(module)
+        if _kind(type(module)).mirrors:
+            del found[module]
+    return found
+
+
+def named(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """`(path, module)` of every registered module, the model itself first with the path `""`."""
+    return list(cast("Any", model).named_modules())  # which torch leaves untyped
+
+
+def flag_of(module: nn.Module) -> bool:
+    """The module's training flag; for a frozen module the one it would have if it were not frozen."""
+    hold = hold_of(module)
+    return module.training if hold is None else hold.training
+
+
+def set_flag(module: nn.Module, flag: bool) -> None:
+    """Set what `flag_of` reads, and nothing else: children and `train` overrides are not asked."""
+    hold = hold_of(module)
+    if hold is not None:
+        hold.training = flag
+    elif _kind(type(module)).sets_plainly:
+        # What nn.Module.__setattr__ does for a bool in the end, at a third of the time.
+        object.__setattr__(module, "training", flag)
+    else:
+        module.training = flag
+
+
+def switch(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
+    """Give every module its wanted flag.
+
+    A module whose class overrides `train` knows better than the flag: a backbone that keeps its BatchNorm in
+    eval mode, an adapter that merges its weights. It is switched by calling `train`, which then decides for
+    everything below it, except for modules with another wanted flag. It is not called if there is nothing to
+    switch.
+
+    Args:
+        wanted: module -> flag, for whole trees.
+        called: receives the modules whose `train` was called, before it is.
+    """
+    decided: dict[nn.Module, bool] = {}
+    for module, flag in wanted.items():
+        if decided.get(module) == flag:
+            continue
+        if not overrides_train(module):
+            if flag_of(module) != flag:
+                set_flag(module, flag)
+            continue
+        below = walk([module])
+        if any(flag_of(one) != wanted.get(one, flag) for one in below):
+            called.append(module)
+            call_train(module, flag)
+            for one in below:
+                if hold_of(one) is not None:  # it ignored the call, yet has to know
+                    set_flag(one, wanted.get(one, flag))
+        decided.update(dict.fromkeys(below, flag))
+
+
+def call_train(module: nn.Module, flag: bool) -> None:
+    """Call the module's own `train`.
+
+    Raises:
+        ModeError: it refuses to switch.
+    """
+    try:
+        module.train(flag)
+    except NotImplementedError as error:
+        raise ModeError(f"{type(module).__name__} cannot switch its mode: {error}") from error
+
+
+def overrides_train(module: nn.Module) -> bool:
+    """Whether switching the module takes more than setting its flag."""
+    if "train" in module.__dict__:
+        return hold_of(module) is None
+    return _kind(type(module)).overrides_train
+
+
+def _refuse_exported(module: nn.Module) -> None:
+    if getattr(module.train, "__qualname__", "").startswith("ExportedProgram."):
+        raise exported_error("This module")
+
+
+def exported_error(what: str) -> ModeError:
+    """The error for anything that went through `torch.export`."""
+    return ModeError(
+        f"{what} comes from torch.export and has no train or eval mode: export wrote the mode into the graph"
+        " (dropout kept or dropped, which statistics BatchNorm uses).\n"
+        "  Choose the mode before: with tn.evaluating(model): program = torch.export.export(model, inputs)\n"
+        "  To run it without autograd: with torch.inference_mode(): y = program.module()(*inputs)"
+    )

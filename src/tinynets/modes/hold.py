@@ -1,0 +1,84 @@
+"""What makes a frozen module stay in eval mode: a stand-in for its `train` method."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class Hold:
+    """Stands in for `module.train` while the module is frozen, and knows what to go back to.
+
+    It is an instance attribute, so that it goes wherever the module goes: `copy.deepcopy` and `pickle` carry
+    it along, the class and the state dict stay as they are. Each module of a frozen part has its own, so that
+    `for module in model.modules(): module.train()` does not get past it either, and a module added later
+    simply follows its parent.
+    """
+
+    def __init__(self, module: nn.Module, training: bool) -> None:
+        self.module = module
+        self.training = training  # the flag the module would have now if it were not frozen
+        self.replaced: Any = module.__dict__.get("train")  # somebody else's instance-level override
+        self.requires_grad: dict[str, bool] = {}  # of its own parameters, before it was frozen
+        self.blocks = 0  # open `with frozen(...)` blocks
+        self.permanent = False
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        """Do what `nn.Module.train` does, except that the module itself stays in eval mode."""
+        if not isinstance(mode, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError("training mode is expected to be boolean")  # as nn.Module.train does
+        if self.module.training:
+            self.module.training = False
+        for child in self.module.children():
+            child.train(mode)
+        return self.module
+
+    def __getstate__(self) -> dict[str, Any]:
+        # No block will ever end the freezing of a copy, so the copy is frozen until `unfreeze`.
+        return {**self.__dict__, "blocks": 0, "permanent": True}
+
+
+def hold_of(module: nn.Module) -> Hold | None:
+    """The module's hold, or None if it is not frozen."""
+    override = module.__dict__.get("train")
+    return override if isinstance(override, Hold) else None
+
+
+@dataclass
+class _Original:
+    requires_grad: bool
+    holds: int = 0
+
+
+# Tied weights belong to several modules; they go back to what they were when the last of these thaws.
+_originals = cast("MutableMapping[nn.Parameter, _Original]", WeakIdKeyDictionary())
+
+
+def freeze_parameters(module: nn.Module, hold: Hold) -> None:
+    """Turn `requires_grad` off for the module's own parameters and note in `hold` what it was."""
+    for name, parameter in module.named_parameters(recurse=False):
+        original = _originals.setdefault(parameter, _Original(parameter.requires_grad))
+        original.holds += 1
+        hold.requires_grad[name] = original.requires_grad
+        if parameter.requires_grad:
+            parameter.requires_grad_(False)
+
+
+def thaw_parameters(module: nn.Module, hold: Hold) -> None:
+    """Give the module's own parameters their `requires_grad` back, unless another frozen module ties them."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if name not in hold.requires_grad:
+            continue  # added while the module was frozen
+        requires_grad = hold.requires_grad.pop(name)
+        original = _originals.get(parameter)  # None for the parameter of a copy
+        if original is not None:
+            original.holds -= 1
+            if original.holds > 0:
+                continue
+            del _originals[parameter]
+        if parameter.requires_grad != requires_grad:
+            parameter.requires_grad_(requires_grad)

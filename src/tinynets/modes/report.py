@@ -1,0 +1,164 @@
+"""`mode_report`: what a model's modes are, and what switching them would not change."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from .context import require_models
+from .flags import named
+from .frozen import is_frozen
+from .probe import random_in_eval
+from .sensitivity import train_behaviour
+from .unreached import unreached
+
+
+@dataclass(frozen=True)
+class ModeRow:
+    """One submodule.
+
+    Attributes:
+        path: where it is in the model; `""` is the model itself.
+        kind: name of its class.
+        training: its flag now.
+        frozen: whether `tn.freeze` or `tn.frozen` holds it.
+        behaviour: what it does differently in train mode, without its children; None if nothing.
+    """
+
+    path: str
+    kind: str
+    training: bool
+    frozen: bool
+    behaviour: str | None
+
+    @property
+    def mode(self) -> str:
+        """The mode in words."""
+        return "frozen" if self.frozen else "train" if self.training else "eval"
+
+
+@dataclass(frozen=True)
+class ModeReport:
+    """What `mode_report` found; prints as a table, also in a notebook.
+
+    Attributes:
+        model: name of the model's class.
+        rows: one per registered submodule, the model itself first.
+        unreached: modules that `model.eval()` does not reach; `path` is how the code names them.
+        random_in_eval: paths of the modules whose own code is random in eval mode; None without an input.
+    """
+
+    model: str
+    rows: tuple[ModeRow, ...]
+    unreached: tuple[ModeRow, ...]
+    random_in_eval: tuple[str, ...] | None
+
+    @property
+    def notable(self) -> tuple[ModeRow, ...]:
+        """The rows worth showing: sensitive, frozen, or in another mode than the model itself."""
+        root = self.rows[0]
+        return tuple(
+            row
+            for row in self.rows
+            if row is root or row.behaviour or row.frozen or row.training != root.training
+        )
+
+    @property
+    def summary(self) -> str:
+        """Counts, in one line."""
+        frozen = sum(row.frozen for row in self.rows)
+        training = sum(row.training for row in self.rows)
+        sensitive = sum(row.behaviour is not None for row in self.rows)
+        return (
+            f"{self.model}: {training} of {len(self.rows)} modules in train mode, {frozen} frozen,"
+            f" {sensitive} sensitive to the mode"
+        )
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What `model.eval()` does not switch, one sentence each."""
+        found = [
+            f"{row.path} ({row.kind}, {row.mode}{f', {row.behaviour}' if row.behaviour else ''})"
+            " is not reached by model.eval(): put it in an nn.ModuleList or nn.ModuleDict"
+            for row in self.unreached
+        ]
+        found += [
+            f"{path or 'the model itself'} is random in eval mode: F.dropout without training=self.training?"
+            for path in self.random_in_eval or ()
+        ]
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        lines = [self.summary, *("  " + line for line in _table(_cells(self.notable)))]
+        hidden = len(self.rows) - len(self.notable)
+        if hidden:
+            lines.append(f"  and {hidden} more in {self.rows[0].mode} mode that do the same in both modes")
+        lines += [f"! {finding}" for finding in self.findings]
+        if self.random_in_eval is None:
+            lines.append("Pass an input, mode_report(model, x), to also find dropout that eval() leaves on.")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *body = _cells(self.notable)
+        return "".join(
+            (
+                f"<p>{html.escape(self.summary)}</p><table><thead><tr>",
+                *(f"<th>{html.escape(cell)}</th>" for cell in head),
+                "</tr></thead><tbody>",
+                *(
+                    "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+                    for row in body
+                ),
+                "</tbody></table>",
+                *(f"<p>&#9888; {html.escape(finding)}</p>" for finding in self.findings),
+            )
+        )
+
+
+def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
+    """Say which submodules are training, frozen and sensitive, and what `model.eval()` would not reach.
+
+    Args:
+        model: stays as it is.
+        inputs: if given, the model is run on them twice in eval mode, to find randomness that stays on.
+            Modes, buffers and random states are restored.
+
+    Raises:
+        TypeError: `model` is not a module.
+    """
+    require_models("mode_report", (model,))
+    hidden = unreached(model)
+    return ModeReport(
+        model=type(model).__name__,
+        rows=tuple(_row(path, module) for path, module in named(model)),
+        unreached=tuple(
+            _row(f"{place}.{path}" if path else place, module)
+            for place, found in hidden.items()
+            for path, module in named(found)
+        ),
+        random_in_eval=tuple(random_in_eval(model, inputs, hidden.values())) if inputs else None,
+    )
+
+
+def _row(path: str, module: nn.Module) -> ModeRow:
+    return ModeRow(
+        path=path,
+        kind=type(module).__name__,
+        training=module.training,
+        frozen=is_frozen(module),
+        behaviour=train_behaviour(module),
+    )
+
+
+def _cells(rows: Sequence[ModeRow]) -> list[tuple[str, str, str, str]]:
+    head = ("module", "class", "mode", "differs in train mode")
+    return [head, *((row.path or "(the model)", row.kind, row.mode, row.behaviour or "") for row in rows)]
+
+
+def _table(cells: list[tuple[str, str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
