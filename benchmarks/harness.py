@@ -1,0 +1,128 @@
+"""Timing of variants in turns, and the record of what was measured where."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.utils.benchmark import Timer
+
+RESULTS = Path(__file__).parent / "results"
+Seconds = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One side of a comparison: `call(*inputs)`, timed inside `context()`."""
+
+    name: str
+    call: Callable[..., object]
+    context: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with its quartiles, over `n` rounds."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        low, median, high = statistics.quantiles(values, n=4)
+        return cls(median, low, high, len(values))
+
+    def scaled(self, factor: float) -> Spread:
+        return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
+
+    def record(self) -> dict[str, float]:
+        """Give the fields for a JSON file, to five digits."""
+        return {name: float(f"{value:.5g}") for name, value in asdict(self).items()}
+
+    def text(self, digits: int) -> str:
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
+
+
+def interleaved(
+    variants: Sequence[Variant], *inputs: object, rounds: int, milliseconds: float = 2
+) -> Seconds:
+    """Time one call of each variant in every round, on one thread.
+
+    Noise on a shared machine comes in waves longer than a round, so a ratio taken within a round is steadier
+    than one of two medians. The order rotates, so that no variant always follows the same one.
+    The clock counts the thread's own time, without what other programs took of the processor.
+    """
+    timers = [
+        Timer("call(*inputs)", globals={"call": side.call, "inputs": inputs}, timer=time.thread_time)
+        for side in variants
+    ]
+    calls = [1] * len(variants)
+    for index, (side, timer) in enumerate(zip(variants, timers, strict=True)):
+        with side.context():
+            timer.timeit(20)  # warm-up
+            calls[index] = max(1, int(milliseconds / 1000 / timer.timeit(20).mean))
+
+    seconds: Seconds = {side.name: [] for side in variants}
+    for turn in range(rounds):
+        for step in range(len(variants)):
+            index = (turn + step) % len(variants)
+            with variants[index].context():
+                seconds[variants[index].name].append(timers[index].timeit(calls[index]).mean)
+    return seconds
+
+
+def ratio(seconds: Seconds, name: str, base: str) -> Spread:
+    """Compare two variants round by round."""
+    return Spread.of([ours / theirs for ours, theirs in zip(seconds[name], seconds[base], strict=True)])
+
+
+def difference(seconds: Seconds, name: str, base: str) -> Spread:
+    """Subtract two variants round by round."""
+    return Spread.of([ours - theirs for ours, theirs in zip(seconds[name], seconds[base], strict=True)])
+
+
+def machine() -> dict[str, Any]:
+    """Say on what the figures were taken."""
+    packages = ("torch", "einops", "jaxtyping", "beartype", "dltype", "numpy")
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def processor() -> str:
+    """Name the processor, which `platform` leaves empty on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a markdown table: names to the left, figures to the right."""
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
+
+
+def write(name: str, record: dict[str, Any]) -> Path:
+    """Write a record with its machine to `benchmarks/results/`."""
+    version = importlib.metadata.version("torch").split("+")[0]
+    path = RESULTS / f"{name}_cpu_torch{version}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **record}, indent=2) + "\n")
+    return path

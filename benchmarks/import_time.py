@@ -1,0 +1,62 @@
+"""What `import tinynets` adds to `import torch`, in fresh interpreters that take turns."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+
+from harness import Spread, table, write
+
+
+def wall_seconds(module: str) -> float:
+    """Time an interpreter that starts, imports the module and ends."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    return time.perf_counter() - began
+
+
+def cumulative_seconds(module: str) -> dict[str, float]:
+    """Import the module under `-X importtime`: seconds of each package, those that it imports included."""
+    command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
+    log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    rows = re.findall(r"^import time: +\d+ \| +(\d+) \| +([\w.]+)$", log, re.MULTILINE)
+    return {name: int(microseconds) / 1e6 for microseconds, name in rows}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=15)
+    rounds = options.parse_args().rounds
+
+    wall_seconds("tinynets")  # the first import after an install compiles and reads from disk
+    torch, tinynets, added, inside = [], [], [], []
+    for turn in range(rounds):
+        order = ["torch", "tinynets"] if turn % 2 else ["tinynets", "torch"]
+        wall = {module: wall_seconds(module) for module in order}
+        torch.append(wall["torch"])
+        tinynets.append(wall["tinynets"])
+        added.append(wall["tinynets"] / wall["torch"] - 1)
+        # One process tells both: torch is imported inside of tinynets.
+        cumulative = cumulative_seconds("tinynets")
+        inside.append(cumulative["tinynets"] / cumulative["torch"] - 1)
+
+    figures = {
+        "import torch [s]": Spread.of(torch),
+        "import tinynets [s]": Spread.of(tinynets),
+        "added, two processes [%]": Spread.of(added).scaled(100),
+        "added, inside one process [%]": Spread.of(inside).scaled(100),
+    }
+    print(f"Medians and quartiles of {rounds} rounds; the bar is 10 %.\n")
+    print(
+        table(
+            ["import time", "median (quartiles)"], [[name, value.text(2)] for name, value in figures.items()]
+        )
+    )
+    print(f"\nWrote {write('import_time', {name: value.record() for name, value in figures.items()})}")
+
+
+if __name__ == "__main__":
+    main()
