@@ -141,9 +141,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             f"{FORMAT_VERSION}. Upgrade tinynets"
         )
     try:
-        config: dict[str, Any] | Any = json.loads(metadata["config"])
-        if not isinstance(config, dict):
-            raise TypeError("config is not a table of names and values")
+        config: dict[str, Any] = dict(json.loads(metadata["config"]))
         normalization = None
         if "mean" in metadata:
             normalization = Normalization(json.loads(metadata["mean"]), json.loads(metadata["std"]))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..contract import ShapeError
+from ..contract import ShapeError, contract
 from ..layers import check_at_least_one, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage
@@ -116,7 +116,7 @@ class Airbench94Net(ImageClassifier):
         third: Float[Tensor, "batch 256 (height-1)//8 (width-1)//8"] = self.group3(second)
         return third
 
-    def pool(self, features: Float[Tensor, "batch 256 height width"]) -> Float[Tensor, "batch 256"]:
+    def forward_pool(self, features: Float[Tensor, "batch 256 height width"]) -> Float[Tensor, "batch 256"]:
         """Map features to one row per image: their maximum over the pixels, scaled."""
         return features.amax((2, 3)) / 9
 
@@ -128,7 +128,7 @@ class Airbench94Net(ImageClassifier):
             if module.bias is not None:
                 init.zeros_(module.bias)
 
-    @torch.no_grad()
+    @contract
     def init_whitening(
         self, images: Float[Tensor, "batch in_channels height width"], *, epsilon: float = 5e-4
     ) -> None:
@@ -138,11 +138,12 @@ class Airbench94Net(ImageClassifier):
             images: training images, normalised as in training; 5,000 are plenty.
             epsilon: added to the eigenvalues, so that flat directions are not blown up.
         """
-        patches = rearrange(
-            images.unfold(2, 2, 1).unfold(3, 2, 1), "b c h w kh kw -> (b h w) (c kh kw)"
-        ).float()
-        covariance = patches.T @ patches / len(patches)
-        eigenvalues, eigenvectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(covariance))  # pyright: ignore[reportUnknownMemberType]
-        scaled = (eigenvectors / (eigenvalues + epsilon).sqrt()).flip(1)  # largest eigenvalue first
-        kernels = rearrange(scaled, "(c kh kw) n -> n c kh kw", kh=2, kw=2)
-        self.whitening.weight.copy_(torch.cat((kernels, -kernels)))
+        with torch.no_grad():
+            patches = rearrange(
+                images.unfold(2, 2, 1).unfold(3, 2, 1), "b c h w kh kw -> (b h w) (c kh kw)"
+            ).float()
+            covariance = patches.T @ patches / len(patches)
+            eigenvalues, eigenvectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(covariance))  # pyright: ignore[reportUnknownMemberType]
+            scaled = (eigenvectors / (eigenvalues + epsilon).sqrt()).flip(1)  # largest eigenvalue first
+            kernels = rearrange(scaled, "(c kh kw) n -> n c kh kw", kh=2, kw=2)
+            self.whitening.weight.copy_(torch.cat((kernels, -kernels)))

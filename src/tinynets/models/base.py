@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checkpoint import CheckpointError, Normalization, load_weights, strip_prefixes
@@ -28,7 +29,7 @@ class ImageClassifier(Module):
     """Base of the zoo: a backbone that maps images to features and one linear layer that maps them to logits.
 
     A subclass writes `forward`, `forward_features` and, where features are not pooled by their mean over the
-    pixels, `pool`. It keeps each constructor argument as an attribute of the same name: that is its `config`.
+    pixels, `forward_pool`. It keeps each constructor argument as an attribute of the same name: its `config`.
 
     Attributes:
         stages: the submodules whose outputs `feature_maps` returns, in order.
@@ -41,16 +42,20 @@ class ImageClassifier(Module):
     normalization: Normalization | None = None
     num_classes: int
 
-    def forward_features(self, images: Tensor) -> Tensor:
+    def forward_features(self, images: Float[Tensor, "batch *_"]) -> Float[Tensor, "batch *_"]:
         """Map images to the features that `forward_head` takes."""
         raise NotImplementedError
 
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+    def forward_head(
+        self, features: Float[Tensor, "batch *_"], pre_logits: bool = False
+    ) -> Float[Tensor, "batch _"]:
         """Map features to logits, or to the `num_features` numbers before them."""
-        pooled = self.pool(features)
+        pooled = self.forward_pool(features)
         return pooled if pre_logits else self.classifier(pooled)
 
-    def pool(self, features: Tensor) -> Tensor:
+    def forward_pool(
+        self, features: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels"]:
         """Map features to one row per image: the mean over the pixels."""
         return features.mean((2, 3))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +118,7 @@ class CCT(ImageClassifier):
     def __init__(
         self,
         *,
-        depth: Literal[2, 4, 6, 7] = 7,
+        depth: int = 7,
         num_convs: int = 1,
         image_size: int = 32,
         dropout: float = 0.0,
@@ -218,7 +218,9 @@ class CCT(ImageClassifier):
         normed: Float[Tensor, "batch side*side embed_dim"] = self.norm(attended)
         return normed
 
-    def pool(self, features: Float[Tensor, "batch side*side embed_dim"]) -> Float[Tensor, "batch embed_dim"]:
+    def forward_pool(
+        self, features: Float[Tensor, "batch side*side embed_dim"]
+    ) -> Float[Tensor, "batch embed_dim"]:
         """Map tokens to one row per image: a mean whose weights the tokens choose themselves."""
         scores: Float[Tensor, "batch side*side 1"] = self.attention_pool(features)
         weights: Float[Tensor, "batch 1 side*side"] = rearrange(scores.softmax(dim=1), "b n 1 -> b 1 n")

@@ -76,7 +76,8 @@ class DenseBlock(Module):
         self, inputs: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch in_channels+added height width"]:
         """Append what every layer finds."""
-        return self.layers(inputs)
+        outputs: Float[Tensor, "batch in_channels+added height width"] = self.layers(inputs)
+        return outputs
 
 
 class Transition(Module):

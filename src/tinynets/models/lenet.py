@@ -81,7 +81,7 @@ class LeNet5(ImageClassifier):
         second: Float[Tensor, "batch 16 side2 side2"] = F.relu(F.max_pool2d(self.conv2(first), 2))
         return second
 
-    def pool(self, features: Float[Tensor, "batch 16 side2 side2"]) -> Float[Tensor, "batch 84"]:
+    def forward_pool(self, features: Float[Tensor, "batch 16 side2 side2"]) -> Float[Tensor, "batch 84"]:
         """Map features to one row per image: two linear layers over all pixels."""
         flat: Float[Tensor, "batch 16*side2*side2"] = rearrange(features, "b c h w -> b (c h w)")
         third: Float[Tensor, "batch 120"] = F.relu(self.fc1(flat))

@@ -158,7 +158,9 @@ class MlpMixer(ImageClassifier):
         normed: Float[Tensor, "batch side*side embed_dim"] = self.norm(mixed)
         return normed
 
-    def pool(self, features: Float[Tensor, "batch side*side embed_dim"]) -> Float[Tensor, "batch embed_dim"]:
+    def forward_pool(
+        self, features: Float[Tensor, "batch side*side embed_dim"]
+    ) -> Float[Tensor, "batch embed_dim"]:
         """Map tokens to one row per image: their mean."""
         return features.mean(1)
 

@@ -64,7 +64,7 @@ class TinyVisionMLP(ImageClassifier):
         first: Float[Tensor, "batch hidden"] = F.relu(self.fc1(flat))
         return F.dropout(first, self.dropout, self.training)
 
-    def pool(self, features: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+    def forward_pool(self, features: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
         """Return the features: there are no pixels left to pool."""
         return features
 
@@ -130,6 +130,6 @@ class CifarMLP(ImageClassifier):
         second: Float[Tensor, "batch hidden2"] = F.relu(self.fc2(first_kept))
         return F.dropout(second, self.dropout, self.training)
 
-    def pool(self, features: Float[Tensor, "batch hidden2"]) -> Float[Tensor, "batch hidden2"]:
+    def forward_pool(self, features: Float[Tensor, "batch hidden2"]) -> Float[Tensor, "batch hidden2"]:
         """Return the features: there are no pixels left to pool."""
         return features

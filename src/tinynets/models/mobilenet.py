@@ -168,9 +168,9 @@ class MobileNetV2Cifar(ImageClassifier):
         last: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = self.last_bn(self.last(blocks))
         return F.relu6(last, inplace=True)
 
-    def pool(self, features: Float[Tensor, "batch 1280 height width"]) -> Float[Tensor, "batch 1280"]:
+    def forward_pool(self, features: Float[Tensor, "batch 1280 height width"]) -> Float[Tensor, "batch 1280"]:
         """Map features to one row per image: their mean over the pixels, with dropout."""
-        return F.dropout(super().pool(features), self.dropout, self.training)
+        return F.dropout(super().forward_pool(features), self.dropout, self.training)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions and a head of standard deviation 0.01."""

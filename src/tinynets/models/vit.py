@@ -172,7 +172,9 @@ class SimpleViT(ImageClassifier):
         normed: Float[Tensor, "batch side*side embed_dim"] = self.norm(attended)
         return normed
 
-    def pool(self, features: Float[Tensor, "batch side*side embed_dim"]) -> Float[Tensor, "batch embed_dim"]:
+    def forward_pool(
+        self, features: Float[Tensor, "batch side*side embed_dim"]
+    ) -> Float[Tensor, "batch embed_dim"]:
         """Map tokens to one row per image: their mean."""
         return features.mean(1)
 
