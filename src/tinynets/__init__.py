@@ -10,6 +10,13 @@ from .contract import checks as checks
 from .contract import contract as contract
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
+from .modes import evaluating as evaluating
+from .modes import freeze as freeze
+from .modes import frozen as frozen
+from .modes import inference as inference
+from .modes import mode_report as mode_report
+from .modes import training as training
+from .modes import unfreeze as unfreeze
 from .module import Module as Module
 
 __version__ = "0.1.0"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from torch import nn
 
 from .contract.enforce import contract_of, enforce
+from .modes import guard
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,7 +55,9 @@ class Module(nn.Module):
                 setattr(
                     cls,
                     name,
-                    enforce(method, module_axes=axes, is_forward=name == "forward", overridden=base),
+                    enforce(
+                        method, module_axes=axes, guard=guard if name == "forward" else None, overridden=base
+                    ),
                 )
 
 

@@ -63,7 +63,9 @@ def _wrong_dtype(spec: ArraySpec, value: torch.Tensor, name: str) -> list[str]:
 
     dtypes = accepted_dtypes(spec.family)
     if torch.float32 in dtypes and value.dtype is torch.uint8:
-        return [f"Images straight from a file? Convert and scale first: {name}.float() / 255 (scale as in training)."]
+        return [
+            f"Images straight from a file? Convert and scale first: {name}.float() / 255 (scale as in training)."
+        ]
     if len(dtypes) == 1:
         return [f"Convert it: {name}.to({next(iter(dtypes))})."]
     if torch.float32 in dtypes and not value.dtype.is_complex:
@@ -86,7 +88,11 @@ def _wrong_shape(
                 "Unchecked, a model that flattens would scramble pixels and channels silently.",
             ]
         channels = spec.axes.axes[1]
-        if shape[1] == 1 and channels.kind is Kind.FIXED and fits(torch.Size((shape[0], channels.size, *shape[2:]))):
+        if (
+            shape[1] == 1
+            and channels.kind is Kind.FIXED
+            and fits(torch.Size((shape[0], channels.size, *shape[2:])))
+        ):
             return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels.size}, -1, -1)."]
         if shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
             return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]

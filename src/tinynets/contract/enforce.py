@@ -14,6 +14,7 @@ from types import CellType, FunctionType
 from typing import Any, TypeVar, cast
 
 from jaxtyping import AnnotationError
+from torch import nn
 
 from . import entry
 from .accept import AcceptWriter
@@ -40,6 +41,7 @@ from .source import FunctionNode, NoSource, compile_function, function_node
 from .switch import switch
 
 F = TypeVar("F", bound=Callable[..., Any])
+_RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _ATTRIBUTE = "__tinynets_contract__"
 _GENERATORS = (
     collections.abc.Iterator,
@@ -78,7 +80,7 @@ def enforce(
     function: FunctionType,
     *,
     module_axes: frozenset[str] = frozenset(),
-    is_forward: bool = False,
+    guard: Callable[[nn.Module], None] | None = None,
     overridden: FunctionType | None = None,
 ) -> FunctionType:
     """Return the function with its checks written into it.
@@ -86,11 +88,11 @@ def enforce(
     Args:
         function: the function; one that is enforced already is built anew from its original.
         module_axes: axes that are attributes of the first argument.
-        is_forward: whether it is the `forward` of a module, which is entered through the mode guard.
+        guard: looks at the module under `torch.inference_mode()`, if this is the `forward` of a module.
         overridden: the enforced method of the base class, whose annotations hold where this one has none.
     """
     known = contract_of(function)
-    return _Builder(known.original if known else function, module_axes, is_forward, overridden).build()
+    return _Builder(known.original if known else function, module_axes, guard, overridden).build()
 
 
 class _Builder:
@@ -98,13 +100,13 @@ class _Builder:
         self,
         function: FunctionType,
         module_axes: frozenset[str],
-        is_forward: bool,
+        guard: Callable[[nn.Module], None] | None,
         overridden: FunctionType | None,
     ) -> None:
         self.function = function
         self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
         self.namespace = Namespace(function)
-        self.is_forward = is_forward
+        self.guard = guard
         self.signature = inspect.signature(function)
         self.annotations = self._annotations(overridden)
         self.module_axes = module_axes
@@ -133,11 +135,10 @@ class _Builder:
             writer=self.writer,
             title=self.name,
         )
-        enter = f"_tn_enter({self.scope.self_name})" if self.is_forward else "_tn_enter()"
         setup = [f"{held} = {name}" for name, held in self.scope.snapshots.items() if held != name]
-        rewritten = rewriter.rewrite(enter, setup)
+        rewritten = rewriter.rewrite(self._entry_lines(), setup)
         record.set_sites(rewriter.sites)
-        if not record.sites and not self.is_forward:
+        if not record.sites and self.guard is None:
             return self.function
         self._check_names(rewriter.sites)
         record.place.origins.update(_origins(rewriter.sites))
@@ -145,7 +146,12 @@ class _Builder:
             **self.writer.constants,
             "_tn_contract": record,
             "_tn_dynamo": entry.is_dynamo_compiling,
-            "_tn_enter": entry.enter_module if self.is_forward else entry.enter_function,
+            "_tn_enter": entry.enter_function,
+            "_tn_unusual": entry.enter_unusually,
+            "_tn_inference": entry.is_inference_mode_enabled,
+            "_tn_guard": self.guard,
+            "_tn_frame": entry.getframe,
+            "_tn_call": entry.CALL_IMPL,
             "_tn_break": entry.graph_break,
             "_tn_switch": switch,
             "_tn_original": self.function,
@@ -216,7 +222,9 @@ class _Builder:
         lines = [n.annotation for n in ast.walk(node) if isinstance(n, ast.AnnAssign)]
         texts = [axes for spec in specs for axes in _axis_strings(spec)]
         texts += [str(c.value) for line in lines for c in ast.walk(line) if isinstance(c, ast.Constant)]
-        wanted = {n for text in texts for b in re.findall(r"\{([^{}]*)\}", text) for n in re.findall(r"\w+", b)}
+        wanted = {
+            n for text in texts for b in re.findall(r"\{([^{}]*)\}", text) for n in re.findall(r"\w+", b)
+        }
         stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         for name in self.signature.parameters:
             if name in wanted:
@@ -269,8 +277,10 @@ class _Builder:
         for name, parameter in self.signature.parameters.items():
             mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
             call.append(f"{name}={name}" if parameter.kind is parameter.KEYWORD_ONLY else f"{mark}{name}")
-        bare = [p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else None)
-                for p in self.signature.parameters.values()]
+        bare = [
+            p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else None)
+            for p in self.signature.parameters.values()
+        ]
         parameters = str(inspect.Signature(bare))
         called = f"_tn_original({', '.join(call)})"
         if inspect.isasyncgenfunction(self.function):
@@ -284,6 +294,16 @@ class _Builder:
         node = cast(FunctionNode, ast.parse(text).body[0])
         node.name = self.function.__code__.co_name if self.function.__name__.isidentifier() else "function"
         return node
+
+    def _entry_lines(self) -> list[str]:
+        if self.guard is None:
+            return ["_tn_on = _tn_enter()"]
+        module = self.scope.self_name
+        guarded = ["_tn_on = _tn_switch.on", "if _tn_on and _tn_inference():", f"    _tn_guard({module})"]
+        if self.function.__code__.co_flags & _RUNS_LATER:
+            return guarded  # the body of a generator or coroutine is not entered by the call
+        unusual = f"    _tn_on = _tn_unusual({module}, _tn_frame(1))"
+        return [*guarded, "if _tn_on and _tn_frame(1).f_code is not _tn_call:", unusual]
 
     def _assemble(
         self, node: FunctionNode, constants: dict[str, Any], record: FunctionContract

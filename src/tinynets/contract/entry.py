@@ -15,47 +15,31 @@ from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
 from .errors import DirectForwardWarning
 from .switch import switch
 
-_OFF, _ON, _JUDGE_ALL = 0, 1, 2
-"""Nothing is checked; accept tests run; the judge sees every value, since shapes are being recorded."""
+# How the checks of one call run: not at all; accept tests first; or straight to the judge, because shapes are
+# being recorded by torch.jit.trace, which would take every comparison of sizes for a part of the model.
+OFF, ON, JUDGE_ALL = 0, 1, 2
 
-_get_tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
-_CALL_IMPL = nn.Module._call_impl.__code__  # pyright: ignore[reportPrivateUsage]
-_getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
+# What generated code reads on every call of a module.
+CALL_IMPL = nn.Module._call_impl.__code__  # pyright: ignore[reportPrivateUsage]
+getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
+is_inference_mode_enabled: Callable[[], bool] = torch.is_inference_mode_enabled
 
-Guard = Callable[[nn.Module], None]
-_guards: list[Guard] = []
-
-
-def set_inference_guard(guard: Guard) -> None:
-    """Let `guard` look at every module that is called under `torch.inference_mode()`."""
-    _guards[:] = [guard]
+_get_tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
 
 
 def enter_function() -> int:
     """Say how the checks of a function run on this call."""
     if not switch.on:
-        return _OFF
-    return _JUDGE_ALL if _get_tracing_state() is not None else _ON
+        return OFF
+    return ON if _get_tracing_state() is None else JUDGE_ALL
 
 
-def enter_module(module: nn.Module) -> int:
-    """Say how the checks of a module's forward run on this call; look out for a forgotten `eval()`.
-
-    Raises:
-        ModeError: the module is in training mode under `torch.inference_mode()`.
-    """
-    if not switch.on:
-        return _OFF
-    if torch.is_inference_mode_enabled():
-        for guard in _guards:
-            guard(module)
-    caller = _getframe(2)
-    if caller.f_code is _CALL_IMPL:
-        return _ON
+def enter_unusually(module: nn.Module, caller: FrameType) -> int:
+    """Say how the checks of a forward run that was not called through the module's own `__call__`."""
     if _get_tracing_state() is not None:
-        return _JUDGE_ALL  # torch.jit.trace records every size that is compared as a tensor
+        return JUDGE_ALL
     _warn_if_direct(module, caller)
-    return _ON
+    return ON
 
 
 def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
@@ -70,7 +54,7 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
         f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"
         " call the model itself: model(...)",
         DirectForwardWarning,
-        stacklevel=4,
+        stacklevel=4,  # this function, enter_unusually, the forward, its caller
     )
 
 
@@ -98,4 +82,3 @@ def _traceable(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} [{' '.join([f'{size}' for size in value.shape])}]"
     return type(value).__name__
-

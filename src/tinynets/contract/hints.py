@@ -250,7 +250,9 @@ def _unenforceable(hint: Any, origin: Any) -> str:
         collections.abc.Generator: "write list[...] or Sequence[...]: checking a generator would consume it",
         type: "write type without the tensor annotation",
     }
-    remedy = remedies.get(origin, "write it with tuple, list, dict, NamedTuple, TypedDict, dataclass or Union")
+    remedy = remedies.get(
+        origin, "write it with tuple, list, dict, NamedTuple, TypedDict, dataclass or Union"
+    )
     return f"the tensors in {hint!r} cannot be enforced; {remedy}"
 
 

@@ -98,7 +98,10 @@ def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fa
         case TupleSpec():
             if not isinstance(value, tuple) or len(cast("tuple[Any, ...]", value)) != len(spec.items):
                 return Fault(path, value, spec)
-            parts = [(f"{path}[{i}]", item, part) for i, (item, part) in enumerate(zip(value, spec.items, strict=True))]
+            parts = [
+                (f"{path}[{i}]", item, part)
+                for i, (item, part) in enumerate(zip(value, spec.items, strict=True))
+            ]
         case ItemsSpec():
             if not isinstance(value, spec.container):
                 return Fault(path, value, spec)
@@ -164,12 +167,16 @@ def _fault_of_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
     if wanted.conflict:
         return Fault(path, value, spec, wanted.sizes, problem="size", reason=wanted.conflict)
     # Sizes agree by our reading; the verdict on them and on the dtype is jaxtyping's.
-    text = " ".join("_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes)
+    text = " ".join(
+        "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
+    )
     annotation = cast(Any, spec.family)[spec.array_type, text]
     if not isinstance(value, annotation):
         dtype_fits = isinstance(value, cast(Any, spec.family)[spec.array_type, "..."])
         problem = "size" if dtype_fits else "dtype"
-        return Fault(path, value, spec, wanted.sizes, problem=problem, reason=annotation.__instancecheck_str__(value))
+        return Fault(
+            path, value, spec, wanted.sizes, problem=problem, reason=annotation.__instancecheck_str__(value)
+        )
     bindings.sizes.update(wanted.bound)
     return None
 
@@ -200,7 +207,11 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
             places.append((axis, index if many is None or index < many else index + extra))
     # Names first: an expression may stand before the axis that it is computed from.
     for axis, place in places:
-        if axis.kind is Kind.NAMED and here.get(axis.name) is None and not (axis.broadcast and shape[place] == 1):
+        if (
+            axis.kind is Kind.NAMED
+            and here.get(axis.name) is None
+            and not (axis.broadcast and shape[place] == 1)
+        ):
             here.sizes[axis.name] = shape[place]
     asked: dict[int, Size | None] = {}
     for axis, place in places:
@@ -216,7 +227,9 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
         asked.update(zip(span, sizes, strict=True))
         if axes[many].kind is Kind.MANY:
             if held is None:
-                here.sizes[axis_key(axes[many])] = (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
+                here.sizes[axis_key(axes[many])] = (
+                    (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
+                )
             else:
                 _compare_many(axes[many], held, sizes, list(span), asked, wanted)
     wanted.sizes = tuple(asked[place] for place in range(len(shape)))
@@ -224,7 +237,12 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
 
 
 def _compare_many(
-    axis: Axis, held: Size, sizes: tuple[Size, ...], span: list[int], asked: dict[int, Size | None], wanted: _Wanted
+    axis: Axis,
+    held: Size,
+    sizes: tuple[Size, ...],
+    span: list[int],
+    asked: dict[int, Size | None],
+    wanted: _Wanted,
 ) -> None:
     """Compare `*name` with what it was bound to; `*#name` may be broadcast, in either direction.
 

@@ -16,7 +16,17 @@ from torch import nn
 from .axes import Axis, Kind, parse_expression
 from .causes import likely_cause, module_fact
 from .errors import ContractError, DtypeError, ShapeError
-from .hints import Anything, ArraySpec, FieldsSpec, ItemsSpec, MappingSpec, PlainSpec, Spec, TupleSpec, UnionSpec
+from .hints import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+)
 from .judge import Bindings, Fault, known_size
 from .rewrite import Site
 
@@ -47,7 +57,9 @@ def contract_error(fault: Fault, site: Site, place: Place, bindings: Bindings) -
     """Build the error for a fault; `bindings` are those known before the value was checked."""
     path = module_path(bindings.owner)
     variable = site.name + fault.path
-    lines = [f"{_where(site, place, bindings.owner, path, fault.path)}{_what(fault, site, variable, bindings)}"]
+    lines = [
+        f"{_where(site, place, bindings.owner, path, fault.path)}{_what(fault, site, variable, bindings)}"
+    ]
     expected, got = expectation(fault.spec), description(fault.value)
     if isinstance(fault.spec, ArraySpec) and fault.problem != "type":
         lines += _table(fault.spec, fault, bindings)
@@ -109,7 +121,11 @@ def _what(fault: Fault, site: Site, variable: str, bindings: Bindings) -> str:
     size, wanted = value.shape[fault.axis], fault.wanted[fault.axis]
     name = _axis_text(fault)
     asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
-    return f"{has}axis {fault.axis} = {size}, expected {asked}" if inline else f"axis {fault.axis} is {size}, expected {asked}"
+    return (
+        f"{has}axis {fault.axis} = {size}, expected {asked}"
+        if inline
+        else f"axis {fault.axis} is {size}, expected {asked}"
+    )
 
 
 def _axis_text(fault: Fault) -> str:
@@ -146,7 +162,9 @@ def expectation(spec: Spec) -> str:
     """Describe what a spec asks for."""
     match spec:
         case ArraySpec():
-            array = "" if spec.array_type is torch.Tensor else f"{getattr(spec.array_type, '__name__', 'array')} "
+            array = (
+                "" if spec.array_type is torch.Tensor else f"{getattr(spec.array_type, '__name__', 'array')} "
+            )
             return f"{array}{spec.family.__name__.lower()} [{spec.axes.text}]"
         case PlainSpec():
             return getattr(spec.hint, "__name__", None) or repr(spec.hint).replace("typing.", "")

@@ -83,9 +83,46 @@ def similar_name(name: str, others: set[str]) -> str | None:
 
 # Real words that are one or two letters from each other.
 _AXIS_WORDS = frozenset(
-    "batch channels classes depth features frames groups head heads height hidden input inputs keys length levels"
-    " output outputs patch patches queries query rows samples source sources space steps target targets time times"
-    " token tokens values weight weights width".split()
+    [
+        "batch",
+        "channels",
+        "classes",
+        "depth",
+        "features",
+        "frames",
+        "groups",
+        "head",
+        "heads",
+        "height",
+        "hidden",
+        "input",
+        "inputs",
+        "keys",
+        "length",
+        "levels",
+        "output",
+        "outputs",
+        "patch",
+        "patches",
+        "queries",
+        "query",
+        "rows",
+        "samples",
+        "source",
+        "sources",
+        "space",
+        "steps",
+        "target",
+        "targets",
+        "time",
+        "times",
+        "token",
+        "tokens",
+        "values",
+        "weight",
+        "weights",
+        "width",
+    ]
 )
 
 

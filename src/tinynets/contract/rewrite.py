@@ -66,11 +66,11 @@ class Rewriter:
         self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
         self.all_names: set[str] = set()
 
-    def rewrite(self, entry: str, setup: list[str]) -> FunctionNode:
+    def rewrite(self, entry: list[str], setup: list[str]) -> FunctionNode:
         """Return the definition with its checks.
 
         Args:
-            entry: expression, evaluated on each call, that says whether checks are on.
+            entry: source lines, run on each call, that leave in `_tn_on` how the checks run.
             setup: source lines that come before everything else.
         """
         documentation, statements = _split_docstring(self.node.body)
@@ -82,30 +82,32 @@ class Rewriter:
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
             body += self._return(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
         # Dynamo must not see a `try` around the body: it gives up on a whole function that breaks inside one.
-        frame = f"""
-if _tn_dynamo():
-    _tn_on = _tn_switch.on
-    _tn_body
-else:
-    _tn_on = {entry}
-    try:
-        _tn_body
-    except Exception as _tn_error:
-        _tn_contract.note(_tn_error, locals())
-        raise
-"""
+        frame = [
+            "if _tn_dynamo():",
+            "    _tn_on = _tn_switch.on",
+            "    _tn_body",
+            "else:",
+            *_indented(entry),
+            "    try:",
+            "        _tn_body",
+            "    except Exception as _tn_error:",
+            "        _tn_contract.note(_tn_error, locals())",
+            "        raise",
+        ]
         unsure = [f"{axis_variable(name)} = None" for name in sorted(self.writer.scope.uncertain)]
         head = _located(setup + unsure, self.top)
-        main = cast("ast.If", _located(frame.splitlines(), self.top)[0])
+        main = cast("ast.If", _located(frame, self.top)[0])
         main.body[1:] = body
-        cast("ast.Try", main.orelse[1]).body = copy.deepcopy(body)
+        cast("ast.Try", main.orelse[-1]).body = copy.deepcopy(body)
         rewritten = copy.copy(self.node)
         rewritten.body = [*documentation, *self.hoisted, *head, main]
         return rewritten
 
     # Statements
 
-    def _block(self, statements: list[ast.stmt], declared: Declared, *, certain: bool = False) -> list[ast.stmt]:
+    def _block(
+        self, statements: list[ast.stmt], declared: Declared, *, certain: bool = False
+    ) -> list[ast.stmt]:
         result: list[ast.stmt] = []
         previous: ast.stmt | None = None
         for statement in statements:
@@ -135,7 +137,9 @@ else:
             case ast.Assign() | ast.AugAssign():
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 names = [name for target in targets for name in _names(target) if name in declared]
-                checks = [self._check_local(name, declared[name], statement, certain=certain) for name in names]
+                checks = [
+                    self._check_local(name, declared[name], statement, certain=certain) for name in names
+                ]
                 return [*self._yielding(statement), *(line for lines in checks for line in lines)]
             case ast.Return():
                 return self._return(statement, self._just_checked(previous, declared))
@@ -189,7 +193,9 @@ else:
         site = Site("local", ast.unparse(target), spec, statement.lineno, _modules(statement))
         return [*lines, *self._check(site, "_tn_value", statement, certain=certain)]
 
-    def _check_local(self, name: str, spec: Spec, statement: ast.stmt | ast.expr, *, certain: bool) -> list[ast.stmt]:
+    def _check_local(
+        self, name: str, spec: Spec, statement: ast.stmt | ast.expr, *, certain: bool
+    ) -> list[ast.stmt]:
         site = Site("local", name, spec, statement.lineno, _modules(statement))
         return self._check(site, name, statement, certain=certain)
 
@@ -249,7 +255,13 @@ else:
         if isinstance(test, str):
             lines = [f"if _tn_on and (_tn_on > 1 or not ({test})):", *_indented(judge)]
         elif test:
-            first = ["_tn_ok = _tn_on < 2", "if _tn_ok:", *_indented(test), "if not _tn_ok:", *_indented(judge)]
+            first = [
+                "_tn_ok = _tn_on < 2",
+                "if _tn_ok:",
+                *_indented(test),
+                "if not _tn_ok:",
+                *_indented(judge),
+            ]
             lines = ["if _tn_on:", *_indented(first)]
         else:
             lines = ["if _tn_on:", *_indented(judge)]
@@ -267,11 +279,15 @@ else:
         direct = getattr(statement, "value", None)
         for node in _own_expressions(statement):
             if isinstance(node, ast.NamedExpr) and node.target.id in declared:
-                self._refuse(node, f"{node.target.id} is declared and assigned by `:=`; assign it on its own line")
+                self._refuse(
+                    node, f"{node.target.id} is declared and assigned by `:=`; assign it on its own line"
+                )
             if isinstance(self.yields, Anything):
                 continue
             if isinstance(node, ast.YieldFrom):
-                self._refuse(node, "the items of `yield from` cannot be checked; write `for item in ...: yield item`")
+                self._refuse(
+                    node, "the items of `yield from` cannot be checked; write `for item in ...: yield item`"
+                )
             if isinstance(node, ast.Yield) and node is not direct:
                 self._refuse(node, "the yield is inside an expression; give it a line of its own")
 
@@ -320,7 +336,9 @@ def _own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
 
 
 def _names(target: ast.expr) -> list[str]:
-    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return [
+        node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
 
 
 def _modules(statement: ast.AST) -> tuple[str, ...]:
@@ -335,7 +353,11 @@ def _modules(statement: ast.AST) -> tuple[str, ...]:
 
 def _split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
     first = body[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
         return body[:1], body[1:]
     return [], body
 

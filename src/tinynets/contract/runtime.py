@@ -69,7 +69,9 @@ class FunctionContract:
 
     def note(self, error: Exception, variables: dict[str, Any]) -> None:
         """Tell a torch error that passes through a forward where it happened and which sizes were bound."""
-        if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(error, ContractError):
+        if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
+            error, ContractError
+        ):
             return
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
             return  # the innermost forward has said it already
@@ -79,7 +81,9 @@ class FunctionContract:
         bound = [
             f"{name}={size}"
             for name, size in (
-                (name, variables.get(f"_tn_{name}")) for name in self.place.origins if not name.startswith("*")
+                (name, variables.get(f"_tn_{name}"))
+                for name in self.place.origins
+                if not name.startswith("*")
             )
             if size is not None
         ]
@@ -90,7 +94,11 @@ class FunctionContract:
             if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
         ]
         where = f"{self.place.name}{f' at {path}' if path else ''}, line {line} of {self.place.filename}"
-        error.add_note(f"{_NOTE} {where}" + "".join(
-            f"\n  {label}: {'; '.join(facts)}" for label, facts in (("axes", bound), ("tensors", tensors)) if facts
-        ))
-
+        error.add_note(
+            f"{_NOTE} {where}"
+            + "".join(
+                f"\n  {label}: {'; '.join(facts)}"
+                for label, facts in (("axes", bound), ("tensors", tensors))
+                if facts
+            )
+        )

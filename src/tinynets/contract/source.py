@@ -1,8 +1,8 @@
 """The syntax tree of a function as it stands in the user's file, with the file's own line numbers."""
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import dis
 import inspect

@@ -15,7 +15,7 @@ class Switch:
     """Whether contracts are enforced, for all threads of the process."""
 
     def __init__(self, on: bool) -> None:
-        self.on = on
+        self.on = int(on)  # an int, so that generated code compares it at full speed
         self._initial = on
         self._variable = os.environ.get(_VARIABLE)
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Switch:
             self._apply()
 
     def _apply(self) -> None:
-        self.on = self._active[-1][1] if self._active else self._initial
+        self.on = int(self._active[-1][1] if self._active else self._initial)
         # Processes started meanwhile (DataLoader workers under spawn) read it when they import tinynets.
         if self._active:
             os.environ[_VARIABLE] = "1" if self.on else "0"
