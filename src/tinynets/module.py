@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
+from .contract.attributes import attribute_specs, check_attribute
 from .contract.enforce import contract_of, enforce
+from .contract.hints import Spec
 from .modes import guard
 
 P = ParamSpec("P")
@@ -45,20 +47,42 @@ class Module(nn.Module):
     if TYPE_CHECKING:
         __call__: _TypedCall = _TypedCall()  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    _declared_axes: ClassVar[frozenset[str]] = frozenset()
+    _declared_tensors: ClassVar[Mapping[str, Spec]] = MappingProxyType({})
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        axes = declared_axes(cls)
+        cls._declared_axes = declared_axes(cls)
+        cls._declared_tensors = MappingProxyType(attribute_specs(cls))
         for name, method in list(vars(cls).items()):
             forward = name == "forward" or name.startswith("forward_")
             if isinstance(method, FunctionType) and (forward or contract_of(method)):
-                base = getattr(super(cls, cls), name, None)
-                setattr(
-                    cls,
-                    name,
-                    enforce(
-                        method, module_axes=axes, guard=guard if name == "forward" else None, overridden=base
-                    ),
+                checked = enforce(
+                    method,
+                    module_axes=cls._declared_axes,
+                    guard=guard if name == "forward" else None,
+                    overridden=getattr(super(cls, cls), name, None),
                 )
+                setattr(cls, name, checked)
+
+    def _check_declared(self, name: str, value: object) -> None:
+        spec = self._declared_tensors.get(name)
+        if spec is not None:
+            check_attribute(self, name, value, spec, self._declared_axes)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._check_declared(name, value)
+        super().__setattr__(name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a buffer, as `nn.Module` does, after checking it against the class body."""
+        self._check_declared(name, tensor)
+        super().register_buffer(name, tensor, persistent)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Add a parameter, as `nn.Module` does, after checking it against the class body."""
+        self._check_declared(name, param)
+        super().register_parameter(name, param)
 
 
 def declared_axes(cls: type) -> frozenset[str]:

@@ -57,7 +57,7 @@ class Axes:
         return [axis.name for axis in self.axes if axis.kind in (Kind.NAMED, Kind.MANY)]
 
 
-class UnsupportedAxes(ValueError):
+class UnsupportedAxesError(ValueError):
     """The axis string asks for something that has no meaning in a forward pass."""
 
 
@@ -80,7 +80,9 @@ def _parse_token(token: str) -> Axis:
         else:
             break
     if "?" in marks:
-        raise UnsupportedAxes(f"axis {token!r}: '?' is for the leaves of a PyTree; name the axis instead")
+        raise UnsupportedAxesError(
+            f"axis {token!r}: '?' is for the leaves of a PyTree; name the axis instead"
+        )
     broadcast = "#" in marks
     if rest and not rest.isidentifier():
         try:
@@ -121,7 +123,7 @@ def parse_expression(text: str) -> Expression:
     try:
         tree = ast.parse(_BRACES.sub(hold_place, text), mode="eval").body
     except SyntaxError as error:
-        raise UnsupportedAxes(f"axis {text!r} is not an expression that can be evaluated") from error
+        raise UnsupportedAxesError(f"axis {text!r} is not an expression that can be evaluated") from error
     placeholders = {_PLACEHOLDER.format(index): brace for index, brace in enumerate(braces)}
     names = _names(tree) - set(placeholders)
     builtin = {name for name in names if hasattr(builtins, name)}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .axes import Kind
-from .hints import ArraySpec, PlainSpec
+from .hints import ArraySpec, accepted_dtypes
 from .judge import Bindings, Fault, find_fault
 
 Fits = Callable[[torch.Tensor], bool]
@@ -23,7 +23,7 @@ def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
         name: how the user's code calls the value.
         bindings: the axes known before the value was checked.
     """
-    if isinstance(fault.spec, PlainSpec) or not isinstance(fault.spec, ArraySpec):
+    if not isinstance(fault.spec, ArraySpec):
         return []
     value, spec = fault.value, fault.spec
     if not isinstance(value, torch.Tensor):
@@ -41,8 +41,6 @@ def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
 
 
 def _any_dtype_of(spec: ArraySpec) -> torch.dtype:
-    from .hints import accepted_dtypes
-
     dtypes = accepted_dtypes(spec.family)
     return torch.float32 if torch.float32 in dtypes else min(dtypes, key=str)
 
@@ -59,12 +57,11 @@ def _not_a_tensor(value: Any, name: str) -> list[str]:
 
 
 def _wrong_dtype(spec: ArraySpec, value: torch.Tensor, name: str) -> list[str]:
-    from .hints import accepted_dtypes
-
     dtypes = accepted_dtypes(spec.family)
     if torch.float32 in dtypes and value.dtype is torch.uint8:
         return [
-            f"Images straight from a file? Convert and scale first: {name}.float() / 255 (scale as in training)."
+            f"Images straight from a file? Convert and scale first: {name}.float() / 255"
+            " (scale as in training)."
         ]
     if len(dtypes) == 1:
         return [f"Convert it: {name}.to({next(iter(dtypes))})."]

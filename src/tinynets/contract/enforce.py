@@ -18,7 +18,7 @@ from torch import nn
 
 from . import entry
 from .accept import AcceptWriter
-from .axes import Kind, parse_expression
+from .axes import Axis, Kind, parse_expression
 from .hints import (
     Anything,
     ArraySpec,
@@ -36,12 +36,13 @@ from .messages import Place
 from .names import Namespace, misspelt_axes, user_stacklevel
 from .rewrite import Rewriter, Site
 from .runtime import FunctionContract
-from .shapes import AxisScope
-from .source import FunctionNode, NoSource, compile_function, function_node
+from .shapes import AxisScope, axis_key
+from .source import FunctionNode, NoSourceError, compile_function, function_node
 from .switch import switch
 
 F = TypeVar("F", bound=Callable[..., Any])
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_NAMED = (Kind.NAMED, Kind.MANY)
 _ATTRIBUTE = "__tinynets_contract__"
 _GENERATORS = (
     collections.abc.Iterator,
@@ -64,8 +65,8 @@ def contract(function: F) -> F:
         ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
     """
     if isinstance(function, staticmethod | classmethod):
-        wrapper = type(cast(Any, function))
-        return cast(F, wrapper(contract(function.__func__)))
+        method = cast(Any, function)
+        return cast(F, type(method)(contract(method.__func__)))
     if not isinstance(function, FunctionType):
         raise TypeError(f"contract decorates functions and methods, got {type(function).__name__}")
     return cast(F, enforce(function))
@@ -92,7 +93,8 @@ def enforce(
         overridden: the enforced method of the base class, whose annotations hold where this one has none.
     """
     known = contract_of(function)
-    return _Builder(known.original if known else function, module_axes, guard, overridden).build()
+    original = known.original if known else function
+    return _Builder(original, module_axes, guard, overridden).build()
 
 
 class _Builder:
@@ -105,7 +107,7 @@ class _Builder:
     ) -> None:
         self.function = function
         self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
-        self.namespace = Namespace(function)
+        self.namespace = Namespace(function.__globals__, function)
         self.guard = guard
         self.signature = inspect.signature(function)
         self.annotations = self._annotations(overridden)
@@ -120,7 +122,7 @@ class _Builder:
         record = FunctionContract(self.function, Place(self.name, filename, {}), self.module_axes)
         try:
             node = function_node(self.function)
-        except NoSource as reason:
+        except NoSourceError as reason:
             node = self._forwarding_node()
             self._warn_no_source(str(reason))
         specs = [*arguments.values(), returns, yields]
@@ -209,7 +211,8 @@ class _Builder:
         hint = self.annotations.get("return", Any)
         if not (inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)):
             return self._spec("return", hint), Anything()
-        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        origin: Any = typing.get_origin(hint)
+        arguments: tuple[Any, ...] = typing.get_args(hint)
         if origin in _GENERATORS and arguments:
             returned = arguments[2] if origin is collections.abc.Generator and len(arguments) > 2 else Any
             return self._spec("return", returned), self._spec("yield", arguments[0])
@@ -220,11 +223,10 @@ class _Builder:
     def _take_snapshots(self, node: FunctionNode, specs: list[Spec]) -> None:
         """Keep the arguments that axes such as `{width}` read and that the body assigns anew."""
         lines = [n.annotation for n in ast.walk(node) if isinstance(n, ast.AnnAssign)]
-        texts = [axes for spec in specs for axes in _axis_strings(spec)]
+        texts = [axis.text for spec in specs for axis in _axis_tokens(spec)]
         texts += [str(c.value) for line in lines for c in ast.walk(line) if isinstance(c, ast.Constant)]
-        wanted = {
-            n for text in texts for b in re.findall(r"\{([^{}]*)\}", text) for n in re.findall(r"\w+", b)
-        }
+        braces = [brace for text in texts for brace in re.findall(r"\{([^{}]*)\}", text)]
+        wanted = {name for brace in braces for name in re.findall(r"\w+", brace)}
         stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         for name in self.signature.parameters:
             if name in wanted:
@@ -234,9 +236,7 @@ class _Builder:
         """Refuse axes that nothing binds, and warn of names that look misspelt."""
         uses: Counter[str] = Counter()
         for site in sites:
-            for text in _axis_tokens(site.spec):
-                if text.kind in (Kind.NAMED, Kind.MANY):
-                    uses[("*" if text.kind is Kind.MANY else "") + text.name] += 1
+            uses.update(axis_key(axis) for axis in _axis_tokens(site.spec) if axis.kind in _NAMED)
         for site in sites:
             for axis in _axis_tokens(site.spec):
                 if axis.kind is not Kind.EXPRESSION:
@@ -246,13 +246,15 @@ class _Builder:
                 unknown |= expression.argument_names - set(self.signature.parameters)
                 if unknown:
                     raise AnnotationError(
-                        f"{self.name}, {site.name}: axis {axis.text!r} is computed from {sorted(unknown)[0]!r}, which"
-                        " is no axis of this function, no int declared in the class body, and no argument in braces"
+                        f"{self.name}, {site.name}: axis {axis.text!r} is computed from"
+                        f" {sorted(unknown)[0]!r}, which is no axis of this function, no int declared in the"
+                        " class body, and no argument in braces"
                     )
                 uses.update(expression.axis_names)
         for name, meant in misspelt_axes(uses, self.module_axes):
             warnings.warn(
-                f"{self.name}: axis {name!r} is used only once, so it checks nothing; did you mean {meant!r}?",
+                f"{self.name}: axis {name!r} is used only once, so it checks nothing;"
+                f" did you mean {meant!r}?",
                 stacklevel=user_stacklevel(),
             )
 
@@ -325,7 +327,7 @@ class _Builder:
         return checked
 
 
-def _axis_tokens(spec: Spec) -> Iterator[Any]:
+def _axis_tokens(spec: Spec) -> Iterator[Axis]:
     match spec:
         case ArraySpec():
             yield from spec.axes.axes
@@ -342,10 +344,6 @@ def _axis_tokens(spec: Spec) -> Iterator[Any]:
                 yield from _axis_tokens(part)
         case Anything() | PlainSpec():
             return
-
-
-def _axis_strings(spec: Spec) -> list[str]:
-    return [axis.text for axis in _axis_tokens(spec)]
 
 
 def _ordered(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
@@ -374,6 +372,6 @@ def _origins(sites: list[Site]) -> dict[str, str]:
     for site in sites:
         source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
         for axis in _axis_tokens(site.spec):
-            if axis.kind in (Kind.NAMED, Kind.MANY):
-                origins.setdefault(("*" if axis.kind is Kind.MANY else "") + axis.name, source)
+            if axis.kind in _NAMED:
+                origins.setdefault(axis_key(axis), source)
     return origins

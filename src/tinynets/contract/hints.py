@@ -1,5 +1,8 @@
 """A type hint becomes a tree of specs: what to check in the value itself and in everything it holds."""
 
+# Hints are looked at from outside here, and typeshed has no types for what they are made of.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import collections
@@ -17,7 +20,7 @@ import torch
 from beartype.door import is_bearable
 from jaxtyping import AbstractArray, AbstractDtype, AnnotationError
 
-from .axes import Axes, UnsupportedAxes, parse
+from .axes import Axes, UnsupportedAxesError, parse
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Anything:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`, equal to any other that asks for the same."""
+    """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`; equal if it asks for the same."""
 
     array_type: Any  # the class that the value must be an instance of, or `Any`
     dtypes: Any
@@ -143,8 +146,12 @@ def spec_of(hint: Any) -> Spec:
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         try:
             return ArraySpec(hint.array_type, hint.dtypes, parse(hint.dim_str), hint)
-        except UnsupportedAxes as error:
+        except UnsupportedAxesError as error:
             raise AnnotationError(str(error)) from None
+    if isinstance(hint, typing.ForwardRef):
+        raise AnnotationError(
+            f"write {hint.__forward_arg__} without quotes: inside another hint it is not resolved"
+        )
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if type(hint).__name__ == "TypeAliasType":  # `type Images = ...`, Python 3.12
         return spec_of(hint.__value__)
@@ -195,7 +202,7 @@ def _spec_of_fields(hint: Any) -> Spec | None:
     optional = frozenset[str]()
     if typing.is_typeddict(hint):
         names = set(hint.__annotations__)
-        optional = cast("frozenset[str]", hint.__optional_keys__)  # pyright: ignore[reportAttributeAccessIssue]
+        optional = cast("frozenset[str]", hint.__optional_keys__)
     elif issubclass(hint, tuple) and hasattr(hint, "_fields"):
         names = set(cast("tuple[str, ...]", hint._fields))
     elif dataclasses.is_dataclass(hint):

@@ -86,6 +86,7 @@ def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fa
     Returns:
         None if it fits. Then `bindings` holds the axes that it has bound; after a fault they may be partial.
     """
+    parts: list[tuple[str, Any, Spec]] | None
     match spec:
         case Anything():
             return None
@@ -96,12 +97,10 @@ def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fa
         case UnionSpec():
             return _fault_of_union(spec, value, bindings, path)
         case TupleSpec():
-            if not isinstance(value, tuple) or len(cast("tuple[Any, ...]", value)) != len(spec.items):
+            items = cast("tuple[Any, ...]", value)
+            if not isinstance(value, tuple) or len(items) != len(spec.items):
                 return Fault(path, value, spec)
-            parts = [
-                (f"{path}[{i}]", item, part)
-                for i, (item, part) in enumerate(zip(value, spec.items, strict=True))
-            ]
+            parts = [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
         case ItemsSpec():
             if not isinstance(value, spec.container):
                 return Fault(path, value, spec)

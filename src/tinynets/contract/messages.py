@@ -130,7 +130,8 @@ def _what(fault: Fault, site: Site, variable: str, bindings: Bindings) -> str:
 
 def _axis_text(fault: Fault) -> str:
     """The token of the annotation that stands for the axis that does not fit."""
-    assert isinstance(fault.spec, ArraySpec) and fault.axis is not None
+    assert isinstance(fault.spec, ArraySpec)
+    assert fault.axis is not None
     axes, many = fault.spec.axes.axes, fault.spec.axes.many_index
     if many is None or fault.axis < many:
         return axes[fault.axis].text

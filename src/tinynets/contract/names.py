@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import sys
 from collections import Counter
@@ -13,18 +14,22 @@ from jaxtyping import AnnotationError
 
 
 class Namespace:
-    """Resolves annotations as if they stood where the function is defined."""
+    """Resolves annotations as if they stood where a function or class is defined.
 
-    def __init__(self, function: FunctionType) -> None:
-        self._globals = function.__globals__
+    Args:
+        module_globals: the globals of the module it stands in.
+        function: the function, for the names that it closes over.
+    """
+
+    def __init__(self, module_globals: dict[str, Any], function: FunctionType | None = None) -> None:
+        self._globals = module_globals
         self._locals: dict[str, Any] = {}
-        for frame in _defining_frames(function):
+        for frame in _defining_frames(module_globals):
             self._locals = {**frame.f_locals, **self._locals}
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            try:
+        cells = (function.__closure__ or ()) if function else ()
+        for name, cell in zip(function.__code__.co_freevars if function else (), cells, strict=True):
+            with contextlib.suppress(ValueError):  # not assigned yet, such as the class that is being created
                 self._locals[name] = cell.cell_contents
-            except ValueError:
-                pass  # not assigned yet, such as the class that is being created
 
     def resolve(self, annotation: Any) -> Any:
         """Turn an annotation (an object, a string, or a piece of syntax) into a type hint.
@@ -42,8 +47,8 @@ class Namespace:
             hint = eval(annotation, self._globals, self._locals)
         except NameError as error:
             raise AnnotationError(
-                f"the annotation {annotation} uses {error.name!r}, which does not exist at run time; import or define"
-                f" it at module level, outside of `if TYPE_CHECKING` and of the function itself"
+                f"the annotation {annotation} uses {error.name!r}, which does not exist at run time; import"
+                " or define it at module level, outside of `if TYPE_CHECKING` and of the function itself"
             ) from None
         except Exception as error:
             raise AnnotationError(
@@ -52,12 +57,12 @@ class Namespace:
         return self.resolve(hint) if isinstance(hint, str) else hint
 
 
-def _defining_frames(function: FunctionType) -> list[FrameType]:
+def _defining_frames(module_globals: dict[str, Any]) -> list[FrameType]:
     """The frames that run the code around the definition, innermost first: names may still live there."""
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("tinynets.contract"):
         frame = frame.f_back
-    while frame is not None and frame.f_globals is not function.__globals__:
+    while frame is not None and frame.f_globals is not module_globals:
         frame = frame.f_back  # such as Module.__init_subclass__
     found: list[FrameType] = []
     while frame is not None and frame.f_code.co_name != "<module>":
@@ -83,46 +88,13 @@ def similar_name(name: str, others: set[str]) -> str | None:
 
 # Real words that are one or two letters from each other.
 _AXIS_WORDS = frozenset(
-    [
-        "batch",
-        "channels",
-        "classes",
-        "depth",
-        "features",
-        "frames",
-        "groups",
-        "head",
-        "heads",
-        "height",
-        "hidden",
-        "input",
-        "inputs",
-        "keys",
-        "length",
-        "levels",
-        "output",
-        "outputs",
-        "patch",
-        "patches",
-        "queries",
-        "query",
-        "rows",
-        "samples",
-        "source",
-        "sources",
-        "space",
-        "steps",
-        "target",
-        "targets",
-        "time",
-        "times",
-        "token",
-        "tokens",
-        "values",
-        "weight",
-        "weights",
-        "width",
-    ]
+    word
+    for line in (
+        "batch channels classes depth features frames groups head heads height hidden input inputs keys",
+        "length levels output outputs patch patches queries query rows samples source sources space steps",
+        "target targets time times token tokens values weight weights width",
+    )
+    for word in line.split()
 )
 
 

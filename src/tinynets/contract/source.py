@@ -4,18 +4,22 @@ from __future__ import annotations
 import __future__
 
 import ast
+import copy
 import dis
+import functools
 import inspect
+import operator
 from types import CodeType, FunctionType
+from typing import cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
-_FUTURE_FLAGS = 0
-for _name in __future__.all_feature_names:
-    _FUTURE_FLAGS |= getattr(__future__, _name).compiler_flag
+_FUTURE_FLAGS = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 
 
-class NoSource(Exception):
+class NoSourceError(Exception):
     """The source is not at hand, or is not what the function was compiled from."""
 
 
@@ -23,26 +27,26 @@ def function_node(function: FunctionType) -> FunctionNode:
     """Parse the definition of a function.
 
     Raises:
-        NoSource: no source file, a lambda, or a file that was edited after it was imported.
+        NoSourceError: no source file, a lambda, or a file that was edited after it was imported.
     """
     try:
         lines, first_line = inspect.getsourcelines(function.__code__)
     except (OSError, TypeError, SyntaxError, IndexError) as error:
-        raise NoSource(str(error)) from None
+        raise NoSourceError(str(error)) from None
     # An indented method parses as the body of an `if`, which keeps its columns for the carets of a traceback.
     indented = lines[0][:1].isspace()
     text = "".join(["if 1:\n", *lines] if indented else lines)
     try:
         module = ast.parse(text)
     except SyntaxError as error:
-        raise NoSource(str(error)) from None
+        raise NoSourceError(str(error)) from None
     ast.increment_lineno(module, first_line - (2 if indented else 1))
     statement = module.body[0]
     node = statement.body[0] if isinstance(statement, ast.If) else statement
     if not isinstance(node, FunctionNode):
-        raise NoSource("not a def statement")
+        raise NoSourceError("not a def statement")
     if not _same_code(compile_function(node, function), function.__code__):
-        raise NoSource("the file was changed after it was imported")
+        raise NoSourceError("the file was changed after it was imported")
     return node
 
 
@@ -54,27 +58,22 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
         like: the function whose surroundings to use.
         free: names of additional free variables.
     """
-    bare = type(node)(**{name: getattr(node, name, None) for name in node._fields})
+    bare = copy.copy(node)
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args)
-    ast.copy_location(bare, node)
-    body: list[ast.stmt] = [bare]
+    # Only the shell is parsed from text, since its nodes have other fields in every version of Python.
     owner = _class_name(like)
-    if owner is not None:  # private names (`self.__weight`) are mangled with the name of the class
-        body = [ast.ClassDef(name=owner, bases=[], keywords=[], body=body, decorator_list=[], type_params=[])]
-    names = [*like.__code__.co_freevars, *free]
-    surroundings = ast.FunctionDef(
-        name="surroundings",
-        args=ast.arguments(
-            posonlyargs=[], args=[ast.arg(name) for name in names], kwonlyargs=[], kw_defaults=[], defaults=[]
-        ),
-        body=body,
-        decorator_list=[],
-        type_params=[],
+    names = ", ".join([*like.__code__.co_freevars, *free])
+    shell = cast(
+        "ast.FunctionDef", ast.parse(f"def surroundings({names}):\n class {owner or '_'}: pass").body[0]
     )
-    module = ast.Module([ast.fix_missing_locations(ast.copy_location(surroundings, node))], [])
+    if owner is None:
+        shell.body = [bare]
+    else:  # private names (`self.__weight`) are mangled with the name of the class
+        cast("ast.ClassDef", shell.body[0]).body = [bare]
+    module = ast.fix_missing_locations(ast.Module([shell], []))
     flags = like.__code__.co_flags & _FUTURE_FLAGS
     code = compile(module, like.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
-    return _find(code, node.name, ["surroundings"] + ([owner] if owner else []))
+    return _find(code, node.name, ["surroundings", owner] if owner else ["surroundings"])
 
 
 def _without_annotations(arguments: ast.arguments) -> ast.arguments:

@@ -1,0 +1,59 @@
+"""Parameters and buffers that are annotated in a class body are checked when they are set."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from typing import Any, ClassVar, cast
+
+from jaxtyping import AnnotationError
+
+from .hints import Spec, has_tensors, spec_of
+from .judge import Bindings, find_fault
+from .messages import Place, contract_error
+from .names import Namespace
+from .rewrite import Site
+from .switch import switch
+
+
+def attribute_specs(cls: type) -> dict[str, Spec]:
+    """Return the tensor annotations in the body of a class and of its bases, by name of the attribute."""
+    specs: dict[str, Spec] = {}
+    for base in reversed(cls.__mro__):
+        annotations = inspect.get_annotations(base)
+        if not annotations or base.__module__.split(".")[0] == "torch":
+            continue
+        namespace = Namespace(vars(sys.modules[base.__module__]))
+        for name, annotation in annotations.items():
+            try:
+                hint = namespace.resolve(annotation)
+            except AnnotationError as error:
+                # Any other annotation of a class body may name what does not exist yet: nothing reads it.
+                if isinstance(annotation, str) and "Tensor" in annotation and "[" in annotation:
+                    raise AnnotationError(f"{base.__qualname__}.{name}: {error}") from None
+                continue
+            if typing.get_origin(hint) is not ClassVar and has_tensors(hint):
+                specs[name] = spec_of(hint)
+    return specs
+
+
+def check_attribute(owner: Any, name: str, value: Any, spec: Spec, module_axes: frozenset[str]) -> None:
+    """Check a value that is about to become an attribute.
+
+    Axes that are attributes of the owner count from the moment they are set.
+
+    Raises:
+        ContractError: it does not fit its annotation; nothing has been set.
+    """
+    if not switch.on:
+        return
+    known = frozenset(
+        axis for axis in module_axes if axis in vars(owner) or hasattr(cast(Any, type(owner)), axis)
+    )
+    bindings = Bindings({}, owner, known)
+    fault = find_fault(spec, value, bindings)
+    if fault is not None:
+        site = Site("attribute", name, spec)
+        place = Place(type(owner).__qualname__, "", {})
+        raise contract_error(fault, site, place, Bindings({}, owner, known)) from None
