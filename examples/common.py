@@ -24,8 +24,8 @@ from torch import Tensor
 import tinynets as tn
 
 
-class DataError(Exception):
-    """The data is missing or damaged; the message names the file, what is wrong, and the remedy."""
+class ScriptError(Exception):
+    """Ends the script with one line, which says what is wrong and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def run(model_class: Callable[..., tn.Module], load: Callable[[], Data], options
         )
         print(f"Interrupted: {kept}.", file=sys.stderr)
         return 130  # what a shell reports for a command that Ctrl-C ended
-    except (DataError, OSError) as error:
+    except (ScriptError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -106,6 +106,10 @@ def train(
                     total_loss += loss.item() * len(batch)
                     progress.advance(task)
 
+            if not math.isfinite(total_loss):
+                raise ScriptError(
+                    f"the loss became {total_loss} in epoch {epoch}; try a lower --learning-rate"
+                )
             predicted = infer(model, data.held_out_images).argmax(dim=1)
             accuracy = (predicted == data.held_out_labels).float().mean().item()
             write_whole(weights, safetensors.torch.save(model.state_dict()))
@@ -166,7 +170,9 @@ def draw(data: Data, logits: Tensor, history: Sequence[Epoch]) -> bytes:
 
     loss_axes, accuracy_axes = curve_part.subplots(2, 1, sharex=True)
     epochs = range(1, len(history) + 1)
-    loss_axes.plot(epochs, [epoch.loss for epoch in history], marker=".", color="tab:blue")
+    losses = [epoch.loss for epoch in history]
+    loss_axes.plot(epochs, losses, marker=".", color="tab:blue")
+    loss_axes.fill_between(epochs, losses, color="tab:blue", alpha=0.1)
     loss_axes.set(title="Training loss", ylabel="mean cross-entropy", ylim=(0, None))
     accuracy_axes.plot(epochs, [epoch.held_out_accuracy for epoch in history], marker=".", color="tab:green")
     accuracy_axes.set(

