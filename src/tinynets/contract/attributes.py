@@ -48,12 +48,11 @@ def check_attribute(owner: Any, name: str, value: Any, spec: Spec, module_axes: 
     """
     if not switch.on:
         return
-    known = frozenset(
-        axis for axis in module_axes if axis in vars(owner) or hasattr(cast(Any, type(owner)), axis)
-    )
+    kind = cast(Any, type(owner))
+    known = frozenset(axis for axis in module_axes if axis in vars(owner) or hasattr(kind, axis))
     bindings = Bindings({}, owner, known)
     fault = find_fault(spec, value, bindings)
     if fault is not None:
         site = Site("attribute", name, spec)
-        place = Place(type(owner).__qualname__, "", {})
+        place = Place(kind.__qualname__, "", {})
         raise contract_error(fault, site, place, Bindings({}, owner, known)) from None

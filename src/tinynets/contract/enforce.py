@@ -44,7 +44,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _NAMED = (Kind.NAMED, Kind.MANY)
 _ATTRIBUTE = "__tinynets_contract__"
-_GENERATORS = (
+_GENERATORS: tuple[Any, ...] = (
     collections.abc.Iterator,
     collections.abc.Iterable,
     collections.abc.Generator,
@@ -93,7 +93,7 @@ def enforce(
         overridden: the enforced method of the base class, whose annotations hold where this one has none.
     """
     known = contract_of(function)
-    original = known.original if known else function
+    original = cast(FunctionType, known.original if known else function)
     return _Builder(original, module_axes, guard, overridden).build()
 
 
@@ -211,8 +211,8 @@ class _Builder:
         hint = self.annotations.get("return", Any)
         if not (inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)):
             return self._spec("return", hint), Anything()
-        origin: Any = typing.get_origin(hint)
-        arguments: tuple[Any, ...] = typing.get_args(hint)
+        origin = typing.get_origin(hint)
+        arguments = list(typing.get_args(hint))
         if origin in _GENERATORS and arguments:
             returned = arguments[2] if origin is collections.abc.Generator and len(arguments) > 2 else Any
             return self._spec("return", returned), self._spec("yield", arguments[0])

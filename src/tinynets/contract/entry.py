@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from .switch import switch
 OFF, ON, JUDGE_ALL = 0, 1, 2
 
 # What generated code reads on every call of a module.
-CALL_IMPL = nn.Module._call_impl.__code__  # pyright: ignore[reportPrivateUsage]
+CALL_IMPL = cast(Any, nn.Module)._call_impl.__code__
 getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
 is_inference_mode_enabled: Callable[[], bool] = torch.is_inference_mode_enabled
 

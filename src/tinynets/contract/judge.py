@@ -148,8 +148,11 @@ def _fault_of_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) 
             return None
         faults.append(fault)
     # An arm of the right kind that has the wrong size says more than "none of these types".
-    closest = [fault for fault in faults if fault.problem != "type"]
-    return closest[0] if len(closest) == 1 else Fault(path, value, spec)
+    for problems in (("size", "dtype"), ("rank",)):
+        closest = [fault for fault in faults if fault.problem in problems]
+        if closest:
+            return closest[0] if len(closest) == 1 else Fault(path, value, spec)
+    return Fault(path, value, spec)
 
 
 def _fault_of_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
@@ -256,7 +259,7 @@ def _compare_many(
             wanted.conflict = f"{axis.text} is {list(sizes)}, expected {list(before)}"
         return
     try:
-        together = tuple(torch.broadcast_shapes(sizes, before))
+        together = tuple(cast(Any, torch).broadcast_shapes(sizes, before))
     except RuntimeError:
         wanted.conflict = f"{axis.text} is {list(sizes)}, which cannot be broadcast with {list(before)}"
         return

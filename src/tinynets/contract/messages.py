@@ -6,8 +6,9 @@ import inspect
 import linecache
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import AnnotationError
@@ -148,7 +149,7 @@ def description(value: Any) -> str:
     """Describe a value without its contents: type, dtype and shape, never numbers from inside a tensor."""
     if isinstance(value, torch.Tensor):
         return f"{dtype_name(value)} [{' '.join(map(str, value.shape))}]"
-    kind = type(value)
+    kind = cast(Any, type(value))
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{name} {dtype_name(value)} {list(value.shape)}"
@@ -228,7 +229,7 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
     facts: list[str] = []
     for name, size in _named_sizes(spec, bindings).items():
         if name in bindings.module_axes:
-            owner = type(bindings.owner)
+            owner = cast(Any, type(bindings.owner))
             parameters = inspect.signature(owner.__init__).parameters
             source = f"{owner.__name__}({name}={size})" if name in parameters else f"self.{name}"
         else:
@@ -271,7 +272,8 @@ def module_path(owner: Any) -> str:
             if isinstance(called, nn.Module):
                 outermost = called
         frame = frame.f_back
-    for path, module in outermost.named_modules():
+    named: Iterator[tuple[str, nn.Module]] = cast(Any, outermost).named_modules()
+    for path, module in named:
         if module is owner:
             # Wrappers put their own names in front: torch.compile, DistributedDataParallel.
             return ".".join(part for part in path.split(".") if part not in ("_orig_mod", "module"))

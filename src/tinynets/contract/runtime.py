@@ -15,6 +15,7 @@ from .errors import ContractError
 from .judge import Bindings, find_fault
 from .messages import Place, contract_error, description, expectation, module_path
 from .rewrite import Site
+from .shapes import axis_variable
 
 _NOTE = "in"
 
@@ -78,15 +79,8 @@ class FunctionContract:
         owner = variables.get(self.self_name)
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
-        bound = [
-            f"{name}={size}"
-            for name, size in (
-                (name, variables.get(f"_tn_{name}"))
-                for name in self.place.origins
-                if not name.startswith("*")
-            )
-            if size is not None
-        ]
+        sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}
+        bound = [f"{name}={size}" for name, size in sizes.items() if size is not None]
         bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.module_axes)]
         tensors = [
             f"{name} {description(value)}"

@@ -23,7 +23,7 @@ def axis_key(axis: Axis) -> str:
 
 def axis_variable(key: str) -> str:
     """Return the local variable that holds what an axis is bound to."""
-    return f"_tn_many_{key[1:]}" if key.startswith("*") else f"_tn_{key}"
+    return f"_tn_axes_{key[1:]}" if key.startswith("*") else f"_tn_axis_{key}"
 
 
 @dataclass

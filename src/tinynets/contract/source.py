@@ -6,17 +6,13 @@ import __future__
 import ast
 import copy
 import dis
-import functools
 import inspect
-import operator
 from types import CodeType, FunctionType
 from typing import cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
-_FUTURE_FLAGS = functools.reduce(
-    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
-)
+_FUTURE_FLAGS = sum(int(getattr(__future__, name).compiler_flag) for name in __future__.all_feature_names)
 
 
 class NoSourceError(Exception):
@@ -73,6 +69,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     module = ast.fix_missing_locations(ast.Module([shell], []))
     flags = like.__code__.co_flags & _FUTURE_FLAGS
     code = compile(module, like.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
+    assert isinstance(code, CodeType)
     return _find(code, node.name, ["surroundings", owner] if owner else ["surroundings"])
 
 

@@ -1,0 +1,152 @@
+"""Every item of a container is checked, not a sample: beartype alone looks at one item in a list."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
+
+import pytest
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+import tinynets as tn
+
+Row = Float[Tensor, "n"]
+
+
+class Output(NamedTuple):
+    logits: Float[Tensor, "batch classes"]
+    name: str
+
+
+class Batch(TypedDict):
+    images: Float[Tensor, "batch 3"]
+    labels: Int[Tensor, "batch"]
+    weights: NotRequired[Float[Tensor, "batch"]]
+
+
+@dataclass
+class State:
+    hidden: Float[Tensor, "n"]
+    steps: int = 0
+
+
+Bounded = TypeVar("Bounded", bound=Float[Tensor, "n"])
+Rows = NewType("Rows", list[Row])
+
+
+def good() -> Tensor:
+    return torch.ones(3)
+
+
+def bad() -> Tensor:
+    return torch.ones(4)
+
+
+CASES: list[tuple[Any, Any, Any, str]] = [
+    (list[Row], [good()] * 10, [good()] * 9 + [bad()], r"\[9\]"),
+    (Sequence[Row], (good(), good()), (good(), bad()), r"\[1\]"),
+    (tuple[Row, ...], (good(),) * 5, (good(),) * 4 + (bad(),), r"\[4\]"),
+    (tuple[Row, Row], (good(), good()), (good(), bad()), r"\[1\]"),
+    (tuple[Row, int], (good(), 1), (good(), "1"), r"\[1\]: got str, expected int"),
+    (deque[Row], deque([good(), good()]), deque([good(), bad()]), r"\[1\]"),
+    (dict[str, Row], {"a": good(), "b": good()}, {"a": good(), "b": bad()}, r"\['b'\]"),
+    (Mapping[str, Row], OrderedDict(a=good(), b=good()), OrderedDict(a=good(), b=bad()), r"\['b'\]"),
+    (dict[str, Row], {"a": good()}, {1: good()}, "key 1: got 1, expected str"),
+    (
+        list[dict[str, tuple[Row, Row]]],
+        [{"a": (good(), good())}],
+        [{"a": (good(), bad())}],
+        r"\[0\]\['a'\]\[1\]",
+    ),
+    (Output, Output(torch.ones(2, 5), "x"), Output(torch.ones(2), "x"), r"\.logits: 1 axis, expected 2"),
+    (Output, Output(torch.ones(2, 5), "x"), Output(torch.ones(2, 5), 3), r"\.name: got 3, expected str"),
+    (State, State(good()), State(torch.ones(2, 2)), r"\.hidden: 2 axes, expected 1"),
+    (list[State], [State(good())] * 2, [State(good()), State(bad())], r"\[1\]\.hidden"),
+    (Row | None, None, torch.ones(2, 2), "2 axes, expected 1"),
+    (
+        Row | Int[Tensor, "n n"],
+        torch.ones(2, 2).long(),
+        torch.ones(2, 3).long(),
+        r"axis 1 is 3, expected n",
+    ),
+    (Row | str | int, "x", 2.5, r"got 2.5, expected float \[n\] or str or int"),
+    (list[Row] | None, [good(), good()], [good(), bad()], r"f\(value\)"),
+    (tuple[Row, Row] | list[Row], [good(), good()], [good(), bad()], r"f\(value\)"),
+    (list[Row | None], [good(), None, good()], [good(), None, bad()], r"f\(value\)"),
+    (Annotated[Row, "a note"], good(), torch.ones(1, 1), "2 axes"),
+    (Bounded, good(), torch.ones(1, 1), "2 axes"),
+    (Rows, [good(), good()], [good(), bad()], r"\[1\]"),
+    (Literal["a", "b"], "a", "c", r"f\(value\)"),
+    (Callable[[int], Tensor], abs, 3, "got 3, expected"),
+    (list[int], [1, 2], "12", "got str, expected list"),
+]
+
+
+@pytest.mark.parametrize(("hint", "accepted", "refused", "message"), CASES, ids=range(len(CASES)))
+def test_every_item_is_checked(hint: Any, accepted: Any, refused: Any, message: str) -> None:
+    @tn.contract
+    def f(value: hint) -> None:
+        pass
+
+    f(accepted)
+    with pytest.raises(tn.ContractError, match=message):
+        f(refused)
+
+
+@pytest.mark.parametrize(("hint", "accepted", "refused", "message"), CASES, ids=range(len(CASES)))
+def test_as_return_value_and_as_line(hint: Any, accepted: Any, refused: Any, message: str) -> None:
+    @tn.contract
+    def give(value: Any) -> hint:
+        return value
+
+    @tn.contract
+    def hold(value: Any) -> None:
+        held: hint = value
+
+    for f in (give, hold):
+        f(accepted)
+        with pytest.raises(tn.ContractError):
+            f(refused)
+
+
+def test_typed_dicts() -> None:
+    @tn.contract
+    def f(batch: Batch) -> None:
+        pass
+
+    images, labels = torch.ones(2, 3), torch.ones(2).long()
+    f({"images": images, "labels": labels})
+    f({"images": images, "labels": labels, "weights": torch.ones(2)})
+    with pytest.raises(tn.ShapeError, match=r"\['weights'\]: axis 0 is 3, expected batch = 2"):
+        f({"images": images, "labels": labels, "weights": torch.ones(3)})
+    with pytest.raises(tn.DtypeError, match=r"\['labels'\]: float32, expected a signed integer dtype"):
+        f({"images": images, "labels": torch.ones(2)})
+    with pytest.raises(
+        tn.ContractError, match="got dict of 1 item, expected dict with keys images, labels, weights"
+    ):
+        f({"images": images})  # type: ignore[typeddict-item]
+
+
+def test_axes_bound_inside_a_container_are_shared_with_the_rest() -> None:
+    @tn.contract
+    def f(rows: list[Float[Tensor, "n"]], last: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        return last
+
+    assert f([], torch.ones(5)).shape == (5,)
+    assert f([good()], good()).shape == (3,)
+    with pytest.raises(tn.ShapeError, match=r"f\(last\): axis 0 is 4, expected n = 3"):
+        f([good()], bad())
+
+
+def test_a_failed_arm_of_a_union_binds_nothing() -> None:
+    @tn.contract
+    def f(
+        value: tuple[Row, Int[Tensor, "n"]] | tuple[Float[Tensor, "m"], Float[Tensor, "n"]], n: Row
+    ) -> None:
+        pass
+
+    f((torch.ones(3), torch.ones(7)), torch.ones(7))
+    with pytest.raises(tn.ShapeError, match="expected n = 7"):
+        f((torch.ones(3), torch.ones(7)), torch.ones(3))

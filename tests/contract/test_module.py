@@ -1,0 +1,157 @@
+"""What `tinynets.Module` adds around the contract: direct calls, declared tensors, misspelt axes."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from jaxtyping import AnnotationError, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import tinynets as tn
+
+
+class Scale(tn.Module):
+    """A module with a declared parameter, buffer and plain tensor."""
+
+    width: int
+    weight: Float[Tensor, "width 2"]
+    offset: Float[Tensor, "width"]
+    index: Int[Tensor, "..."] | None
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.ones(width, 2))
+        self.register_buffer("offset", torch.zeros(width))
+        self.index = None
+
+    def forward(self, x: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch width"]:
+        return x @ self.weight.T + self.offset
+
+
+class TestDeclaredTensors:
+    def test_are_checked_when_they_are_set(self) -> None:
+        scale = Scale()
+        with pytest.raises(tn.ShapeError, match=r"Scale.weight: axis 0 is 4, expected width = 3"):
+            scale.weight = nn.Parameter(torch.ones(4, 2))
+        with pytest.raises(tn.ShapeError, match=r"Scale.offset: 2 axes, expected 1"):
+            scale.offset = torch.ones(3, 3)
+        with pytest.raises(tn.ShapeError, match="expected width = 3"):
+            scale.register_buffer("offset", torch.ones(4))
+        with pytest.raises(tn.ShapeError, match="expected width = 3"):
+            scale.register_parameter("weight", nn.Parameter(torch.ones(4, 2)))
+        with pytest.raises(tn.DtypeError, match="float32, expected a signed integer dtype"):
+            scale.index = torch.ones(1)
+        assert scale.weight.shape == (3, 2)  # nothing has been set
+        scale.index = torch.ones(1).long()
+        assert scale(torch.ones(4, 2)).shape == (4, 3)
+
+    def test_may_be_set_freely_with_checks_off(self) -> None:
+        scale = Scale()
+        with tn.checks(False):
+            scale.offset = torch.ones(9)
+
+    def test_an_annotation_that_cannot_be_resolved_is_refused(self) -> None:
+        with pytest.raises(AnnotationError, match="Net.weight: .*'Flaot'"):
+
+            class Net(tn.Module):
+                weight: "Flaot[Tensor, 'n']"  # type: ignore[name-defined]
+
+
+class TestDirectForward:
+    def test_warns_at_the_call_site(self) -> None:
+        scale = Scale()
+        with pytest.warns(
+            tn.DirectForwardWarning, match=r"Scale.forward\(...\) was called directly"
+        ) as warned:
+            scale.forward(torch.ones(1, 2))
+        assert warned[0].filename == __file__
+
+    def test_once_per_call_site(self) -> None:
+        scale = Scale()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.resetwarnings()
+            for _ in range(3):
+                scale.forward(torch.ones(1, 2))
+            scale.forward(torch.ones(1, 2))
+        assert len(warned) == 2
+
+    @pytest.mark.filterwarnings(
+        "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+    )  # torch.func.jvp's own
+    def test_never_from_torch_super_transforms_or_own_methods(self) -> None:
+        class Child(Scale):
+            def forward(self, x: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch width"]:
+                return super().forward(x)
+
+            def again(self, x: Tensor) -> Tensor:
+                return self.forward(x)
+
+        child = Child()
+        x = torch.ones(4, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", tn.DirectForwardWarning)
+            child(x)
+            child.again(x)
+            nn.Sequential(child)(x)
+            torch.func.functional_call(child, dict(child.named_parameters()), (x,))
+            torch.vmap(child.forward)(x[:, None])
+            torch.func.jvp(child.forward, (x,), (x,))
+            checkpoint(child.forward, x.requires_grad_(), use_reentrant=False)
+            with torch.no_grad():
+                child.register_forward_hook(lambda *_: None)
+                child(x)
+
+
+class TestMisspeltAxes:
+    def test_a_name_used_once_that_resembles_another_is_reported(self) -> None:
+        with pytest.warns(
+            UserWarning, match="axis 'bacth' is used only once, so it checks nothing; did you mean 'batch'"
+        ):
+
+            class Net(tn.Module):
+                def forward(self, x: Float[Tensor, "batch 3"]) -> Float[Tensor, "bacth 3"]:
+                    return x
+
+    def test_also_for_module_axes(self) -> None:
+        with pytest.warns(UserWarning, match="'num_clases' .* did you mean 'num_classes'"):
+
+            class Net(tn.Module):
+                num_classes: int
+
+                def forward(self, x: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch num_clases"]:
+                    return x
+
+    def test_no_alarm_for_names_that_differ(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+
+            class Net(tn.Module):
+                def forward(
+                    self,
+                    x: Float[Tensor, "batch channels height width"],
+                    y: Float[Tensor, "hidden1 hidden2 n m"],
+                ) -> Float[Tensor, "batch weight head heads"]:
+                    return x
+
+
+class TestCopies:
+    def test_pickle_deepcopy_and_errors_survive(self) -> None:
+        scale = Scale()
+        for copied in (copy.deepcopy(scale), pickle.loads(pickle.dumps(scale))):
+            assert copied(torch.ones(1, 2)).shape == (1, 3)
+            with pytest.raises(tn.ShapeError) as caught:
+                copied(torch.ones(1, 3))
+            error = pickle.loads(pickle.dumps(caught.value))
+            assert type(error) is tn.ShapeError
+            assert str(error) == str(caught.value)
+            assert vars(error) == vars(caught.value)
+            assert (error.where, error.axis, error.expected, error.got) == (
+                "x",
+                1,
+                "float [batch 2]",
+                "float32 [1 3]",
+            )
