@@ -7,6 +7,7 @@ Each figure is a median with its quartiles over rounds in which all sides take t
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import shutil
 import time
@@ -25,6 +26,7 @@ import tinynets as tn
 
 BATCHES = (1, 32, 256)
 PLAIN, CHECKED, UNCHECKED = "plain nn.Module", "tinynets", "tinynets, checks off"
+BY_HAND = "tinynets, model.eval() by hand"
 JAXTYPED, DLTYPED, BARE = "jaxtyped + beartype", "dltype", "bare functions"
 checks_off = partial(tn.checks, False)
 Record = dict[str, Any]
@@ -32,31 +34,28 @@ Record = dict[str, Any]
 
 def compare(rounds: int) -> Record:
     """Compare all sides at every batch size; print the table of the README."""
-    model = tn.TinyVisionMLP().eval()
+    model = tn.TinyVisionMLP()
     plain = with_weights_of(model, Plain())
     sides = [
         Variant(BARE, Bare(model.fc1, model.fc2)),
         Variant(PLAIN, plain),
         Variant(UNCHECKED, model, checks_off),
         Variant(CHECKED, model),
+        # Outside of tn.inference, every call looks for a forgotten train mode.
+        Variant(BY_HAND, copy.deepcopy(model).eval()),
         Variant(DLTYPED, with_weights_of(model, Dltyped())),
         Variant(JAXTYPED, with_weights_of(model, Jaxtyped())),
     ]
-    tensors = {
-        BARE: 0,
-        PLAIN: 0,
-        UNCHECKED: 0,
-        CHECKED: num_checked(tn.TinyVisionMLP),
-        DLTYPED: 2,
-        JAXTYPED: 2,
-    }
+    ours = num_checked(tn.TinyVisionMLP)
+    tensors = {side.name: 0 for side in sides} | {CHECKED: ours, BY_HAND: ours, DLTYPED: 2, JAXTYPED: 2}
 
     record: Record = {"batches": {}}
     to_plain: dict[tuple[str, int], Spread] = {}
     for batch in BATCHES:
         images = digits(batch)
-        assert all(torch.equal(side.call(images), plain(images)) for side in sides)
-        seconds = interleaved(sides, images, rounds=rounds)
+        with tn.inference(model):
+            assert all(torch.equal(side.call(images), plain(images)) for side in sides)
+            seconds = interleaved(sides, images, rounds=rounds)
         for side in sides:
             to_plain[side.name, batch] = ratio(seconds, side.name, PLAIN)
         overhead = difference(seconds, CHECKED, UNCHECKED)
@@ -88,10 +87,11 @@ def deep(rounds: int) -> Record:
     """Show that a deep model pays in proportion to the tensors that it annotates."""
     record: Record = {}
     for depth in (6, 24):
-        model = Deep(depth=depth).eval()
+        model = Deep(depth=depth)
         checked = num_checked(Deep) + sum(num_checked(type(block)) for block in model.blocks)
         sides = [Variant(CHECKED, model), Variant(UNCHECKED, model, checks_off)]
-        seconds = interleaved(sides, torch.rand(1, model.width), rounds=rounds)
+        with tn.inference(model):
+            seconds = interleaved(sides, torch.rand(1, model.width), rounds=rounds)
         each = difference(seconds, CHECKED, UNCHECKED).scaled(1e9 / checked)
         total = ratio(seconds, CHECKED, UNCHECKED)
         record[f"{depth} blocks"] = {
