@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import torch
@@ -15,12 +16,10 @@ class _Guards(threading.local):
 _guards = _Guards()
 
 
-def enter_autograd_mode(*, inference: bool) -> torch.inference_mode:
-    """Turn inference mode on, or turn it off and gradients on; returns what `leave_autograd_mode` needs."""
-    guard = torch.inference_mode(inference)  # False also enables gradients inside an outer no_grad
-    guard.__enter__()
+def enter_autograd_mode(guard: torch.inference_mode) -> None:
+    """Enter `torch.inference_mode(flag)`; False also enables gradients inside an outer `no_grad`."""
     _guards.entered.append(guard)
-    return guard
+    guard.__enter__()
 
 
 def leave_autograd_mode(guard: torch.inference_mode) -> None:
@@ -35,7 +34,8 @@ def leave_autograd_mode(guard: torch.inference_mode) -> None:
     index = entered.index(guard)
     younger = entered[index + 1 :]
     for one in reversed(entered[index:]):
-        one.__exit__(None, None, None)
+        with contextlib.suppress(AttributeError):  # Ctrl-C came before it was entered
+            one.__exit__(None, None, None)
     del entered[index:]
     for one in younger:
         one.__enter__()

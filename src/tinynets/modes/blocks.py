@@ -65,8 +65,9 @@ class Block:
     def leave(self) -> None:
         """Put every flag back, or hand the note on to the block above that still holds the module."""
         with lock:
-            if self not in _open:
-                return  # the entry was refused
+            if self not in _open:  # the entry was refused, or it has left
+                _refresh_approved()
+                return
             later = _open[_open.index(self) + 1 :]
             mine = self._hand_over(later) if later else self.before
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Generic, ParamSpec, TypeVar, cast
@@ -39,27 +40,38 @@ class ModeContext(ABC, Generic[Token]):
 
     @abstractmethod
     def _leave(self, token: Token) -> None:
-        """Undo `_enter`, also one that was cut short."""
+        """Undo `_enter`, also one that was cut short; doing it twice does no harm."""
 
     def __enter__(self) -> None:
         entry = (blocks.current_owner(), self._prepare())
-        self._entered.append(entry)
         try:
+            self._entered.append(entry)
             self._enter(entry[1])
-        except BaseException:
-            self._entered.remove(entry)
-            self._leave(entry[1])
+        except BaseException:  # also Ctrl-C: `__exit__` will not be called
+            self._finish(entry)
             raise
 
     def __exit__(self, *error: object) -> None:
-        self._leave(self._last_entered())
+        entry = None
+        try:
+            entry = self._last_entered()
+            self._finish(entry)
+        except BaseException:  # Ctrl-C in the middle: once more, each step may be repeated
+            self._finish(entry or self._last_entered())
+            raise
 
-    def _last_entered(self) -> Token:
+    def _finish(self, entry: tuple[blocks.Owner, Token]) -> None:
+        try:
+            self._leave(entry[1])
+        finally:
+            with contextlib.suppress(ValueError):
+                self._entered.remove(entry)
+
+    def _last_entered(self) -> tuple[blocks.Owner, Token]:
         owner = blocks.current_owner()
-        with blocks.lock:
-            # A generator may be finished by another thread than its own: then the last one of all.
-            mine = [index for index, entry in enumerate(self._entered) if entry[0] is owner]
-            return self._entered.pop(mine[-1] if mine else -1)[1]
+        entered = self._entered.copy()
+        # A generator may be finished by another thread than its own: then the last one of all.
+        return next((entry for entry in reversed(entered) if entry[0] is owner), entered[-1])
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, generator, coroutine or async generator, which keeps its kind."""

@@ -11,9 +11,10 @@ from .hold import Hold, freeze_parameters, hold_of, thaw_parameters
 
 
 class _Pass:
+    """One pass through the block; also the mark that it leaves on each hold."""
+
     def __init__(self, modules: dict[nn.Module, None]) -> None:
         self.modules = modules
-        self.held: list[nn.Module] = []  # those that have counted this block
 
 
 class _Frozen(ModeContext[_Pass]):
@@ -22,16 +23,15 @@ class _Frozen(ModeContext[_Pass]):
 
     def _enter(self, token: _Pass) -> None:
         with blocks.lock:
-            for module, hold in _hold(token.modules).items():
-                token.held.append(module)
-                hold.blocks += 1
+            for hold in _hold(token.modules):
+                hold.blocks.add(token)
 
     def _leave(self, token: _Pass) -> None:
         with blocks.lock:
-            while token.held:
-                hold = hold_of(token.held.pop())
+            for module in token.modules:
+                hold = hold_of(module)
                 if hold is not None:
-                    hold.blocks -= 1
+                    hold.blocks.discard(token)
             _thaw(token.modules)
 
 
@@ -54,7 +54,7 @@ def freeze(*modules: nn.Module) -> None:
     """
     require_models("freeze", modules)
     with blocks.lock:
-        for hold in _hold(walk(modules)).values():
+        for hold in _hold(walk(modules)):
             hold.permanent = True
 
 
@@ -79,7 +79,7 @@ def is_frozen(module: nn.Module) -> bool:
     return hold_of(module) is not None
 
 
-def _hold(modules: dict[nn.Module, None]) -> dict[nn.Module, Hold]:
+def _hold(modules: dict[nn.Module, None]) -> list[Hold]:
     """The modules' holds; those that have none get one, and are frozen by it."""
     blocks.refuse_conflict(dict.fromkeys(modules, False))
     fresh = {module: Hold(module, flag_of(module)) for module in modules if hold_of(module) is None}
@@ -91,12 +91,12 @@ def _hold(modules: dict[nn.Module, None]) -> dict[nn.Module, Hold]:
     except BaseException:
         _release(fresh)
         raise
-    return {module: hold for module in modules if (hold := hold_of(module)) is not None}
+    return [hold for module in modules if (hold := hold_of(module)) is not None]
 
 
 def _thaw(modules: dict[nn.Module, None]) -> None:
     holds = {module: hold for module in modules if (hold := hold_of(module)) is not None}
-    _release({module: hold for module, hold in holds.items() if not hold.permanent and hold.blocks == 0})
+    _release({module: hold for module, hold in holds.items() if not (hold.permanent or hold.blocks)})
 
 
 def _release(holds: dict[nn.Module, Hold]) -> None:
@@ -110,8 +110,9 @@ def _release(holds: dict[nn.Module, Hold]) -> None:
 def _put_back(holds: dict[nn.Module, Hold]) -> None:
     for module, hold in holds.items():
         if module.__dict__.get("train") is hold:
-            del module.__dict__["train"]
-            if hold.replaced is not None:
+            if hold.replaced is None:
+                del module.__dict__["train"]
+            else:
                 object.__setattr__(module, "train", hold.replaced)
         thaw_parameters(module, hold)
     try:

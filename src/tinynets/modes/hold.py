@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from torch import nn
@@ -24,7 +24,7 @@ class Hold:
         self.training = training  # the flag the module would have now if it were not frozen
         self.replaced: Any = module.__dict__.get("train")  # somebody else's instance-level override
         self.requires_grad: dict[str, bool] = {}  # of its own parameters, before it was frozen
-        self.blocks = 0  # open `with frozen(...)` blocks
+        self.blocks: set[object] = set()  # open `with frozen(...)` blocks
         self.permanent = False
 
     def __call__(self, mode: bool = True) -> nn.Module:
@@ -39,7 +39,7 @@ class Hold:
 
     def __getstate__(self) -> dict[str, Any]:
         # No block will ever end the freezing of a copy, so the copy is frozen until `unfreeze`.
-        return {**self.__dict__, "blocks": 0, "permanent": True}
+        return {**self.__dict__, "blocks": set[object](), "permanent": True}
 
 
 def hold_of(module: nn.Module) -> Hold | None:
@@ -51,7 +51,7 @@ def hold_of(module: nn.Module) -> Hold | None:
 @dataclass
 class _Original:
     requires_grad: bool
-    holds: int = 0
+    holders: set[int] = field(default_factory=set[int])  # ids of the holds: they would keep the key alive
 
 
 # Tied weights belong to several modules; they go back to what they were when the last of these thaws.
@@ -62,8 +62,8 @@ def freeze_parameters(module: nn.Module, hold: Hold) -> None:
     """Turn `requires_grad` off for the module's own parameters and note in `hold` what it was."""
     for name, parameter in module.named_parameters(recurse=False):
         original = _originals.setdefault(parameter, _Original(parameter.requires_grad))
-        original.holds += 1
         hold.requires_grad[name] = original.requires_grad
+        original.holders.add(id(hold))
         if parameter.requires_grad:
             parameter.requires_grad_(False)
 
@@ -73,12 +73,11 @@ def thaw_parameters(module: nn.Module, hold: Hold) -> None:
     for name, parameter in module.named_parameters(recurse=False):
         if name not in hold.requires_grad:
             continue  # added while the module was frozen
-        requires_grad = hold.requires_grad.pop(name)
         original = _originals.get(parameter)  # None for the parameter of a copy
         if original is not None:
-            original.holds -= 1
-            if original.holds > 0:
-                continue
-            del _originals[parameter]
-        if parameter.requires_grad != requires_grad:
-            parameter.requires_grad_(requires_grad)
+            original.holders.discard(id(hold))
+        if original is None or not original.holders:
+            if parameter.requires_grad != hold.requires_grad[name]:
+                parameter.requires_grad_(hold.requires_grad[name])
+            _originals.pop(parameter, None)
+        del hold.requires_grad[name]

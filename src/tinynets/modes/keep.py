@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from torch import nn
 
@@ -21,10 +21,10 @@ def as_tuple(argument: str, keep: Kept | Iterable[Kept]) -> tuple[Kept, ...]:
         TypeError: an item is none of the three.
     """
     # A str and an nn.Sequential are iterable as well, so that "single?" comes first.
-    single = isinstance(keep, (str, type, nn.Module)) or not isinstance(keep, Iterable)
-    items: tuple[Kept, ...] = (keep,) if single else tuple(keep)
+    single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
+    items: tuple[Any, ...] = (keep,) if single else tuple(cast("Iterable[Any]", keep))
     for item in items:
-        if not isinstance(item, (str, type, nn.Module)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(item, (str, type, nn.Module)):
             raise TypeError(f"{argument} takes module types, submodule names or modules, got {item!r}")
     return items
 

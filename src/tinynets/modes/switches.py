@@ -52,7 +52,8 @@ class _Switch(ModeContext[_Pass]):
     def _enter(self, token: _Pass) -> None:
         token.block.enter()
         if self._autograd is not None:
-            token.guard = enter_autograd_mode(inference=not self._autograd)
+            token.guard = torch.inference_mode(not self._autograd)
+            enter_autograd_mode(token.guard)
 
     def _leave(self, token: _Pass) -> None:
         try:
