@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,11 @@ def _wrong_shape(
             return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels.size}, -1, -1)."]
         if shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
             return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]
+        height, width = spec.axes.axes[2:]
+        if height.kind is width.kind is Kind.FIXED and fits(
+            torch.Size((*shape[:2], height.size, width.size))
+        ):
+            return [f"Resize or crop the images to {height.size}x{width.size}."]
     if rank == len(axes) - 1 and fits(torch.Size((1, *shape))):
         first = spec.axes.axes[0].text
         return [
@@ -129,4 +135,20 @@ def module_fact(owner: Any, attributes: tuple[str, ...], size: Any, axis_name: s
         if axis_name == "num_classes":
             return [f"{fact}: was it replaced, or loaded from a checkpoint with {produced} classes?"]
         return [f"{fact}, which gives this size. Fix {attribute} or the declaration."]
+    return []
+
+
+_MATMUL = re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
+
+
+def matmul_remedy(message: str) -> list[str]:
+    """Say which operand of a failed matrix product would fit transposed, if one would."""
+    found = _MATMUL.search(message)
+    if found is None:
+        return []
+    rows, inner, other, columns = found.groups()
+    if inner == columns:
+        return ["The sizes fit if the second operand is transposed (.mT)."]
+    if rows == other:
+        return ["The sizes fit if the first operand is transposed (.mT)."]
     return []

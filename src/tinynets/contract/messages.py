@@ -122,6 +122,8 @@ def _what(fault: Fault, site: Site, variable: str, bindings: Bindings) -> str:
     size, wanted = value.shape[fault.axis], fault.wanted[fault.axis]
     name = _axis_text(fault)
     asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
+    if name.startswith("*"):
+        asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
     return (
         f"{has}axis {fault.axis} = {size}, expected {asked}"
         if inline
@@ -207,10 +209,10 @@ def _table(spec: ArraySpec, fault: Fault, bindings: Bindings) -> list[str]:
 def _known_text(axis: Axis, bindings: Bindings) -> str:
     """The size of an axis where it was known before this value came, else the axis as written."""
     try:
-        size = known_size(axis, bindings)
+        size = bindings.get(f"*{axis.name}") if axis.kind is Kind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
-    return axis.text if size is None else str(size)
+    return axis.text if size is None else _size_text(size).strip("[]")
 
 
 def _pad(row: list[str], count: int) -> list[str]:
@@ -226,7 +228,9 @@ def _source_line(filename: str, line: int) -> list[str]:
 
 def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
     """Say of each axis that was already bound how large it is and who said so."""
-    facts: list[str] = []
+    if not isinstance(spec, ArraySpec):
+        return []
+    sources: dict[str, list[str]] = {}
     for name, size in _named_sizes(spec, bindings).items():
         if name in bindings.module_axes:
             owner = cast(Any, type(bindings.owner))
@@ -234,10 +238,21 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
             source = f"{owner.__name__}({name}={size})" if name in parameters else f"self.{name}"
         else:
             source = place.origins.get(name, "")
-            if source == site.name:
-                continue
-        facts.append(f"{name}={size} comes from {source}" if source else f"{name}={size}")
+        if source != site.name:
+            sources.setdefault(source, []).append(f"{name}={_size_text(size)}")
+    facts: list[str] = []
+    for source, sizes in sources.items():
+        verb = "comes" if len(sizes) == 1 else "come"
+        facts.append(" and ".join(sizes) + (f" {verb} from {source}" if source else ""))
     return ["; ".join(facts)] if facts else []
+
+
+def _size_text(size: Any) -> str:
+    if not isinstance(size, tuple):
+        return str(size)
+    if size and size[0] is True:  # bound by `*#name`: see judge.py
+        return _size_text(cast(Any, size)[1])
+    return f"[{' '.join(map(str, cast('tuple[Any, ...]', size)))}]"
 
 
 def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 
+from .causes import matmul_remedy
 from .entry import pause_tracing, resume_tracing
 from .errors import ContractError
 from .judge import Bindings, find_fault
@@ -87,12 +89,8 @@ class FunctionContract:
             for name, value in variables.items()
             if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
         ]
-        where = f"{self.place.name}{f' at {path}' if path else ''}, line {line} of {self.place.filename}"
-        error.add_note(
-            f"{_NOTE} {where}"
-            + "".join(
-                f"\n  {label}: {'; '.join(facts)}"
-                for label, facts in (("axes", bound), ("tensors", tensors))
-                if facts
-            )
-        )
+        file = os.path.basename(self.place.filename)
+        lines = [f"{_NOTE} {self.place.name}{f' at {path}' if path else ''}, line {line} of {file}"]
+        lines += [f"  axes: {'; '.join(bound)}"] if bound else []
+        lines += [f"  tensors: {'; '.join(tensors)}"] if tensors else []
+        error.add_note("\n".join(lines + [f"  {remedy}" for remedy in matmul_remedy(str(error))]))
