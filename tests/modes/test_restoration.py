@@ -121,7 +121,9 @@ def check_proper_order(data: st.DataObject, model: nn.Module, entering: dict[str
                     if module in held:
                         assert module.training == flag
                 grads_after = grads(model)
-                assert all(grads_after.get(parameter, flag) == flag for parameter, flag in grads_before.items())
+                assert all(
+                    grads_after.get(parameter, flag) == flag for parameter, flag in grads_before.items()
+                )
                 assert all(isinstance(flag, bool) for flag in after.values())
             elif action == "flag" and not is_frozen(part):  # frozen goes back to eval at the next train()
                 part.training = not part.training
@@ -204,7 +206,9 @@ def test_freezing_commutes_with_the_modes(data: st.DataObject, model: nn.Module)
     with _closing() as blocks:
         for _ in range(data.draw(st.integers(1, 10))):
             part = data.draw(st.sampled_from(list(model.modules())))
-            action = data.draw(st.sampled_from([*OURS, "frozen", "freeze", "unfreeze", "train", "leave", "leave"]))
+            action = data.draw(
+                st.sampled_from([*OURS, "frozen", "freeze", "unfreeze", "train", "leave", "leave"])
+            )
             if action == "leave" and blocks:
                 blocks.pop(data.draw(st.integers(0, len(blocks) - 1))).context.__exit__(None, None, None)
             elif action == "freeze":

@@ -124,7 +124,9 @@ def test_restored_after_ctrl_c_in_the_middle_of_switching(enter: type, countdown
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may hit a weakref callback
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it may hit a weakref callback
 @pytest.mark.parametrize("enter", [inference, training, frozen])
 def test_restored_after_real_interrupts(enter: type) -> None:
     armed = False
@@ -372,7 +374,9 @@ class TestWrongArguments:
 
     def test_neither_type_name_nor_module(self, net: Net) -> None:
         for keep in (3, [3]):
-            with pytest.raises(TypeError, match="keep_training takes module types, submodule names or modules"):
+            with pytest.raises(
+                TypeError, match="keep_training takes module types, submodule names or modules"
+            ):
                 inference(net, keep_training=keep)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from weakref import WeakSet
 
 import torch
 
@@ -14,11 +15,18 @@ class _Guards(threading.local):
 
 
 _guards = _Guards()
+# Left by another thread than their own, as when a generator is finished there. Only their own can take them
+# off, and does when it next enters one.
+_abandoned: WeakSet[torch.inference_mode] = WeakSet()
 
 
 def enter_autograd_mode(guard: torch.inference_mode) -> None:
     """Enter `torch.inference_mode(flag)`; False also enables gradients inside an outer `no_grad`."""
-    _guards.entered.append(guard)
+    entered = _guards.entered
+    if _abandoned:
+        for one in [one for one in entered if one in _abandoned]:
+            leave_autograd_mode(one)
+    entered.append(guard)
     guard.__enter__()
 
 
@@ -30,7 +38,8 @@ def leave_autograd_mode(guard: torch.inference_mode) -> None:
     """
     entered = _guards.entered
     if guard not in entered:
-        return  # a generator finished by another thread: that thread's mode is not ours to touch
+        _abandoned.add(guard)
+        return
     index = entered.index(guard)
     younger = entered[index + 1 :]
     for one in reversed(entered[index:]):

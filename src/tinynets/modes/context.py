@@ -97,7 +97,7 @@ def require_models(name: str, models: tuple[object, ...]) -> None:
             raise exported_error("An ExportedProgram")
         if isinstance(model, type):
             hint = f"the class {model.__name__}; make a model of it first: {model.__name__}()"
-        elif isinstance(model, Collection):
+        elif isinstance(model, Collection) and not isinstance(model, str):
             hint = f"a {type(cast('object', model)).__name__}; pass its models one by one: {name}(*models)"
         elif callable(model):
             called = getattr(model, "__name__", type(model).__name__)

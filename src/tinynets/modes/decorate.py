@@ -26,7 +26,9 @@ def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
         TypeError: `function` is a class or not callable.
     """
     if inspect.isclass(function):
-        raise TypeError(f"cannot decorate the class {function.__name__}: decorate its methods, or use a with block")
+        raise TypeError(
+            f"cannot decorate the class {function.__name__}: decorate its methods, or use a with block"
+        )
     if isinstance(function, (classmethod, staticmethod)):
         raise TypeError("put @classmethod and @staticmethod above this decorator, not below it")
     if not callable(function):

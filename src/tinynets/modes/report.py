@@ -62,7 +62,9 @@ class ModeReport:
         """The rows worth showing: sensitive, frozen, or in another mode than the model itself."""
         root = self.rows[0]
         return tuple(
-            row for row in self.rows if row is root or row.behaviour or row.frozen or row.training != root.training
+            row
+            for row in self.rows
+            if row is root or row.behaviour or row.frozen or row.training != root.training
         )
 
     @property
@@ -107,7 +109,10 @@ class ModeReport:
                 f"<p>{html.escape(self.summary)}</p><table><thead><tr>",
                 *(f"<th>{html.escape(cell)}</th>" for cell in head),
                 "</tr></thead><tbody>",
-                *("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body),
+                *(
+                    "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+                    for row in body
+                ),
                 "</tbody></table>",
                 *(f"<p>&#9888; {html.escape(finding)}</p>" for finding in self.findings),
             )

@@ -65,7 +65,9 @@ def _attention(module: Any) -> str | None:
 
 
 def _recurrent(module: Any) -> str | None:
-    return f"dropout p={module.dropout:g} between layers" if module.dropout > 0 < module.num_layers - 1 else None
+    return (
+        f"dropout p={module.dropout:g} between layers" if module.dropout > 0 < module.num_layers - 1 else None
+    )
 
 
 _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
