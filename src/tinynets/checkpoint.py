@@ -173,7 +173,9 @@ def load(cls: type[M], path: str | os.PathLike[str]) -> M:
         # Something is computed rather than stored, such as a table of positions: build it.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # pyright: ignore[reportUnknownMemberType]
             model = cls(**header.config)
+    first_names = _first_names(model)
     model.load_state_dict(_with_shared(model, tensors), assign=True)
+    _share_again(model, first_names)
     if header.normalization is not None:
         setattr(model, "normalization", header.normalization)  # noqa: B010 - not every module declares it
     return model.eval()
@@ -249,6 +251,15 @@ def _with_shared(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, 
         if name not in tensors and first in tensors
     }
     return {**tensors, **shared}
+
+
+def _share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
+    """Make every further name of a shared tensor mean the first one's tensor again."""
+    tensors = dict(_tensors_of(module))
+    for name, first in first_names.items():
+        if name != first:
+            owner, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(owner), attribute, tensors[first])
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

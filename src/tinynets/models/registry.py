@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, overload
 
@@ -169,6 +170,8 @@ def load(path: str | os.PathLike[str]) -> ImageClassifier:
     return load_as(classes[class_name], path)
 
 
-def _suggest(wrong: str, known: Any) -> str:
-    close = get_close_matches(wrong, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def _suggest(wrong: str, known: Iterable[str]) -> str:
+    # Among similar names, the one that starts alike: resnet2O is resnet20 rather than resnet32.
+    close = get_close_matches(wrong, known)
+    best = max(close, key=lambda name: len(os.path.commonprefix((wrong, name))), default=None)  # noqa: RUF071
+    return f"; did you mean {best!r}?" if best else ""

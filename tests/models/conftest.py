@@ -1,0 +1,39 @@
+"""One small batch for every name, whatever images it takes."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch import Tensor
+
+from tinynets.models import ImageClassifier, create_model
+from tinynets.models.registry import MODELS
+
+
+class Zoo:
+    """Builds models and images for the tests."""
+
+    def build(
+        self, name: str, *, size: int | None = None, seed: int = 0, **config: object
+    ) -> ImageClassifier:
+        """Build a model for images of `size`, its own size if None."""
+        if size is not None and "image_size" in inspect.signature(MODELS[name].model).parameters:
+            config["image_size"] = size
+        return create_model(name, generator=torch.Generator().manual_seed(seed), **config)
+
+    def size(self, name: str) -> int:
+        """Return the size of the images that a model takes by default."""
+        return 28 if name in ("tiny_vision_mlp", "lenet5") else 32
+
+    def images(self, model: ImageClassifier, size: int, batch: int = 2, seed: int = 0) -> Tensor:
+        """Draw normal images of a size."""
+        fixed = {"TinyVisionMLP": 1, "CifarMLP": 3}
+        channels = getattr(model, "in_channels", None) or fixed[type(model).__name__]
+        return torch.randn(batch, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Zoo:
+    return Zoo()

@@ -1,0 +1,302 @@
+"""What holds for every model of the zoo, tested for every name."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tinynets as tn
+from tinynets.models import create_model, list_models
+from tinynets.models.registry import MODELS
+
+NAMES = list_models()
+# The quick loop takes the small models; the others are marked slow.
+QUICK = ["tiny_vision_mlp", "cifar_mlp", "lenet5", "resnet20", "mlp_mixer", "cct_2_3x2"]
+# The depths of one class differ in nothing that compiling or exporting could notice.
+CLASSES = [
+    name for name in NAMES if name not in ("resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10")
+]
+
+
+def marked(name: str) -> Any:
+    return name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+
+
+EVERY_NAME = pytest.mark.parametrize("name", [marked(name) for name in NAMES])
+EVERY_CLASS = pytest.mark.parametrize("name", [marked(name) for name in CLASSES])
+SIZES = [(name, size) for name, size in itertools.product(NAMES, (28, 32, 64)) if size in MODELS[name].sizes]
+
+PARAMETERS = {
+    "tiny_vision_mlp": 203_530,
+    "cifar_mlp": 1_707_274,
+    "lenet5": 61_706,
+    "vgg16_cifar": 14_728_266,
+    "mobilenet_v2_cifar": 2_236_682,
+    "airbench94": 1_972_792,
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    "resnet18_cifar": 11_173_962,
+    "wrn_16_4": 2_748_890,
+    "wrn_28_10": 36_479_194,
+    "densenet_bc_100_12": 769_162,
+    "convmixer_256_8": 594_186,
+    "mlp_mixer": 1_132_170,
+    "simple_vit": 2_680_906,
+    "cct_2_3x2": 283_723,
+    "cct_7_3x1": 3_760_139,
+}
+SHORTCUT_B = {
+    "resnet20": 272_474,
+    "resnet32": 466_906,
+    "resnet44": 661_338,
+    "resnet56": 855_770,
+    "resnet110": 1_730_714,
+}
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameter_count(name: str):
+    with torch.device("meta"):
+        assert count(create_model(name)) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", SHORTCUT_B)
+def test_parameter_count_with_shortcut_b(name: str):
+    with torch.device("meta"):
+        assert count(create_model(name, shortcut="B")) == SHORTCUT_B[name]
+
+
+def test_more_parameter_counts():
+    with torch.device("meta"):
+        net = create_model("airbench94")
+        assert sum(p.numel() for p in net.parameters() if p.requires_grad) == 1_971_352
+        assert count(tn.models.ConvMixer(kernel_size=9, patch_size=1)) == 706_570
+        assert count(tn.models.LeNet5(in_channels=3, image_size=32)) == 62_006
+        assert count(tn.models.CifarResNet(depth=1202)) == 19_421_274
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [pytest.param(name, size, marks=() if name in QUICK else pytest.mark.slow) for name, size in SIZES],
+)
+def test_shapes_and_determinism(zoo: Any, name: str, size: int):
+    model = zoo.build(name, size=size).eval()
+    with torch.no_grad():
+        for batch in (0, 1, 2):
+            images = zoo.images(model, size, batch)
+            logits = model(images)
+            assert logits.shape == (batch, 10)
+            assert torch.equal(logits, model(images))
+        # One image's logits do not depend on its neighbours.
+        torch.testing.assert_close(model(images[:1]), logits[:1], rtol=1e-4, atol=1e-4)
+        features = model.forward_features(images)
+        torch.testing.assert_close(model.forward_head(features), logits)
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features)
+
+
+@EVERY_CLASS
+def test_every_parameter_learns(zoo: Any, name: str):
+    model = zoo.build(name)
+    if name == "airbench94":
+        model.init_whitening(zoo.images(model, 32, 8))
+    with torch.no_grad():
+        model.classifier.weight.normal_(std=0.1)  # the heads of Mixer and ViT start at 0
+    model(zoo.images(model, zoo.size(name), 4)).square().sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+            assert parameter.grad.any(), parameter_name
+
+
+@EVERY_CLASS
+def test_one_image_trains(zoo: Any, name: str):
+    model = zoo.build(name)
+    logits = model(zoo.images(model, zoo.size(name), 1))
+    assert logits.isfinite().all()
+
+
+def test_one_value_per_channel_is_refused_by_batch_norm():
+    model = create_model("resnet20")
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
+        model(torch.randn(1, 3, 4, 4))
+
+
+@EVERY_NAME
+def test_feature_maps_by_stage(zoo: Any, name: str):
+    model, size = zoo.build(name).eval(), zoo.size(name)
+    with torch.no_grad():
+        maps = model.feature_maps(zoo.images(model, size))
+    assert list(maps) == [stage.name for stage in model.stages]
+    assert all(len(module._forward_hooks) == 0 for module in model.modules())
+    for stage in model.stages:
+        batch, channels, height, width = maps[stage.name].shape
+        assert (batch, channels, height) == (2, stage.channels, width)
+        # Convolutions without padding lose a few pixels at the edges.
+        assert height == size // stage.stride or name in ("lenet5", "airbench94")
+
+
+@EVERY_NAME
+def test_reset_head(zoo: Any, name: str):
+    model = zoo.build(name).double().eval()
+    backbone = {
+        key: value for key, value in model.state_dict().items() if not key.startswith(model.head_name)
+    }
+    model.reset_head(7, generator=torch.Generator().manual_seed(3))
+    assert model(zoo.images(model, zoo.size(name)).double()).shape == (2, 7)
+    assert model.config["num_classes"] == 7
+    assert model.classifier.training is False
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in backbone.items())
+    head = model.classifier.weight.detach().clone()
+    model.reset_head(7, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(head, model.classifier.weight)
+    with pytest.raises(ValueError, match="num_classes must be an int of at least 1, got 0"):
+        model.reset_head(0)
+
+
+@EVERY_NAME
+def test_config_rebuilds_the_model(zoo: Any, name: str):
+    model = zoo.build(name, num_classes=3)
+    with torch.device("meta"):
+        rebuilt = type(model)(**model.config)
+    assert rebuilt.config == model.config
+    assert [(k, v.shape) for k, v in rebuilt.state_dict().items()] == [
+        (k, v.shape) for k, v in model.state_dict().items()
+    ]
+
+
+@EVERY_NAME
+def test_param_groups_hold_every_parameter_once(zoo: Any, name: str):
+    model = zoo.build(name)
+    decay, rest = model.param_groups(weight_decay=0.05)
+    assert (decay["weight_decay"], rest["weight_decay"]) == (0.05, 0.0)
+    ids = [id(parameter) for parameter in (*decay["params"], *rest["params"])]
+    assert sorted(ids) == sorted(map(id, model.parameters()))
+    assert all(parameter.ndim >= 2 for parameter in decay["params"])
+    undecayed = {id(parameter) for parameter in rest["params"]}
+    for parameter_name, parameter in model.named_parameters():
+        last = parameter_name.rsplit(".", 1)[-1]
+        assert (id(parameter) in undecayed) == (parameter.ndim < 2 or last == "positions")
+    torch.optim.SGD(model.param_groups(weight_decay=0.1), lr=0.1)
+
+
+@EVERY_NAME
+def test_initial_weights_are_seeded(zoo: Any, name: str):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    model, same, other = zoo.build(name), zoo.build(name), zoo.build(name, seed=1)
+    assert torch.equal(torch.get_rng_state(), before), "a generator leaves the global state alone"
+    states = [m.state_dict() for m in (model, same, other)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
+    # The backbone does not depend on the head.
+    wide = zoo.build(name, num_classes=100).state_dict()
+    assert all(torch.equal(wide[key], states[0][key]) for key in wide if not key.startswith(model.head_name))
+    # Built on the meta device and materialised, it is the same model.
+    with torch.device("meta"):
+        materialised = create_model(name)
+    assert all(tensor.is_meta for tensor in materialised.state_dict().values())
+    materialised.to_empty(device="cpu").init(torch.Generator().manual_seed(0))
+    buffers = dict(materialised.named_buffers())
+    assert all(torch.equal(tensor, states[0][key]) for key, tensor in materialised.state_dict().items())
+    assert all(torch.equal(tensor, buffers[key]) for key, tensor in model.named_buffers())
+    # The same holds for the global random state.
+    torch.manual_seed(0)
+    first = create_model(name).state_dict()
+    torch.manual_seed(0)
+    second = create_model(name).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert all(tensor.isfinite().all() for tensor in first.values())
+
+
+@EVERY_CLASS
+def test_copies_compute_the_same(zoo: Any, name: str):
+    model = zoo.build(name).eval()
+    images = zoo.images(model, zoo.size(name))
+    with torch.no_grad():
+        logits = model(images)
+        assert torch.equal(copy.deepcopy(model)(images), logits)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(images), logits)
+
+
+@EVERY_CLASS
+def test_channels_last_computes_the_same(zoo: Any, name: str):
+    model = zoo.build(name).eval()
+    images = zoo.images(model, zoo.size(name))
+    with torch.no_grad():
+        logits = model(images)
+        strided = model.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(strided, logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_bfloat16_autocast(zoo: Any, name: str):
+    model = zoo.build(name)
+    images = zoo.images(model, zoo.size(name))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(images)
+        assert logits.dtype == torch.bfloat16
+        logits.float().square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+WRONG = {
+    "channels last": (lambda x: x.permute(0, 2, 3, 1), tn.ShapeError),
+    "no batch": (lambda x: x[0], tn.ShapeError),
+    "other channels": (lambda x: x.repeat(1, 2, 1, 1), tn.ShapeError),
+    "bytes": (lambda x: x.clamp(0, 1).mul(255).byte(), tn.DtypeError),
+    "too small": (lambda x: x[..., :8, :8], tn.ShapeError),
+}
+
+
+@EVERY_CLASS
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_images_are_refused_by_the_contract(zoo: Any, name: str, wrong: str):
+    any_size = "image_size" not in inspect.signature(MODELS[name].model).parameters
+    if wrong == "too small" and any_size and 8 in MODELS[name].sizes:
+        pytest.skip("takes images of any size")
+    model = zoo.build(name).eval()
+    spoil, error = WRONG[wrong]
+    with pytest.raises(error) as caught:
+        model(spoil(zoo.images(model, zoo.size(name))))
+    assert type(model).__name__ in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_fullgraph_compile(zoo: Any, name: str):
+    torch.compiler.reset()
+    model = zoo.build(name)
+    images = zoo.images(model, zoo.size(name))
+    model.eval()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), model(images))
+    model.train()
+    compiled(images).sum().backward()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_export_with_a_dynamic_batch(zoo: Any, name: str):
+    model = zoo.build(name).eval()
+    images = zoo.images(model, zoo.size(name), 3)
+    program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    larger = zoo.images(model, zoo.size(name), 5, seed=1)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(larger), model(larger), rtol=1e-4, atol=1e-4)

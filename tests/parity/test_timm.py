@@ -1,0 +1,102 @@
+"""The nets that timm can build from its classes: same weights, same results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from tinynets.checkpoint import CheckpointError
+from tinynets.models import ConvMixer, MlpMixer, ResNet18Cifar, SimpleViT
+
+timm = pytest.importorskip("timm", reason="`make parity` installs it")
+
+from timm.models.convmixer import ConvMixer as TimmConvMixer  # noqa: E402
+from timm.models.mlp_mixer import MlpMixer as TimmMixer  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+
+from tinynets.models.vit import sine_positions  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+Difference = Callable[..., float]
+Randomise = Callable[[nn.Module], nn.Module]
+
+
+def mixer(**options: object) -> nn.Module:
+    return TimmMixer(img_size=32, patch_size=4, embed_dim=128, num_blocks=8, num_classes=10, **options)
+
+
+def convmixer(**options: object) -> nn.Module:
+    return TimmConvMixer(dim=256, depth=8, kernel_size=5, patch_size=2, num_classes=10, **options)
+
+
+def vit(**options: object) -> nn.Module:
+    settings = {"class_token": False, "global_pool": "avg", "fc_norm": False, "num_classes": 10, **options}
+    partner = VisionTransformer(img_size=32, patch_size=4, embed_dim=192, depth=6, num_heads=3, **settings)
+    if partner.pos_embed.shape[1] == 64:
+        partner.pos_embed = nn.Parameter(sine_positions(8, 192)[None], requires_grad=False)
+    return partner
+
+
+def resnet18(**options: object) -> nn.Module:
+    partner = timm.create_model("resnet18", num_classes=10, **options)
+    partner.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    partner.maxpool = nn.Identity()
+    return partner
+
+
+def strip_positions(weights: dict[str, torch.Tensor]) -> SimpleViT:
+    return SimpleViT.from_timm({name: tensor for name, tensor in weights.items() if name != "pos_embed"})
+
+
+PAIRS = {
+    "mlp_mixer": (MlpMixer.from_timm, mixer),
+    "convmixer_256_8": (ConvMixer.from_timm, convmixer),
+    "simple_vit": (strip_positions, vit),
+    "resnet18": (ResNet18Cifar.from_torchvision, resnet18),
+}
+TRAPS = {
+    "mixer with another activation": (MlpMixer.from_timm, lambda: mixer(act_layer=nn.ReLU)),
+    "convmixer with another activation": (ConvMixer.from_timm, lambda: convmixer(act_layer=nn.ReLU)),
+    "vit without the final norm": (strip_positions, lambda: without_norm(vit())),
+}
+
+
+def without_norm(partner: nn.Module) -> nn.Module:
+
+    partner.norm.register_forward_hook(lambda module, args, output: args[0])
+    return partner
+
+
+@pytest.mark.parametrize(("build", "partner"), PAIRS.values(), ids=PAIRS)
+def test_same_weights_give_the_same_results(build, partner, randomise: Randomise, difference: Difference):
+    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32)) <= 1e-10
+
+
+@pytest.mark.parametrize(("build", "partner"), TRAPS.values(), ids=TRAPS)
+def test_a_net_with_as_many_parameters_is_told_apart(
+    build, partner, randomise: Randomise, difference: Difference
+):
+    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32), gradients=False) > 1e-3
+
+
+def test_a_mixer_with_swapped_ratios_is_refused():
+    swapped = mixer(mlp_ratio=(4.0, 0.5))
+    assert sum(parameter.numel() for parameter in swapped.parameters()) == 673_418
+    with pytest.raises(CheckpointError, match="misshapen"):
+        MlpMixer.from_timm(swapped.state_dict())
+
+
+def test_positions_that_simple_vit_cannot_hold_are_refused():
+    assert isinstance(SimpleViT.from_timm(vit().state_dict()), SimpleViT)
+    learned = vit()
+    nn.init.normal_(learned.pos_embed)
+    with pytest.raises(CheckpointError, match="not the fixed sine table"):
+        SimpleViT.from_timm(learned.state_dict())
+    with pytest.raises(CheckpointError, match="class token"):
+        SimpleViT.from_timm(vit(class_token=True).state_dict())
+    with pytest.raises(CheckpointError, match=r"missing blocks.0.attention.qkv.bias"):
+        SimpleViT.from_timm(vit(qkv_bias=False).state_dict())
