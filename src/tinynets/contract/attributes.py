@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
+from types import FunctionType
 from typing import Any, ClassVar, cast
 
 from jaxtyping import AnnotationError
@@ -24,7 +25,7 @@ def attribute_specs(cls: type) -> dict[str, Spec]:
         annotations = inspect.get_annotations(base)
         if not annotations or base.__module__.split(".")[0] == "torch":
             continue
-        namespace = Namespace(vars(sys.modules[base.__module__]))
+        namespace = Namespace(_globals_of(base))
         for name, annotation in annotations.items():
             try:
                 hint = namespace.resolve(annotation)
@@ -36,6 +37,14 @@ def attribute_specs(cls: type) -> dict[str, Spec]:
             if typing.get_origin(hint) is not ClassVar and has_tensors(hint):
                 specs[name] = spec_of(hint)
     return specs
+
+
+def _globals_of(cls: type) -> dict[str, Any]:
+    """Return the globals that a class body was run with; its module may not be importable (a notebook)."""
+    for member in vars(cls).values():
+        if isinstance(member, FunctionType):
+            return member.__globals__
+    return vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
 
 
 def check_attribute(owner: Any, name: str, value: Any, spec: Spec, module_axes: frozenset[str]) -> None:

@@ -1,0 +1,66 @@
+"""The public names are few and frozen; importing the package stays cheap."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tinynets as tn
+
+PUBLIC = {
+    "CifarMLP",
+    "ContractError",
+    "DirectForwardWarning",
+    "DtypeError",
+    "ModeError",
+    "Module",
+    "ShapeError",
+    "TinyVisionMLP",
+    "checks",
+    "contract",
+    "create_model",
+    "evaluating",
+    "freeze",
+    "frozen",
+    "inference",
+    "list_models",
+    "load",
+    "mode_report",
+    "models",
+    "training",
+    "unfreeze",
+}
+
+
+def test_public_names_are_the_ones_we_promise() -> None:
+    assert set(tn.__all__) == PUBLIC
+    assert all(hasattr(tn, name) for name in PUBLIC)
+
+
+def test_error_classes_are_caught_as_jaxtyping_errors() -> None:
+    from jaxtyping import TypeCheckError
+
+    assert issubclass(tn.ContractError, TypeCheckError)
+    assert all(issubclass(kind, tn.ContractError) for kind in (tn.ShapeError, tn.DtypeError, tn.ModeError))
+    assert {kind.__module__ for kind in (tn.ContractError, tn.ShapeError, tn.DtypeError)} == {"tinynets"}
+
+
+IMPORTED = """
+import sys, torch
+before = set(sys.modules)
+import tinynets
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+@pytest.mark.slow
+def test_importing_brings_in_only_what_it_needs() -> None:
+    run = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    heavy = {"torchvision", "timm", "rich", "matplotlib", "mlxtend", "pandas", "scipy", "sklearn", "onnx", "IPython"}
+    assert not heavy & set(run.stdout.split())
+
+
+@pytest.mark.slow
+def test_importing_does_not_load_the_compiler() -> None:
+    code = "import tinynets, sys; assert 'torch._dynamo' not in sys.modules, 'torch._dynamo was imported'"
+    subprocess.run([sys.executable, "-c", code], check=True)
