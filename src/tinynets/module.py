@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .contract.attributes import attribute_specs, check_attribute
 from .contract.enforce import contract_of, enforce
-from .contract.hints import Spec
+from .contract.specs import Spec
 from .modes import guard
 
 P = ParamSpec("P")

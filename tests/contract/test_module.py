@@ -139,6 +139,24 @@ class TestMisspeltAxes:
 
 
 class TestCopies:
+    def test_a_class_that_cloudpickle_copies_by_value(self) -> None:
+        cloudpickle = pytest.importorskip(
+            "cloudpickle", reason="comes with joblib, a dependency of the examples"
+        )
+
+        class Local(tn.Module):
+            def forward(self, x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+                return x
+
+        copied = pickle.loads(cloudpickle.dumps(Local()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert copied(torch.ones(2)).shape == (2,)
+        with pytest.raises(tn.ShapeError):
+            copied(torch.ones(2, 2))
+        with tn.checks(False):
+            copied(torch.ones(2, 2))
+
     def test_pickle_deepcopy_and_errors_survive(self) -> None:
         scale = Scale()
         for copied in (copy.deepcopy(scale), pickle.loads(pickle.dumps(scale))):

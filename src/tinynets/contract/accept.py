@@ -15,7 +15,8 @@ from beartype.door import is_bearable
 from jaxtyping import Shaped
 
 from .axes import Kind
-from .hints import (
+from .shapes import AxisScope, axis_key, write_shape_test
+from .specs import (
     Anything,
     ArraySpec,
     FieldsSpec,
@@ -26,8 +27,8 @@ from .hints import (
     TupleSpec,
     UnionSpec,
     accepted_dtypes,
+    axis_tokens,
 )
-from .shapes import AxisScope, axis_key, write_shape_test
 
 # Sizes are symbolic while torch.export traces; an `int` argument may be, too.
 _WITH_SYMBOLIC: dict[Any, tuple[type, type]] = {
@@ -39,19 +40,7 @@ _WITH_SYMBOLIC: dict[Any, tuple[type, type]] = {
 
 def axis_keys(spec: Spec) -> set[str]:
     """Return all axis names that a value can bind."""
-    match spec:
-        case ArraySpec():
-            return {axis_key(axis) for axis in spec.axes.axes if axis.kind in (Kind.NAMED, Kind.MANY)}
-        case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            return set[str]().union(*map(axis_keys, parts))
-        case ItemsSpec():
-            return axis_keys(spec.item)
-        case MappingSpec():
-            return axis_keys(spec.key) | axis_keys(spec.value)
-        case FieldsSpec():
-            return set[str]().union(*(axis_keys(part) for _, part in spec.fields))
-        case Anything() | PlainSpec():
-            return set()
+    return {axis_key(axis) for axis in axis_tokens(spec) if axis.kind in (Kind.NAMED, Kind.MANY)}
 
 
 def _always_binds(spec: Spec) -> bool:

@@ -10,11 +10,12 @@ from typing import Any, ClassVar, cast
 
 from jaxtyping import AnnotationError
 
-from .hints import Spec, has_tensors, spec_of
+from .hints import has_tensors, spec_of
 from .judge import Bindings, find_fault
 from .messages import Place, contract_error
-from .names import Namespace
+from .namespace import Namespace
 from .rewrite import Site
+from .specs import Spec
 from .switch import switch
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from .axes import Kind
-from .hints import ArraySpec, accepted_dtypes
 from .judge import Bindings, Fault, find_fault
+from .specs import ArraySpec, accepted_dtypes
 
 Fits = Callable[[torch.Tensor], bool]
 
@@ -29,6 +29,8 @@ def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
     value, spec = fault.value, fault.spec
     if not isinstance(value, torch.Tensor):
         return _not_a_tensor(value, name)
+    if not accepted_dtypes(spec.family):
+        return []  # a family that torch has no dtype of
     if fault.problem == "dtype":
         return _wrong_dtype(spec, value, name)
 

@@ -8,8 +8,7 @@ import inspect
 import re
 import typing
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import Any, TypeVar, cast
 
@@ -18,31 +17,27 @@ from torch import nn
 
 from . import entry
 from .accept import AcceptWriter
-from .axes import Axis, Kind, parse_expression
-from .hints import (
+from .axis_names import axis_origins, check_axis_names, in_order_of_binding
+from .hints import has_tensors, spec_of
+from .messages import Place
+from .namespace import Namespace, user_stacklevel
+from .rewrite import Rewriter
+from .runtime import FunctionContract
+from .shapes import AxisScope
+from .source import FunctionNode, NoSourceError, compile_function, function_node
+from .specs import (
     Anything,
-    ArraySpec,
-    FieldsSpec,
     ItemsSpec,
     MappingSpec,
     PlainSpec,
     Spec,
-    TupleSpec,
     UnionSpec,
-    has_tensors,
-    spec_of,
+    axis_tokens,
 )
-from .messages import Place
-from .names import Namespace, misspelt_axes, user_stacklevel
-from .rewrite import Rewriter, Site
-from .runtime import FunctionContract
-from .shapes import AxisScope, axis_key
-from .source import FunctionNode, NoSourceError, compile_function, function_node
 from .switch import switch
 
 F = TypeVar("F", bound=Callable[..., Any])
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_NAMED = (Kind.NAMED, Kind.MANY)
 _ATTRIBUTE = "__tinynets_contract__"
 _GENERATORS: tuple[Any, ...] = (
     collections.abc.Iterator,
@@ -129,7 +124,7 @@ class _Builder:
         self._take_snapshots(node, specs)
         rewriter = Rewriter(
             node,
-            arguments=_ordered(arguments, self.module_axes),
+            arguments=in_order_of_binding(arguments, self.module_axes),
             returns=returns,
             yields=yields,
             resolve=self.namespace.resolve,
@@ -142,8 +137,8 @@ class _Builder:
         record.set_sites(rewriter.sites)
         if not record.sites and self.guard is None:
             return self.function
-        self._check_names(rewriter.sites)
-        record.place.origins.update(_origins(rewriter.sites))
+        check_axis_names(rewriter.sites, self.name, self.module_axes, set(self.signature.parameters))
+        record.place.origins.update(axis_origins(rewriter.sites))
         constants = {
             **self.writer.constants,
             "_tn_contract": record,
@@ -153,7 +148,8 @@ class _Builder:
             "_tn_inference": entry.is_inference_mode_enabled,
             "_tn_guard": self.guard,
             "_tn_frame": entry.getframe,
-            "_tn_call": entry.CALL_IMPL,
+            # By way of its module, since cloudpickle would copy the code object and its identity be lost.
+            "_tn_entry": entry,
             "_tn_break": entry.graph_break,
             "_tn_switch": switch,
             "_tn_original": self.function,
@@ -223,7 +219,7 @@ class _Builder:
     def _take_snapshots(self, node: FunctionNode, specs: list[Spec]) -> None:
         """Keep the arguments that axes such as `{width}` read and that the body assigns anew."""
         lines = [n.annotation for n in ast.walk(node) if isinstance(n, ast.AnnAssign)]
-        texts = [axis.text for spec in specs for axis in _axis_tokens(spec)]
+        texts = [axis.text for spec in specs for axis in axis_tokens(spec)]
         texts += [str(c.value) for line in lines for c in ast.walk(line) if isinstance(c, ast.Constant)]
         braces = [brace for text in texts for brace in re.findall(r"\{([^{}]*)\}", text)]
         wanted = {name for brace in braces for name in re.findall(r"\w+", brace)}
@@ -231,32 +227,6 @@ class _Builder:
         for name in self.signature.parameters:
             if name in wanted:
                 self.scope.snapshots[name] = f"_tn_at_entry_{name}" if name in stored else name
-
-    def _check_names(self, sites: list[Site]) -> None:
-        """Refuse axes that nothing binds, and warn of names that look misspelt."""
-        uses: Counter[str] = Counter()
-        for site in sites:
-            uses.update(axis_key(axis) for axis in _axis_tokens(site.spec) if axis.kind in _NAMED)
-        for site in sites:
-            for axis in _axis_tokens(site.spec):
-                if axis.kind is not Kind.EXPRESSION:
-                    continue
-                expression = parse_expression(axis.name)
-                unknown = expression.axis_names - set(uses) - self.module_axes
-                unknown |= expression.argument_names - set(self.signature.parameters)
-                if unknown:
-                    raise AnnotationError(
-                        f"{self.name}, {site.name}: axis {axis.text!r} is computed from"
-                        f" {sorted(unknown)[0]!r}, which is no axis of this function, no int declared in the"
-                        " class body, and no argument in braces"
-                    )
-                uses.update(expression.axis_names)
-        for name, meant in misspelt_axes(uses, self.module_axes):
-            warnings.warn(
-                f"{self.name}: axis {name!r} is used only once, so it checks nothing;"
-                f" did you mean {meant!r}?",
-                stacklevel=user_stacklevel(),
-            )
 
     # How it is made
 
@@ -305,7 +275,7 @@ class _Builder:
         if self.function.__code__.co_flags & _RUNS_LATER:
             return guarded  # the body of a generator or coroutine is not entered by the call
         unusual = f"    _tn_on = _tn_unusual({module}, _tn_frame(1))"
-        return [*guarded, "if _tn_on and _tn_frame(1).f_code is not _tn_call:", unusual]
+        return [*guarded, "if _tn_on and _tn_frame(1).f_code is not _tn_entry.CALL_IMPL:", unusual]
 
     def _assemble(
         self, node: FunctionNode, constants: dict[str, Any], record: FunctionContract
@@ -325,53 +295,3 @@ class _Builder:
         setattr(checked, _ATTRIBUTE, record)
         setattr(checked, "__tinynets_hints__", self.annotations)  # noqa: B010
         return checked
-
-
-def _axis_tokens(spec: Spec) -> Iterator[Axis]:
-    match spec:
-        case ArraySpec():
-            yield from spec.axes.axes
-        case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            for part in parts:
-                yield from _axis_tokens(part)
-        case ItemsSpec():
-            yield from _axis_tokens(spec.item)
-        case MappingSpec():
-            yield from _axis_tokens(spec.key)
-            yield from _axis_tokens(spec.value)
-        case FieldsSpec():
-            for _, part in spec.fields:
-                yield from _axis_tokens(part)
-        case Anything() | PlainSpec():
-            return
-
-
-def _ordered(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
-    """Put arguments whose axes are computed behind those that bind what they are computed from."""
-
-    def reads(spec: Spec) -> set[str]:
-        tokens = [axis for axis in _axis_tokens(spec) if axis.kind is Kind.EXPRESSION]
-        return set[str]().union(*(parse_expression(axis.name).axis_names for axis in tokens)) - module_axes
-
-    def binds(spec: Spec) -> set[str]:
-        return {axis.name for axis in _axis_tokens(spec) if axis.kind is Kind.NAMED}
-
-    ordered: dict[str, Spec] = {}
-    waiting, bound = dict(arguments), set[str]()
-    while waiting:
-        ready = [name for name, spec in waiting.items() if reads(spec) <= bound | binds(spec)]
-        name = (ready or list(waiting))[0]
-        ordered[name] = waiting.pop(name)
-        bound |= binds(ordered[name])
-    return ordered
-
-
-def _origins(sites: list[Site]) -> dict[str, str]:
-    """Return for each axis the argument or line that binds it first."""
-    origins: dict[str, str] = {}
-    for site in sites:
-        source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
-        for axis in _axis_tokens(site.spec):
-            if axis.kind in _NAMED:
-                origins.setdefault(axis_key(axis), source)
-    return origins

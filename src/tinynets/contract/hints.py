@@ -12,99 +12,23 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar, Union, cast
 
-import torch
 from beartype.door import is_bearable
-from jaxtyping import AbstractArray, AbstractDtype, AnnotationError
+from jaxtyping import AbstractArray, AnnotationError
 
-from .axes import Axes, UnsupportedAxesError, parse
-
-
-@dataclass(frozen=True)
-class Anything:
-    """`Any`, `object`, or nothing written: there is nothing to check."""
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`; equal if it asks for the same."""
-
-    array_type: Any  # the class that the value must be an instance of, or `Any`
-    dtypes: Any
-    axes: Axes
-    hint: type[AbstractArray] = dataclasses.field(compare=False)
-
-    @property
-    def family(self) -> type[AbstractDtype]:
-        """The dtype family, such as `Float`."""
-        family = self.hint.dtype
-        if self.dtypes == family.dtypes:
-            return family
-        return _narrowed_family(family.__name__, tuple(self.dtypes))
-
-
-@lru_cache(maxsize=256)
-def _narrowed_family(name: str, dtypes: tuple[Any, ...]) -> type[AbstractDtype]:
-    """The family of a nested annotation such as `Shaped[Float[Tensor, "c"], "b"]`, which has no name."""
-    return type(name, (AbstractDtype,), {"dtypes": dtypes})
-
-
-@dataclass(frozen=True)
-class PlainSpec:
-    """A hint without tensors in it, left to beartype."""
-
-    hint: Any
-
-
-@dataclass(frozen=True)
-class UnionSpec:
-    """At least one arm must fit; the first that does binds its axes."""
-
-    arms: tuple[Spec, ...]
-
-
-@dataclass(frozen=True)
-class TupleSpec:
-    """`tuple[A, B]`: so many items, each with a spec of its own."""
-
-    items: tuple[Spec, ...]
-
-
-@dataclass(frozen=True)
-class ItemsSpec:
-    """`list[A]`, `Sequence[A]`, `tuple[A, ...]` and the like: every item is checked."""
-
-    container: type
-    item: Spec
-
-
-@dataclass(frozen=True)
-class MappingSpec:
-    """`dict[K, V]` and the like: every key and value is checked."""
-
-    container: type
-    key: Spec
-    value: Spec
-
-
-@dataclass(frozen=True)
-class FieldsSpec:
-    """A NamedTuple, dataclass or TypedDict: every field that holds tensors is checked."""
-
-    container: type
-    fields: tuple[tuple[str, Spec], ...]
-    optional: frozenset[str] = frozenset()  # keys of a TypedDict that may be missing
-
-    @property
-    def by_key(self) -> bool:
-        """Whether fields are keys of a dict and not attributes."""
-        return issubclass(self.container, dict)
-
-
-Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
+from .axes import UnsupportedAxesError, parse
+from .specs import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+)
 
 _ITEM_CONTAINERS: dict[Any, type] = {
     origin: origin
@@ -261,24 +185,3 @@ def _unenforceable(hint: Any, origin: Any) -> str:
         origin, "write it with tuple, list, dict, NamedTuple, TypedDict, dataclass or Union"
     )
     return f"the tensors in {hint!r} cannot be enforced; {remedy}"
-
-
-@lru_cache(maxsize=1)
-def _torch_dtypes() -> tuple[torch.dtype, ...]:
-    return tuple({value for value in vars(torch).values() if isinstance(value, torch.dtype)})
-
-
-class _Probe:
-    """The least that jaxtyping takes for an array: used to ask it which dtypes a family holds."""
-
-    shape = ()
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-
-
-@lru_cache(maxsize=256)
-def accepted_dtypes(family: type[AbstractDtype]) -> frozenset[torch.dtype]:
-    """Return the torch dtypes that jaxtyping counts to a family such as `Float`; jaxtyping itself decides."""
-    annotation = cast(Any, family)[_Probe, "..."]
-    return frozenset(dtype for dtype in _torch_dtypes() if isinstance(_Probe(dtype), annotation))

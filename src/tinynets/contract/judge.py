@@ -15,7 +15,8 @@ from beartype.door import is_bearable
 from jaxtyping import AnnotationError
 
 from .axes import Axis, Kind, parse_expression
-from .hints import (
+from .shapes import axis_key
+from .specs import (
     Anything,
     ArraySpec,
     FieldsSpec,
@@ -26,7 +27,6 @@ from .hints import (
     TupleSpec,
     UnionSpec,
 )
-from .shapes import axis_key
 
 Size = Any  # an int, a torch.SymInt, or for `*name` a tuple of them
 

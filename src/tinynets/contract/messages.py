@@ -17,7 +17,9 @@ from torch import nn
 from .axes import Axis, Kind, parse_expression
 from .causes import likely_cause, module_fact
 from .errors import ContractError, DtypeError, ShapeError
-from .hints import (
+from .judge import Bindings, Fault, known_size
+from .rewrite import Site
+from .specs import (
     Anything,
     ArraySpec,
     FieldsSpec,
@@ -28,8 +30,6 @@ from .hints import (
     TupleSpec,
     UnionSpec,
 )
-from .judge import Bindings, Fault, known_size
-from .rewrite import Site
 
 _FAMILIES = {
     "Float": "a floating dtype",

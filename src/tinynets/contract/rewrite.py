@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from jaxtyping import AnnotationError
 
 from .accept import AcceptWriter, axis_keys
-from .hints import Anything, Spec, has_tensors, spec_of
+from .hints import has_tensors, spec_of
 from .shapes import axis_variable
 from .source import FunctionNode
+from .specs import Anything, Spec
+from .syntax import (
+    assigned_names,
+    attributes_of_self,
+    indented,
+    located,
+    own_expressions,
+    split_docstring,
+)
 
 Declared = dict[str, Spec]
 
@@ -73,7 +82,7 @@ class Rewriter:
             entry: source lines, run on each call, that leave in `_tn_on` how the checks run.
             setup: source lines that come before everything else.
         """
-        documentation, statements = _split_docstring(self.node.body)
+        documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():
             place = self._argument_node(name)
@@ -87,7 +96,7 @@ class Rewriter:
             "    _tn_on = _tn_switch.on",
             "    _tn_body",
             "else:",
-            *_indented(entry),
+            *indented(entry),
             "    try:",
             "        _tn_body",
             "    except Exception as _tn_error:",
@@ -95,8 +104,8 @@ class Rewriter:
             "        raise",
         ]
         unsure = [f"{axis_variable(name)} = None" for name in sorted(self.writer.scope.uncertain)]
-        head = _located(setup + unsure, self.top)
-        main = cast("ast.If", _located(frame, self.top)[0])
+        head = located(setup + unsure, self.top)
+        main = cast("ast.If", located(frame, self.top)[0])
         main.body[1:] = body
         cast("ast.Try", main.orelse[-1]).body = copy.deepcopy(body)
         rewritten = copy.copy(self.node)
@@ -136,7 +145,7 @@ class Rewriter:
                 return [*self._yielding(statement), *self._check_target(target, spec, statement, certain)]
             case ast.Assign() | ast.AugAssign():
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                names = [name for target in targets for name in _names(target) if name in declared]
+                names = [name for target in targets for name in assigned_names(target) if name in declared]
                 checks = [
                     self._check_local(name, declared[name], statement, certain=certain) for name in names
                 ]
@@ -160,7 +169,7 @@ class Rewriter:
         first = [
             line
             for target in targets
-            for name in _names(target)
+            for name in assigned_names(target)
             if name in declared
             for line in self._check_local(name, declared[name], target, certain=False)
         ]
@@ -189,14 +198,14 @@ class Rewriter:
     ) -> list[ast.stmt]:
         if isinstance(target, ast.Name):
             return self._check_local(target.id, spec, statement, certain=certain)
-        lines = _located([f"_tn_value = {ast.unparse(target)}"], statement)
-        site = Site("local", ast.unparse(target), spec, statement.lineno, _modules(statement))
+        lines = located([f"_tn_value = {ast.unparse(target)}"], statement)
+        site = Site("local", ast.unparse(target), spec, statement.lineno, attributes_of_self(statement))
         return [*lines, *self._check(site, "_tn_value", statement, certain=certain)]
 
     def _check_local(
         self, name: str, spec: Spec, statement: ast.stmt | ast.expr, *, certain: bool
     ) -> list[ast.stmt]:
-        site = Site("local", name, spec, statement.lineno, _modules(statement))
+        site = Site("local", name, spec, statement.lineno, attributes_of_self(statement))
         return self._check(site, name, statement, certain=certain)
 
     def _return(self, statement: ast.Return, checked: tuple[str, Spec] | None) -> list[ast.stmt]:
@@ -205,10 +214,10 @@ class Rewriter:
         value = statement.value
         if isinstance(value, ast.Name) and checked == (value.id, self.returns):
             return [statement]  # the line above has just checked this very value for the same thing
-        lines = _located(["_tn_value = None", "return _tn_value"], statement)
+        lines = located(["_tn_value = None", "return _tn_value"], statement)
         if value is not None:
             cast("ast.Assign", lines[0]).value = value
-        site = Site("return", "return", self.returns, statement.lineno, _modules(statement))
+        site = Site("return", "return", self.returns, statement.lineno, attributes_of_self(statement))
         return [lines[0], *self._check(site, "_tn_value", statement, certain=False), lines[1]]
 
     def _just_checked(self, previous: ast.stmt | None, declared: Declared) -> tuple[str, Spec] | None:
@@ -221,10 +230,10 @@ class Rewriter:
         value = getattr(statement, "value", None)
         if not isinstance(value, ast.Yield) or isinstance(self.yields, Anything):
             return [statement]
-        lines = _located(["_tn_value = None"], statement)
+        lines = located(["_tn_value = None"], statement)
         if value.value is not None:
             cast("ast.Assign", lines[0]).value = value.value
-        site = Site("yield", "yield", self.yields, statement.lineno, _modules(statement))
+        site = Site("yield", "yield", self.yields, statement.lineno, attributes_of_self(statement))
         statement = copy.copy(statement)
         read = ast.copy_location(ast.Name("_tn_value", ast.Load()), value)
         setattr(statement, "value", ast.copy_location(ast.Yield(read), value))  # noqa: B010
@@ -253,19 +262,19 @@ class Rewriter:
             *(f"{axis_variable(name)} = _tn_verdict.get({name!r})" for name in learned),
         ]
         if isinstance(test, str):
-            lines = [f"if _tn_on and (_tn_on > 1 or not ({test})):", *_indented(judge)]
+            lines = [f"if _tn_on and (_tn_on > 1 or not ({test})):", *indented(judge)]
         elif test:
             first = [
                 "_tn_ok = _tn_on < 2",
                 "if _tn_ok:",
-                *_indented(test),
+                *indented(test),
                 "if not _tn_ok:",
-                *_indented(judge),
+                *indented(judge),
             ]
-            lines = ["if _tn_on:", *_indented(first)]
+            lines = ["if _tn_on:", *indented(first)]
         else:
-            lines = ["if _tn_on:", *_indented(judge)]
-        return _located(lines, place)
+            lines = ["if _tn_on:", *indented(judge)]
+        return located(lines, place)
 
     def _argument_node(self, name: str) -> ast.arg:
         arguments = self.node.args
@@ -277,7 +286,7 @@ class Rewriter:
 
     def _refuse_hidden(self, statement: ast.stmt, declared: Declared) -> None:
         direct = getattr(statement, "value", None)
-        for node in _own_expressions(statement):
+        for node in own_expressions(statement):
             if isinstance(node, ast.NamedExpr) and node.target.id in declared:
                 self._refuse(
                     node, f"{node.target.id} is declared and assigned by `:=`; assign it on its own line"
@@ -322,55 +331,3 @@ class Rewriter:
 
     def _refuse(self, node: ast.AST, reason: str) -> NoReturn:
         raise AnnotationError(f"{self.title}, line {getattr(node, 'lineno', '?')}: {reason}")
-
-
-def _own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    """All expression nodes of a statement, but not those of statements, functions or lambdas inside it."""
-    todo: list[ast.AST] = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr)]
-    todo += getattr(statement, "items", [])
-    while todo:
-        node = todo.pop()
-        yield node
-        if not isinstance(node, ast.Lambda):
-            todo += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
-
-
-def _names(target: ast.expr) -> list[str]:
-    return [
-        node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]
-
-
-def _modules(statement: ast.AST) -> tuple[str, ...]:
-    """Attributes of `self` that a statement reads, in the order of reading."""
-    found = [
-        node.attr
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    first = body[0]
-    if (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    ):
-        return body[:1], body[1:]
-    return [], body
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return ["    " + line for line in lines]
-
-
-def _located(lines: list[str], place: ast.AST) -> list[ast.stmt]:
-    """Parse source lines into statements that all say they stand at one place of the user's file."""
-    statements = ast.parse("\n".join(lines)).body
-    for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
-                ast.copy_location(node, place)
-    return statements

@@ -1,4 +1,4 @@
-"""What the names in an annotation mean where a function is defined, and which of its axes look misspelt."""
+"""What the names in an annotation mean where a function or class is defined."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import contextlib
 import inspect
 import sys
-from collections import Counter
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -71,58 +70,6 @@ def _defining_frames(module_globals: dict[str, Any]) -> list[FrameType]:
             break  # a function; only a class body runs inside the frame of what encloses it
         frame = frame.f_back
     return found
-
-
-def similar_name(name: str, others: set[str]) -> str | None:
-    """Return the name in `others` that `name` is probably a misspelling of."""
-    if len(name) < 4 or name in _AXIS_WORDS:
-        return None
-    allowed = 2 if len(name) >= 6 else 1
-    for other in sorted(others - {name}):
-        if len(other) < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
-            continue  # hidden1 and hidden2 are two names
-        if _distance(name, other) <= (allowed if len(other) >= 5 else 1):
-            return other
-    return None
-
-
-# Real words that are one or two letters from each other.
-_AXIS_WORDS = frozenset(
-    word
-    for line in (
-        "batch channels classes depth features frames groups head heads height hidden input inputs keys",
-        "length levels output outputs patch patches queries query rows samples source sources space steps",
-        "target targets time times token tokens values weight weights width",
-    )
-    for word in line.split()
-)
-
-
-def _distance(a: str, b: str) -> int:
-    """Count insertions, deletions, substitutions and swaps of neighbours between two words."""
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, rows[-2][j - 2] + 1)
-            row.append(cost)
-        rows.append(row)
-    return rows[-1][-1]
-
-
-def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
-    """Return pairs of an axis name that is used once and the name that was probably meant."""
-    pairs: list[tuple[str, str]] = []
-    for name, count in uses.items():
-        if count == 1 and name not in module_axes:
-            # Of two names that are used once each, the one that comes first is taken for the right one.
-            others = {o for o, n in uses.items() if n > 1 or list(uses).index(o) < list(uses).index(name)}
-            meant = similar_name(name.lstrip("*"), {o.lstrip("*") for o in others} | module_axes)
-            if meant:
-                pairs.append((name, meant))
-    return pairs
 
 
 def user_stacklevel() -> int:

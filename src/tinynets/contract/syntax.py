@@ -1,0 +1,61 @@
+"""Small questions to, and pieces of, Python syntax trees."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+
+def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield the expression nodes of a statement, but not those of statements or lambdas inside it."""
+    todo: list[ast.AST] = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr)]
+    todo += getattr(statement, "items", [])
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, ast.Lambda):
+            todo += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
+
+
+def assigned_names(target: ast.expr) -> list[str]:
+    """Return the names that a target binds, those inside a tuple included."""
+    return [
+        node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
+
+
+def attributes_of_self(statement: ast.AST) -> tuple[str, ...]:
+    """Return the attributes of `self` that a statement reads, in the order of reading."""
+    found = [
+        node.attr
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Split the body of a function into its docstring, if it has one, and the rest."""
+    first = body[0]
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        return body[:1], body[1:]
+    return [], body
+
+
+def indented(lines: list[str]) -> list[str]:
+    """Return the lines one level deeper."""
+    return ["    " + line for line in lines]
+
+
+def located(lines: list[str], place: ast.AST) -> list[ast.stmt]:
+    """Parse source lines into statements that all say they stand at one place of the user's file."""
+    statements = ast.parse("\n".join(lines)).body
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
+                ast.copy_location(node, place)
+    return statements
