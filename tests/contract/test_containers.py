@@ -7,12 +7,23 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Ty
 
 import pytest
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import AnnotationError, Float, Int
 from torch import Tensor
 
 import tinynets as tn
 
 Row = Float[Tensor, "n"]
+
+
+@dataclass
+class Unresolved:
+    path: "Path"  # type: ignore[name-defined]
+    count: int = 0
+
+
+@dataclass
+class UnresolvedTensor:
+    rows: "Flaot[Tensor, 'n']"  # type: ignore[name-defined]
 
 
 class Output(NamedTuple):
@@ -150,3 +161,28 @@ def test_a_failed_arm_of_a_union_binds_nothing() -> None:
     f((torch.ones(3), torch.ones(7)), torch.ones(7))
     with pytest.raises(tn.ShapeError, match="expected n = 7"):
         f((torch.ones(3), torch.ones(7)), torch.ones(3))
+
+
+def test_classes_whose_fields_do_not_resolve() -> None:
+    @tn.contract
+    def f(x: Row, config: Unresolved) -> None:
+        pass
+
+    f(good(), Unresolved("here"))
+    with pytest.raises(
+        AnnotationError, match=r"g, value: UnresolvedTensor.rows: name 'Flaot' is not defined"
+    ):
+
+        @tn.contract
+        def g(value: UnresolvedTensor) -> None:
+            pass
+
+
+def test_a_jagged_tensor_is_refused_with_its_shape() -> None:
+    @tn.contract
+    def f(x: Float[Tensor, "batch length 8"]) -> None:
+        pass
+
+    f(torch.nested.nested_tensor([torch.ones(2, 8), torch.ones(3, 8)], layout=torch.jagged))
+    with pytest.raises(tn.ShapeError, match="axis 2 is 7, expected 8"):
+        f(torch.nested.nested_tensor([torch.ones(2, 7), torch.ones(3, 7)], layout=torch.jagged))

@@ -31,6 +31,8 @@ def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
         return _not_a_tensor(value, name)
     if not accepted_dtypes(spec.family):
         return []  # a family that torch has no dtype of
+    if not all(type(size) is int for size in value.shape):
+        return []  # symbolic or ragged sizes support no arithmetic
     if fault.problem == "dtype":
         return _wrong_dtype(spec, value, name)
 

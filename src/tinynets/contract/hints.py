@@ -9,6 +9,7 @@ import collections
 import collections.abc
 import dataclasses
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -135,8 +136,7 @@ def _spec_of_fields(hint: Any) -> Spec | None:
         return None
     if not has_tensors(hint):
         return None
-    hints = typing.get_type_hints(hint, include_extras=True)
-    fields = tuple((name, spec_of(field)) for name, field in hints.items() if name in names)
+    fields = tuple((name, spec_of(field)) for name, field in _field_hints(hint).items() if name in names)
     return FieldsSpec(dict if typing.is_typeddict(hint) else hint, fields, optional)
 
 
@@ -163,8 +163,32 @@ def _tensors_in(hint: Any, seen: set[int]) -> Iterator[bool]:
         for constraint in hint.__constraints__:
             yield from _tensors_in(constraint, seen)
     if isinstance(hint, type) and _has_declared_fields(hint):
-        for field in typing.get_type_hints(hint, include_extras=True).values():
+        for field in _field_hints(hint).values():
             yield from _tensors_in(field, seen)
+
+
+def _field_hints(cls: type) -> dict[str, Any]:
+    """Resolve the annotations of a class; one that names nothing at run time, and no tensor, is `Any`."""
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except NameError:
+        pass
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, annotation in inspect.get_annotations(base).items():
+            try:
+                hints[name] = typing.get_type_hints(
+                    types.SimpleNamespace(__annotations__={name: annotation}),
+                    vars(sys.modules[base.__module__]),
+                    include_extras=True,
+                )[name]
+            except NameError as error:
+                if "[" in str(annotation):
+                    raise AnnotationError(
+                        f"{base.__qualname__}.{name}: {error}; import it at run time"
+                    ) from None
+                hints[name] = Any
+    return hints
 
 
 def _has_declared_fields(cls: type) -> bool:

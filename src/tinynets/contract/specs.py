@@ -24,15 +24,15 @@ class ArraySpec:
     """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`; equal if it asks for the same."""
 
     array_type: Any  # the class that the value must be an instance of, or `Any`
-    dtypes: Any  # names of dtypes, or what jaxtyping has for any
+    dtypes: Any  # names, or jaxtyping's mark for any dtype
     axes: Axes
     hint: type[AbstractArray] = dataclasses.field(compare=False)
 
     @property
     def family(self) -> type[AbstractDtype]:
         """The dtype family, such as `Float`."""
-        family = self.hint.dtype
-        if self.dtypes == family.dtypes:
+        family: type[AbstractDtype] = self.hint.dtype
+        if self.dtypes == cast(Any, family).dtypes:
             return family
         return _narrowed_family(family.__name__, tuple(self.dtypes))
 
