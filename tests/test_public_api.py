@@ -8,6 +8,7 @@ import pytest
 import tinynets as tn
 
 PUBLIC = {
+    "CheckpointError",
     "CifarMLP",
     "ContractError",
     "DirectForwardWarning",
@@ -56,7 +57,18 @@ print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
 @pytest.mark.slow
 def test_importing_brings_in_only_what_it_needs() -> None:
     run = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
-    heavy = {"torchvision", "timm", "rich", "matplotlib", "mlxtend", "pandas", "scipy", "sklearn", "onnx", "IPython"}
+    heavy = {
+        "torchvision",
+        "timm",
+        "rich",
+        "matplotlib",
+        "mlxtend",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "onnx",
+        "IPython",
+    }
     assert not heavy & set(run.stdout.split())
 
 

@@ -1,6 +1,9 @@
-"""Small PyTorch models whose forward pass is a contract."""
+"""Small PyTorch models whose forward pass is a contract: every shape written, every shape enforced."""
+
+__version__ = "0.1.0"
 
 from . import models as models
+from .checkpoint import CheckpointError as CheckpointError
 from .contract import ContractError as ContractError
 from .contract import DirectForwardWarning as DirectForwardWarning
 from .contract import DtypeError as DtypeError
@@ -10,6 +13,9 @@ from .contract import checks as checks
 from .contract import contract as contract
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
+from .models import create_model as create_model
+from .models import list_models as list_models
+from .models import load as load
 from .modes import evaluating as evaluating
 from .modes import freeze as freeze
 from .modes import frozen as frozen
@@ -19,4 +25,27 @@ from .modes import training as training
 from .modes import unfreeze as unfreeze
 from .module import Module as Module
 
-__version__ = "0.1.0"
+__all__ = [
+    "CheckpointError",
+    "CifarMLP",
+    "ContractError",
+    "DirectForwardWarning",
+    "DtypeError",
+    "ModeError",
+    "Module",
+    "ShapeError",
+    "TinyVisionMLP",
+    "checks",
+    "contract",
+    "create_model",
+    "evaluating",
+    "freeze",
+    "frozen",
+    "inference",
+    "list_models",
+    "load",
+    "mode_report",
+    "models",
+    "training",
+    "unfreeze",
+]

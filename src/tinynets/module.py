@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
+from . import checkpoint
 from .contract.attributes import attribute_specs, check_attribute
 from .contract.enforce import contract_of, enforce
 from .contract.specs import Spec
@@ -64,6 +66,24 @@ class Module(nn.Module):
                     overridden=getattr(super(cls, cls), name, None),
                 )
                 setattr(cls, name, checked)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, constructor arguments and normalisation to a safetensors file, whole or not at all.
+
+        Raises:
+            CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
+        """
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Rebuild a model of this class from a file that `save` wrote, on the CPU and in eval mode.
+
+        Raises:
+            CheckpointError: the file is damaged, newer than this library, of another class, or does not fit.
+            FileNotFoundError: there is no such file.
+        """
+        return checkpoint.load(cls, path)
 
     def _check_declared(self, name: str, value: object) -> None:
         spec = self._declared_tensors.get(name)

@@ -37,6 +37,9 @@ _WITH_SYMBOLIC: dict[Any, tuple[type, type]] = {
     bool: (bool, torch.SymBool),
 }
 
+# Comparing with the one that nearly every tensor has costs less than hashing it.
+_USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
+
 
 def axis_keys(spec: Spec) -> set[str]:
     """Return all axis names that a value can bind."""
@@ -129,8 +132,17 @@ class AcceptWriter:
         terms = [f"isinstance({value}, {self.constant('_tn_Tensor', spec.array_type)})", *shape.tests]
         dtypes = accepted_dtypes(spec.family)
         if dtypes != accepted_dtypes(Shaped):
-            terms.append(f"{value}.dtype in {self.constant('_tn_dtypes', dtypes)}")
+            terms.append(self._dtype(dtypes, value))
         return " and ".join(terms + shape.bindings)
+
+    def _dtype(self, dtypes: frozenset[torch.dtype], value: str) -> str:
+        usual = next((dtype for dtype in _USUAL_DTYPES if dtype in dtypes), None)
+        if usual is None:
+            return f"{value}.dtype in {self.constant('_tn_dtypes', dtypes)}"
+        is_usual = f"{value}.dtype is {self.constant('_tn_dtype', usual)}"
+        if len(dtypes) == 1:
+            return is_usual
+        return f"({is_usual} or {value}.dtype in {self.constant('_tn_dtypes', dtypes)})"
 
     # Tests that need statements: one for each item of a container
 
