@@ -180,6 +180,25 @@ class TestLines:
         with pytest.raises(tn.ShapeError, match="returned axis 1 = 3, expected width = 1"):
             f(-ones(2, 3), True)
 
+    def test_an_axis_first_bound_in_a_loop_stays_bound(self) -> None:
+        @tn.contract
+        def f(items: list[Tensor]) -> None:
+            for item in items:
+                row: Float[Tensor, "a"] = item
+
+        f([ones(4), ones(4)])
+        with pytest.raises(tn.ShapeError, match="row has axis 0 = 5, expected a = 4"):
+            f([ones(4), ones(5)])
+
+    def test_a_division_by_zero_fits_no_size(self) -> None:
+        @tn.contract
+        def f(x: Float[Tensor, "a"], y: Float[Tensor, "6//a"]) -> None:
+            pass
+
+        f(ones(3), ones(2))
+        with pytest.raises(tn.ShapeError, match="axis 0 is 2, expected 6//a = nan"):
+            f(ones(0), ones(2))
+
     def test_declarations_that_differ_between_branches_end_with_them(self) -> None:
         @tn.contract
         def f(x: Float[Tensor, "b n"], flat: bool) -> Tensor:

@@ -6,6 +6,7 @@ verdict does not depend on any memo of its own, on the thread, or on `python -O`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -58,7 +59,10 @@ class Bindings:
                     f"axis {axis.text!r} is computed from {name!r}, which no tensor has bound at this place"
                 )
         code = compile(_as_expression(expression.tree), "<axis>", "eval")
-        return eval(code, {**self.arguments, **names})
+        try:
+            return eval(code, {**self.arguments, **names})
+        except ZeroDivisionError:
+            return math.nan  # which no size equals
 
 
 def _as_expression(tree: Any) -> Any:

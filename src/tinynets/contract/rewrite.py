@@ -245,8 +245,13 @@ class Rewriter:
         if isinstance(site.spec, Anything):
             return []
         self.all_names |= axis_keys(site.spec)
-        known = dict(self.writer.scope.states)
+        known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
+        if not certain:
+            # This place may run again: then it finds what it has bound itself, None until then.
+            known += [
+                name for name in axis_keys(site.spec) & self.writer.scope.uncertain if name not in known
+            ]
         index = len(self.sites)
         self.sites.append(site)
         bindings = ", ".join(f"{name!r}: {axis_variable(name)}" for name in known)

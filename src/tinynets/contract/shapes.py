@@ -130,7 +130,7 @@ class _Writer:
         expression = parse_expression(axis.name)
         sources = {name: self._known(name) or self.first.get(name) for name in expression.axis_names}
         sources |= {name: self.scope.snapshots.get(name, name) for name in expression.argument_names}
-        if None in sources.values():
+        if None in sources.values() or _may_divide_by_zero(expression.tree):
             return None
         trees = {name: ast.parse(str(source), mode="eval").body for name, source in sources.items()}
         return f"({ast.unparse(substitute(expression.tree, trees))})"
@@ -175,3 +175,12 @@ class _Writer:
         if reads and all("_tn_s[0]" in element for element in reads) and not self.test.tests:
             return [f"(_tn_s := {shape})", f"_tn_s == {equal}"]  # an empty shape is false: [0] is safe then
         return [f"len(_tn_s := {shape}) == {count}", f"_tn_s == {equal}"]
+
+
+def _may_divide_by_zero(tree: ast.expr) -> bool:
+    return any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod)
+        and not (isinstance(node.right, ast.Constant) and node.right.value)
+        for node in ast.walk(tree)
+    )
