@@ -105,6 +105,8 @@ def _wrong_shape(
             return [f"Resize or crop the images to {height.size}x{width.size}."]
     if rank == len(axes) - 1 and fits(torch.Size((1, *shape))):
         first = spec.axes.axes[0].text
+        if spec.axes.axes[0].kind is Kind.FIXED:
+            return [f"These sizes fit after {name}.unsqueeze(0)."]
         return [
             f'Every axis but "{first}" fits. One sample? Add the axis: {name}.unsqueeze(0).',
             f'Unchecked, the first axis would be taken for "{first}".',

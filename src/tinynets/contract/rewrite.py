@@ -248,7 +248,7 @@ class Rewriter:
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
-            # This place may run again: then it finds what it has bound itself, None until then.
+            # This place may run again, and then finds what it bound itself: None until then.
             known += [
                 name for name in axis_keys(site.spec) & self.writer.scope.uncertain if name not in known
             ]
