@@ -73,7 +73,6 @@ class Rewriter:
         self.hoisted: list[ast.stmt] = []
         line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
         self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
-        self.all_names: set[str] = set()
 
     def rewrite(self, entry: list[str], setup: list[str]) -> FunctionNode:
         """Return the definition with its checks.
@@ -244,7 +243,6 @@ class Rewriter:
     def _check(self, site: Site, value: str, place: ast.AST, *, certain: bool) -> list[ast.stmt]:
         if isinstance(site.spec, Anything):
             return []
-        self.all_names |= axis_keys(site.spec)
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
