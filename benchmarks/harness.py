@@ -25,7 +25,7 @@ class Variant:
     """One side of a comparison: `call(*inputs)`, timed inside `context()`."""
 
     name: str
-    call: Callable[..., object]
+    call: Callable[..., Any]
     context: Callable[[], AbstractContextManager[Any]] = field(default=nullcontext)
 
 

@@ -192,8 +192,8 @@ def draw(data: Data, logits: Tensor, history: Sequence[Epoch]) -> bytes:
     for axes in grid_part.subplots(4, 8).flat:
         axes.axis("off")
     for place, index in [*enumerate(range(min(24, len(logits)))), *enumerate(surest, start=24)]:
-        image, label = data.held_out_images[index], data.held_out_labels[index]
-        draw_image(grid_part.axes[place], image, data.class_names[predicted[index]], data.class_names[label])
+        names = [data.class_names[int(labels[index])] for labels in (predicted, data.held_out_labels)]
+        draw_image(grid_part.axes[place], data.held_out_images[index], *names)
 
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
@@ -211,7 +211,9 @@ def draw_image(axes: Axes, image: Tensor, predicted: str, true: str) -> None:
             side.set(edgecolor="red", linewidth=3)
 
 
-def parser(description: str, *, out: str, epochs: int, learning_rate: float) -> argparse.ArgumentParser:
+def parser(
+    description: str | None, *, out: str, epochs: int, learning_rate: float
+) -> argparse.ArgumentParser:
     """The options of both scripts; values out of range are refused with the option's name."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
