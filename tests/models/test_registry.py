@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
 
+from tinynets import models
 from tinynets.models import (
     CCT,
     CifarResNet,
@@ -25,6 +28,14 @@ from tinynets.models.registry import MODELS
 def test_every_name_gives_its_class():
     with torch.device("meta"):
         assert all(type(create_model(name)) is entry.model for name, entry in MODELS.items())
+    assert {entry.class_name for entry in MODELS.values()} <= set(dir(models))
+    with pytest.raises(AttributeError, match=r"module 'tinynets\.models' has no attribute 'ResNet51'"):
+        models.ResNet51
+
+
+def test_a_family_is_imported_when_it_is_asked_for():
+    code = "import sys, tinynets; assert 'tinynets.models.cct' not in sys.modules; tinynets.models.CCT"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_names_by_family_and_size():

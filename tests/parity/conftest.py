@@ -18,9 +18,12 @@ TOLERANCE = 1e-10
 def double_precision() -> Iterator[None]:
     """Build everything in float64: what is left is a difference in what is computed."""
     before = torch.get_default_dtype()
+    threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)  # two threads on a busy machine wait for each other
     torch.manual_seed(0)
     yield
+    torch.set_num_threads(threads)
     torch.set_default_dtype(before)
 
 

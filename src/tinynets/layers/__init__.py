@@ -1,8 +1,5 @@
-"""Blocks and helpers that two or more models share."""
+"""Blocks and helpers that two or more models share; the blocks are in `attention` and `residual`."""
 
-from .attention import FeedForward as FeedForward
-from .attention import SelfAttention as SelfAttention
-from .attention import drop_path as drop_path
 from .init import init_default as init_default
 from .init import init_he as init_he
 from .init import init_lecun as init_lecun
@@ -10,8 +7,6 @@ from .init import init_norm as init_norm
 from .init import init_normal as init_normal
 from .init import init_zero as init_zero
 from .linear import linear as linear
-from .residual import BasicBlock as BasicBlock
-from .residual import ZeroPadShortcut as ZeroPadShortcut
 from .validation import check_at_least_one as check_at_least_one
 from .validation import check_choice as check_choice
 from .validation import check_multiple as check_multiple

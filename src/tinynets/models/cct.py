@@ -14,16 +14,14 @@ from torch.nn import init
 
 from ..checkpoint import CheckpointError
 from ..layers import (
-    FeedForward,
-    SelfAttention,
     check_at_least_one,
     check_choice,
     check_multiple,
     check_probability,
-    drop_path,
     init_he,
     init_normal,
 )
+from ..layers.attention import FeedForward, SelfAttention, drop_path
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 

@@ -10,7 +10,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import FeedForward, check_at_least_one, check_multiple, init_lecun, init_zero
+from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
+from ..layers.attention import FeedForward
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 

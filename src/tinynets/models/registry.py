@@ -7,23 +7,26 @@ import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple, overload
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from ..checkpoint import CheckpointError, read_header
 from ..checkpoint import load as load_as
-from .airbench import Airbench94Net
 from .base import ImageClassifier
-from .cct import CCT
-from .convmixer import ConvMixer
-from .densenet import DenseNetBC
-from .lenet import LeNet5
-from .mixer import MlpMixer
-from .mlp import CifarMLP, TinyVisionMLP
-from .mobilenet import MobileNetV2Cifar
-from .resnet import CifarResNet, ResNet18Cifar
-from .vgg import Vgg16Cifar
-from .vit import SimpleViT
-from .wide_resnet import WideResNet
+
+if TYPE_CHECKING:
+    from .airbench import Airbench94Net
+    from .cct import CCT
+    from .convmixer import ConvMixer
+    from .densenet import DenseNetBC
+    from .lenet import LeNet5
+    from .mixer import MlpMixer
+    from .mlp import CifarMLP, TinyVisionMLP
+    from .mobilenet import MobileNetV2Cifar
+    from .resnet import CifarResNet, ResNet18Cifar
+    from .vgg import Vgg16Cifar
+    from .vit import SimpleViT
+    from .wide_resnet import WideResNet
 
 Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
 
@@ -31,10 +34,16 @@ Family = Literal["perceptron", "convolutional", "residual", "mixer", "transforme
 class Entry(NamedTuple):
     """What a name stands for: a class, the arguments that the name fixes, and the images it can take."""
 
-    model: type[ImageClassifier]
+    class_name: str
     family: Family
     sizes: range
     fixed: dict[str, Any]
+
+    @property
+    def model(self) -> type[ImageClassifier]:
+        """The class, imported now if it was not before."""
+        model: type[ImageClassifier] = getattr(import_module(__name__.rpartition(".")[0]), self.class_name)
+        return model
 
 
 def _from(smallest: int, step: int = 1) -> range:
@@ -42,26 +51,26 @@ def _from(smallest: int, step: int = 1) -> range:
 
 
 MODELS: dict[str, Entry] = {
-    "tiny_vision_mlp": Entry(TinyVisionMLP, "perceptron", range(28, 29), {}),
-    "cifar_mlp": Entry(CifarMLP, "perceptron", range(32, 33), {}),
-    "lenet5": Entry(LeNet5, "convolutional", _from(12), {}),
-    "vgg16_cifar": Entry(Vgg16Cifar, "convolutional", _from(32), {}),
-    "mobilenet_v2_cifar": Entry(MobileNetV2Cifar, "convolutional", _from(1), {}),
-    "airbench94": Entry(Airbench94Net, "convolutional", _from(9), {}),
-    "resnet20": Entry(CifarResNet, "residual", _from(1), {"depth": 20}),
-    "resnet32": Entry(CifarResNet, "residual", _from(1), {"depth": 32}),
-    "resnet44": Entry(CifarResNet, "residual", _from(1), {"depth": 44}),
-    "resnet56": Entry(CifarResNet, "residual", _from(1), {"depth": 56}),
-    "resnet110": Entry(CifarResNet, "residual", _from(1), {"depth": 110}),
-    "resnet18_cifar": Entry(ResNet18Cifar, "residual", _from(1), {}),
-    "wrn_16_4": Entry(WideResNet, "residual", _from(1), {"depth": 16, "widen_factor": 4}),
-    "wrn_28_10": Entry(WideResNet, "residual", _from(1), {"depth": 28, "widen_factor": 10}),
-    "densenet_bc_100_12": Entry(DenseNetBC, "residual", _from(4), {"depth": 100, "growth": 12}),
-    "convmixer_256_8": Entry(ConvMixer, "mixer", _from(2), {"channels": 256, "depth": 8}),
-    "mlp_mixer": Entry(MlpMixer, "mixer", _from(4, 4), {}),
-    "simple_vit": Entry(SimpleViT, "transformer", _from(4, 4), {}),
-    "cct_2_3x2": Entry(CCT, "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
-    "cct_7_3x1": Entry(CCT, "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
+    "tiny_vision_mlp": Entry("TinyVisionMLP", "perceptron", range(28, 29), {}),
+    "cifar_mlp": Entry("CifarMLP", "perceptron", range(32, 33), {}),
+    "lenet5": Entry("LeNet5", "convolutional", _from(12), {}),
+    "vgg16_cifar": Entry("Vgg16Cifar", "convolutional", _from(32), {}),
+    "mobilenet_v2_cifar": Entry("MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "airbench94": Entry("Airbench94Net", "convolutional", _from(9), {}),
+    "resnet20": Entry("CifarResNet", "residual", _from(1), {"depth": 20}),
+    "resnet32": Entry("CifarResNet", "residual", _from(1), {"depth": 32}),
+    "resnet44": Entry("CifarResNet", "residual", _from(1), {"depth": 44}),
+    "resnet56": Entry("CifarResNet", "residual", _from(1), {"depth": 56}),
+    "resnet110": Entry("CifarResNet", "residual", _from(1), {"depth": 110}),
+    "resnet18_cifar": Entry("ResNet18Cifar", "residual", _from(1), {}),
+    "wrn_16_4": Entry("WideResNet", "residual", _from(1), {"depth": 16, "widen_factor": 4}),
+    "wrn_28_10": Entry("WideResNet", "residual", _from(1), {"depth": 28, "widen_factor": 10}),
+    "densenet_bc_100_12": Entry("DenseNetBC", "residual", _from(4), {"depth": 100, "growth": 12}),
+    "convmixer_256_8": Entry("ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
+    "mlp_mixer": Entry("MlpMixer", "mixer", _from(4, 4), {}),
+    "simple_vit": Entry("SimpleViT", "transformer", _from(4, 4), {}),
+    "cct_2_3x2": Entry("CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
+    "cct_7_3x1": Entry("CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
 }
 
 CifarResNetName = Literal["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
@@ -121,8 +130,8 @@ def create_model(name: str, **config: Any) -> ImageClassifier:
             )
         if option in entry.fixed:
             raise ValueError(
-                f"{name} is {entry.model.__name__} with {option}={entry.fixed[option]!r}; build "
-                f"{entry.model.__name__} itself for another"
+                f"{name} is {entry.class_name} with {option}={entry.fixed[option]!r}; build "
+                f"{entry.class_name} itself for another"
             )
     return entry.model(**entry.fixed, **config)
 
@@ -161,13 +170,13 @@ def load(path: str | os.PathLike[str]) -> ImageClassifier:
         FileNotFoundError: there is no such file.
     """
     class_name = read_header(path).class_name
-    classes = {entry.model.__name__: entry.model for entry in MODELS.values()}
+    classes = {entry.class_name: entry for entry in MODELS.values()}
     if class_name not in classes:
         raise CheckpointError(
             f"{path} holds a {class_name!r}, which is no model of tinynets{_suggest(class_name, classes)}; "
             "if it is yours, load it by its class"
         )
-    return load_as(classes[class_name], path)
+    return load_as(classes[class_name].model, path)
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:

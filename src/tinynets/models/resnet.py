@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import BasicBlock, check_at_least_one, check_choice, init_default, init_he
+from ..layers import check_at_least_one, check_choice, init_default, init_he
+from ..layers.residual import BasicBlock
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 
 # Names in torchvision, and in the repositories that started from it, on the left; ours on the right.

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from ..checkpoint import CheckpointError
-from ..layers import FeedForward, SelfAttention, check_at_least_one, check_multiple, init_lecun, init_zero
+from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
+from ..layers.attention import FeedForward, SelfAttention
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 

@@ -1,0 +1,129 @@
+"""The page about the models says what the models are; `python tests/models/test_docs.py` rewrites its tables."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tinynets.models import ImageClassifier, create_model, list_models
+from tinynets.models.registry import MODELS
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+TORCHVISION, TIMM, PAPER = "torchvision", "timm", "reference in the test"
+
+# Partner of the parity test, and how the net differs from its paper.
+PROVENANCE = {
+    "TinyVisionMLP": ("plain layers", "no paper"),
+    "CifarMLP": ("plain layers", "no paper"),
+    "LeNet5": (PAPER, "ReLU, max pooling, full connections, linear output"),
+    "Vgg16Cifar": (TORCHVISION, "BatchNorm; one linear layer as head"),
+    "MobileNetV2Cifar": (TORCHVISION, "stride 1 in the stem and at 24 channels"),
+    "Airbench94Net": (PAPER, "global max pooling (the same at 32 px)"),
+    "CifarResNet": (PAPER, "none (with shortcut A)"),
+    "ResNet18Cifar": (f"{TORCHVISION}, {TIMM}", "3x3 stem, no max pooling"),
+    "WideResNet": (PAPER, "none"),
+    "DenseNetBC": (TORCHVISION, "none"),
+    "ConvMixer": (TIMM, "none"),
+    "MlpMixer": (TIMM, "a size of our choice"),
+    "SimpleViT": (TIMM, "a size of our choice"),
+    "CCT": (PAPER, "none; learned positions"),
+}
+
+
+def images_for(model: ImageClassifier, batch: int = 1) -> torch.Tensor:
+    size = getattr(model, "image_size", 28 if type(model).__name__ == "TinyVisionMLP" else 32)
+    channels = getattr(model, "in_channels", 1 if size == 28 else 3)
+    return torch.zeros(batch, channels, size, size)
+
+
+def input_sizes(name: str) -> str:
+    sizes = MODELS[name].sizes
+    if len(sizes[:2]) == 1:
+        return f"{sizes[0]}"
+    if "image_size" in inspect.signature(MODELS[name].model).parameters:
+        step = f", multiples of {sizes.step}" if sizes.step > 1 else f", {sizes[0]} at least"
+        return f"`image_size`{step}"
+    return "any" if sizes[0] == 1 else f"any, {sizes[0]} at least"
+
+
+def model_table() -> str:
+    """Lay out what is known of every name; parameters and multiply-adds are counted."""
+    rows = [
+        "| name | class | parameters | MACs | input | sizes | paper | parity partner | differs from the paper |"
+    ]
+    rows += ["| :-- | :-- | --: | --: | :-- | :-- | :-- | :-- | :-- |"]
+    for name in list_models():
+        with torch.device("meta"):
+            model = create_model(name).eval()
+            images = images_for(model)
+            with FlopCounterMode(display=False) as counter:
+                model(images)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        macs = counter.get_total_flops() // 2
+        arxiv = re.search(r"arXiv (\d{4}\.\d{4,5})", inspect.getdoc(type(model)) or "")
+        paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "-"
+        partner, deviation = PROVENANCE[type(model).__name__]
+        shape = "x".join(map(str, images.shape[1:]))
+        cells = [f"`{name}`", f"`{type(model).__name__}`", f"{parameters:,}", f"{macs / 1e6:,.1f} M", shape]
+        rows.append("| " + " | ".join([*cells, input_sizes(name), paper, partner, deviation]) + " |")
+    return "\n".join(rows)
+
+
+def shape_table() -> str:
+    """Lay out the shapes along one forward pass of every class."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    for name in list_models():
+        with torch.device("meta"):
+            model = create_model(name).eval()
+            if type(model).__name__ in seen:
+                continue
+            seen.add(type(model).__name__)
+            images = images_for(model)
+            maps = model.feature_maps(images)
+            features = model.forward_features(images)
+            pooled = model.forward_head(features, pre_logits=True)
+            logits = model(images)
+        steps = [("images", images), *maps.items()]
+        # A row of equal blocks is one step: its first and last name say which.
+        shown: list[str] = []
+        group: list[str] = []
+        for i, (step, tensor) in enumerate(steps):
+            group.append(step)
+            if i + 1 == len(steps) or steps[i + 1][1].shape != tensor.shape:
+                label = group[0] if len(group) == 1 else f"{group[0]} .. {group[-1]}"
+                shown.append(f"{label} {shape_of(tensor)}")
+                group = []
+        shown += [
+            f"features {shape_of(features)}",
+            f"pre-logits {shape_of(pooled)}",
+            f"logits {shape_of(logits)}",
+        ]
+        lines += [f"{type(model).__name__} ({name})", *(f"    {step}" for step in shown), ""]
+    return "\n".join(lines).rstrip()
+
+
+def shape_of(tensor: torch.Tensor) -> str:
+    return f"[batch {' '.join(map(str, tensor.shape[1:]))}]"
+
+
+def rewritten(page: str) -> str:
+    for marker, content in {"models": model_table(), "shapes": f"```text\n{shape_table()}\n```"}.items():
+        block = f"<!-- {marker}: generated -->\n{content}\n<!-- end -->"
+        page = re.sub(rf"<!-- {marker}: generated -->.*?<!-- end -->", lambda _, b=block: b, page, flags=re.S)
+    return page
+
+
+@pytest.mark.slow
+def test_the_page_is_up_to_date():
+    page = PAGE.read_text()
+    assert page == rewritten(page), "run python tests/models/test_docs.py"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text()))
