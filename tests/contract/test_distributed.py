@@ -1,0 +1,27 @@
+"""The contract on two processes: DistributedDataParallel, FSDP2 and DTensor over gloo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+
+from . import workers
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo"),
+]
+
+
+@pytest.mark.parametrize("work", workers.WORKS)
+def test_valid_is_accepted_and_invalid_refused_on_every_rank(
+    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where a spawned process finds this package
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    multiprocessing.spawn(workers.run, (work, 2, str(tmp_path / "group")), nprocs=2)
