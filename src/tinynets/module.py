@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     class _HasForward(Protocol[P, R_co]):
         def forward(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
-    class _TypedCall:
-        """Gives `model(x)` the signature of `forward`: plain `nn.Module` says `Any` (pytorch#45414)."""
-
-        def __get__(self, instance: _HasForward[P, R], owner: Any = None) -> Callable[P, R]: ...
-
 
 class Module(nn.Module):
     """An `nn.Module` whose subclasses' annotated `forward` is enforced on every call.
@@ -47,7 +42,10 @@ class Module(nn.Module):
     """
 
     if TYPE_CHECKING:
-        __call__: _TypedCall = _TypedCall()  # pyright: ignore[reportIncompatibleMethodOverride]
+
+        def __call__(self: _HasForward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+            """Take what `forward` takes and give what it gives: `nn.Module` says `Any` (pytorch#45414)."""
+            ...
 
     _declared_axes: ClassVar[frozenset[str]] = frozenset()
     _declared_tensors: ClassVar[Mapping[str, Spec]] = MappingProxyType({})

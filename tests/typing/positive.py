@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_type, reveal_type
 
 import torch
@@ -71,6 +72,14 @@ class Scaled(Own):
 
 reveal_type(Scaled(width=8)(images))  # tuple[Tensor, int]
 as_plain_module: nn.Module = own
+as_function: Callable[[Tensor], Tensor] = model
+as_any_function: Callable[..., object] = own
+
+
+def any_model(some: tn.Module) -> None:
+    some(images)
+
+
 sequence = nn.Sequential(model, nn.ReLU())
 
 

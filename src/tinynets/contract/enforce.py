@@ -150,7 +150,6 @@ class _Builder:
             "_tn_frame": entry.getframe,
             # By way of its module, since cloudpickle would copy the code object and its identity be lost.
             "_tn_entry": entry,
-            "_tn_break": entry.graph_break,
             "_tn_switch": switch,
             "_tn_original": self.function,
         }

@@ -72,9 +72,9 @@ def resume_tracing(state: Any) -> None:
         torch._C._set_tracing_state(state)  # pyright: ignore
 
 
-def graph_break(contract: Any, index: int, value: object) -> None:
+def graph_break(refusal: str, value: object) -> None:
     """Leave the graph so that the judge can speak; with `fullgraph=True`, torch raises with this text."""
-    torch._dynamo.graph_break(msg=f"{contract.refusals[index]}, got {_traceable(value)}")  # pyright: ignore[reportUnknownMemberType, reportPrivateUsage]
+    torch._dynamo.graph_break(msg=f"{refusal}, got {_traceable(value)}")  # pyright: ignore
 
 
 def _traceable(value: object) -> str:

@@ -106,7 +106,7 @@ class Rewriter:
         head = located(setup + unsure, self.top)
         main = cast("ast.If", located(frame, self.top)[0])
         main.body[1:] = body
-        cast("ast.Try", main.orelse[-1]).body = copy.deepcopy(body)
+        cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
         rewritten = copy.copy(self.node)
         rewritten.body = [*documentation, *self.hoisted, *head, main]
         return rewritten
@@ -257,8 +257,6 @@ class Rewriter:
         owner = self.writer.scope.self_name or "None"
         snapshots = ", ".join(f"{name!r}: {held}" for name, held in self.writer.scope.snapshots.items())
         judge = [
-            "if _tn_dynamo():",
-            f"    _tn_break(_tn_contract, {index}, {value})",
             f"_tn_verdict = _tn_contract.judge({index}, {value}, {{{bindings}}}, {owner}, {{{snapshots}}})",
             "if _tn_verdict.__class__ is not dict:",
             "    raise _tn_verdict from None",

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import AnnotationError
 
 from .causes import matmul_remedy
-from .entry import pause_tracing, resume_tracing
+from .entry import graph_break, is_dynamo_compiling, pause_tracing, resume_tracing
 from .errors import ContractError
 from .judge import Bindings, find_fault
 from .messages import Place, contract_error, description, expectation, module_path
@@ -37,11 +37,13 @@ class FunctionContract:
         self.sites = sites
         self.refusals = [f"{self.place.name}: {s.name}: expected {expectation(s.spec)}" for s in sites]
 
-    def judge(self, *arguments: Any) -> dict[str, Any] | Exception:
+    def judge(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | Exception:
         """Return the axis sizes after the value was accepted, or the error to raise."""
+        if is_dynamo_compiling():
+            graph_break(self.refusals[index], value)
         if "torch._dynamo" in sys.modules:  # called from compiled code, perhaps: keep dynamo out of here
-            return torch._dynamo.disable(self._judge)(*arguments)  # pyright: ignore
-        return self._judge(*arguments)
+            return torch._dynamo.disable(self._judge)(index, value, *rest)  # pyright: ignore
+        return self._judge(index, value, *rest)
 
     def _judge(
         self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]

