@@ -120,7 +120,7 @@ def _wrong_shape(
     return []
 
 
-def module_fact(owner: Any, attributes: tuple[str, ...], size: Any, axis_name: str) -> list[str]:
+def module_fact(owner: Any, attributes: list[str], size: Any, axis_name: str) -> list[str]:
     """Name the layer in the failing line whose output has the size that came.
 
     Args:

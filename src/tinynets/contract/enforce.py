@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import collections.abc
 import inspect
-import re
 import typing
 import warnings
 from collections.abc import Callable
@@ -32,7 +31,6 @@ from .specs import (
     PlainSpec,
     Spec,
     UnionSpec,
-    axis_tokens,
 )
 from .switch import switch
 
@@ -107,7 +105,8 @@ class _Builder:
         self.signature = inspect.signature(function)
         self.annotations = self._annotations(overridden)
         self.module_axes = module_axes
-        self.scope = AxisScope(module_axes, next(iter(self.signature.parameters), "self"))
+        parameters = list(self.signature.parameters)
+        self.scope = AxisScope(module_axes, parameters[0] if parameters else "", frozenset(parameters[1:]))
         self.writer = AcceptWriter(self.scope)
 
     def build(self) -> FunctionType:
@@ -116,12 +115,10 @@ class _Builder:
         filename = self.function.__code__.co_filename
         record = FunctionContract(self.function, Place(self.name, filename, {}), self.module_axes)
         try:
-            node = function_node(self.function)
+            node, text = function_node(self.function)
         except NoSourceError as reason:
-            node = self._forwarding_node()
+            node, text = self._forwarding_node(), ""
             self._warn_no_source(str(reason))
-        specs = [*arguments.values(), returns, yields]
-        self._take_snapshots(node, specs)
         rewriter = Rewriter(
             node,
             arguments=in_order_of_binding(arguments, self.module_axes),
@@ -131,9 +128,9 @@ class _Builder:
             is_contract=self._is_contract,
             writer=self.writer,
             title=self.name,
+            has_walrus=":=" in text,
         )
-        setup = [f"{held} = {name}" for name, held in self.scope.snapshots.items() if held != name]
-        rewritten = rewriter.rewrite(self._entry_lines(), setup)
+        rewritten = rewriter.rewrite(self._entry_lines())
         record.set_sites(rewriter.sites)
         if not record.sites and self.guard is None:
             return self.function
@@ -214,18 +211,6 @@ class _Builder:
         if has_tensors(hint):
             raise AnnotationError(f"{self.name} yields: annotate it as Iterator[...] or Generator[...]")
         return Anything(), Anything()
-
-    def _take_snapshots(self, node: FunctionNode, specs: list[Spec]) -> None:
-        """Keep the arguments that axes such as `{width}` read and that the body assigns anew."""
-        lines = [n.annotation for n in ast.walk(node) if isinstance(n, ast.AnnAssign)]
-        texts = [axis.text for spec in specs for axis in axis_tokens(spec)]
-        texts += [str(c.value) for line in lines for c in ast.walk(line) if isinstance(c, ast.Constant)]
-        braces = [brace for text in texts for brace in re.findall(r"\{([^{}]*)\}", text)]
-        wanted = {name for brace in braces for name in re.findall(r"\w+", brace)}
-        stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        for name in self.signature.parameters:
-            if name in wanted:
-                self.scope.snapshots[name] = f"_tn_at_entry_{name}" if name in stored else name
 
     # How it is made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _FAMILIES = {
     "Num": "a numeric dtype",
     "Bool": "bool",
 }
+# Names that wrappers put in front: torch.compile, DistributedDataParallel, torch.export.
+_WRAPPERS = ("_orig_mod", "module", "_export_root")
 _CALL = nn.Module.__call__.__code__
 
 
@@ -71,7 +74,7 @@ def contract_error(fault: Fault, site: Site, place: Place, bindings: Bindings) -
     cause = likely_cause(fault, name, bindings)
     if not cause and site.kind in ("local", "return") and fault.axis is not None:
         axis = _axis_text(fault)
-        cause = module_fact(bindings.owner, site.modules, fault.value.shape[fault.axis], axis)
+        cause = module_fact(bindings.owner, _attributes(place, site), fault.value.shape[fault.axis], axis)
     lines += [f"  {line}" for line in cause]
     kind = {"rank": ShapeError, "size": ShapeError, "dtype": DtypeError}.get(fault.problem, ContractError)
     return kind(
@@ -226,6 +229,12 @@ def _source_line(filename: str, line: int) -> list[str]:
     return [f"  > {line}  {text if len(text) <= 100 else text[:97] + '...'}"]
 
 
+def _attributes(place: Place, site: Site) -> list[str]:
+    """Return the attributes of `self` that the lines of a site read."""
+    lines = [linecache.getline(place.filename, line) for line in range(site.line, site.end_line + 1)]
+    return re.findall(r"\bself\.(\w+)", "".join(lines))
+
+
 def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
     """Say of each axis that was already bound how large it is and who said so."""
     if not isinstance(spec, ArraySpec):
@@ -290,6 +299,5 @@ def module_path(owner: Any) -> str:
     named: Iterator[tuple[str, nn.Module]] = cast(Any, outermost).named_modules()
     for path, module in named:
         if module is owner:
-            # Wrappers put their own names in front: torch.compile, DistributedDataParallel.
-            return ".".join(part for part in path.split(".") if part not in ("_orig_mod", "module"))
+            return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
     return ""

@@ -18,10 +18,9 @@ from .accept import AcceptWriter, axis_keys
 from .hints import has_tensors, spec_of
 from .shapes import axis_variable
 from .source import FunctionNode
-from .specs import Anything, Spec
+from .specs import Anything, Spec, axis_tokens
 from .syntax import (
     assigned_names,
-    attributes_of_self,
     indented,
     located,
     own_expressions,
@@ -39,7 +38,7 @@ class Site:
     name: str  # the argument or variable; for a return or yield what an error calls it
     spec: Spec
     line: int = 0
-    modules: tuple[str, ...] = ()  # attributes of self that the line reads: a remedy may name them
+    end_line: int = 0
 
 
 class Rewriter:
@@ -53,6 +52,7 @@ class Rewriter:
         resolve: turns the expression of a local annotation into a hint; raises AnnotationError.
         writer: writes the accept tests.
         title: names the function in errors of definition.
+        has_walrus: whether an assignment may hide inside an expression.
     """
 
     def __init__(
@@ -66,26 +66,27 @@ class Rewriter:
         is_contract: Callable[[ast.expr], bool],
         writer: AcceptWriter,
         title: str,
+        has_walrus: bool,
     ) -> None:
         self.node, self.arguments, self.returns, self.yields = node, arguments, returns, yields
         self.resolve, self.is_contract, self.writer, self.title = resolve, is_contract, writer, title
+        self.has_walrus = has_walrus
         self.sites: list[Site] = []
         self.hoisted: list[ast.stmt] = []
         line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
         self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
 
-    def rewrite(self, entry: list[str], setup: list[str]) -> FunctionNode:
+    def rewrite(self, entry: list[str]) -> FunctionNode:
         """Return the definition with its checks.
 
         Args:
             entry: source lines, run on each call, that leave in `_tn_on` how the checks run.
-            setup: source lines that come before everything else.
         """
         documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():
             place = self._argument_node(name)
-            checks += self._check(Site("argument", name, spec, place.lineno), name, place, certain=True)
+            checks += self._check(self._site("argument", name, spec, place), name, place, certain=True)
         body = checks + self._block(statements, {}, certain=True)
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
             body += self._return(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
@@ -103,7 +104,8 @@ class Rewriter:
             "        raise",
         ]
         unsure = [f"{axis_variable(name)} = None" for name in sorted(self.writer.scope.uncertain)]
-        head = located(setup + unsure, self.top)
+        at_entry = [f"{held} = {name}" for name, held in self.writer.scope.snapshots.items()]
+        head = located(at_entry + unsure, self.top)
         main = cast("ast.If", located(frame, self.top)[0])
         main.body[1:] = body
         cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
@@ -198,13 +200,13 @@ class Rewriter:
         if isinstance(target, ast.Name):
             return self._check_local(target.id, spec, statement, certain=certain)
         lines = located([f"_tn_value = {ast.unparse(target)}"], statement)
-        site = Site("local", ast.unparse(target), spec, statement.lineno, attributes_of_self(statement))
+        site = self._site("local", ast.unparse(target), spec, statement)
         return [*lines, *self._check(site, "_tn_value", statement, certain=certain)]
 
     def _check_local(
         self, name: str, spec: Spec, statement: ast.stmt | ast.expr, *, certain: bool
     ) -> list[ast.stmt]:
-        site = Site("local", name, spec, statement.lineno, attributes_of_self(statement))
+        site = self._site("local", name, spec, statement)
         return self._check(site, name, statement, certain=certain)
 
     def _return(self, statement: ast.Return, checked: tuple[str, Spec] | None) -> list[ast.stmt]:
@@ -216,7 +218,7 @@ class Rewriter:
         lines = located(["_tn_value = None", "return _tn_value"], statement)
         if value is not None:
             cast("ast.Assign", lines[0]).value = value
-        site = Site("return", "return", self.returns, statement.lineno, attributes_of_self(statement))
+        site = self._site("return", "return", self.returns, statement)
         return [lines[0], *self._check(site, "_tn_value", statement, certain=False), lines[1]]
 
     def _just_checked(self, previous: ast.stmt | None, declared: Declared) -> tuple[str, Spec] | None:
@@ -232,7 +234,7 @@ class Rewriter:
         lines = located(["_tn_value = None"], statement)
         if value.value is not None:
             cast("ast.Assign", lines[0]).value = value.value
-        site = Site("yield", "yield", self.yields, statement.lineno, attributes_of_self(statement))
+        site = self._site("yield", "yield", self.yields, statement)
         statement = copy.copy(statement)
         read = ast.copy_location(ast.Name("_tn_value", ast.Load()), value)
         setattr(statement, "value", ast.copy_location(ast.Yield(read), value))  # noqa: B010
@@ -243,6 +245,7 @@ class Rewriter:
     def _check(self, site: Site, value: str, place: ast.AST, *, certain: bool) -> list[ast.stmt]:
         if isinstance(site.spec, Anything):
             return []
+        self.writer.scope.take_snapshots(axis_tokens(site.spec))
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
@@ -277,6 +280,9 @@ class Rewriter:
             lines = ["if _tn_on:", *indented(judge)]
         return located(lines, place)
 
+    def _site(self, kind: str, name: str, spec: Spec, place: ast.stmt | ast.expr | ast.arg) -> Site:
+        return Site(kind, name, spec, place.lineno, place.end_lineno or place.lineno)
+
     def _argument_node(self, name: str) -> ast.arg:
         arguments = self.node.args
         optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
@@ -286,6 +292,8 @@ class Rewriter:
     # What cannot be checked is refused when the function is defined, never left unchecked
 
     def _refuse_hidden(self, statement: ast.stmt, declared: Declared) -> None:
+        if isinstance(self.yields, Anything) and not (self.has_walrus and declared):
+            return
         direct = getattr(statement, "value", None)
         for node in own_expressions(statement):
             if isinstance(node, ast.NamedExpr) and node.target.id in declared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -32,9 +33,17 @@ class AxisScope:
 
     module_axes: frozenset[str] = frozenset()  # attributes of the first argument
     self_name: str = "self"
+    parameters: frozenset[str] = frozenset()  # the other arguments
     snapshots: dict[str, str] = field(default_factory=dict[str, str])  # argument -> variable, for `{n}`
     states: dict[str, State] = field(default_factory=dict[str, State])
     uncertain: set[str] = field(default_factory=set[str])  # axes whose variable must start as None
+
+    def take_snapshots(self, axes: Iterable[Axis]) -> None:
+        """Keep the arguments that axes such as `{width}` read: the body may assign them anew."""
+        for axis in axes:
+            if axis.kind is Kind.EXPRESSION:
+                for name in parse_expression(axis.name).argument_names & self.parameters:
+                    self.snapshots[name] = f"_tn_at_entry_{name}"
 
     def learn(self, keys: set[str], *, certain: bool) -> None:
         """Note that axes have been bound: `certain` if whoever comes later finds them bound."""

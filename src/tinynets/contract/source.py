@@ -24,8 +24,8 @@ class NoSourceError(Exception):
     """The source is not at hand, or is not what the function was compiled from."""
 
 
-def function_node(function: FunctionType) -> FunctionNode:
-    """Parse the definition of a function.
+def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
+    """Parse the definition of a function; return it with its text.
 
     Raises:
         NoSourceError: no source file, a lambda, or a file that was edited after it was imported.
@@ -48,7 +48,7 @@ def function_node(function: FunctionType) -> FunctionNode:
         raise NoSourceError("not a def statement")
     if _may_have_changed(function) and not _same_code(compile_function(node, function), function.__code__):
         raise NoSourceError("the file was changed after it was imported")
-    return node
+    return node, text
 
 
 def _may_have_changed(function: FunctionType) -> bool:

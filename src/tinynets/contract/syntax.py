@@ -24,16 +24,6 @@ def assigned_names(target: ast.expr) -> list[str]:
     ]
 
 
-def attributes_of_self(statement: ast.AST) -> tuple[str, ...]:
-    """Return the attributes of `self` that a statement reads, in the order of reading."""
-    found = [
-        node.attr
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    ]
-    return tuple(dict.fromkeys(found))
-
-
 def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Split the body of a function into its docstring, if it has one, and the rest."""
     first = body[0]
