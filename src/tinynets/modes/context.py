@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+import torch
 from torch import nn
+from torch._C._dynamo import eval_frame
+from torch.compiler import is_dynamo_compiling
 
 from . import blocks
 from .decorate import run_inside
@@ -43,6 +46,18 @@ class ModeContext(ABC, Generic[Token]):
         """Undo `_enter`, also one that was cut short; doing it twice does no harm."""
 
     def __enter__(self) -> None:
+        if is_dynamo_compiling() or _compiler_watches():
+            _opaque("_begin")(self)
+        else:
+            self._begin()
+
+    def __exit__(self, *error: object) -> None:
+        if is_dynamo_compiling() or _compiler_watches():
+            _opaque("_end")(self)
+        else:
+            self._end()
+
+    def _begin(self) -> None:
         entry = (blocks.current_owner(), self._prepare())
         try:
             self._entered.append(entry)
@@ -51,7 +66,7 @@ class ModeContext(ABC, Generic[Token]):
             self._finish(entry)
             raise
 
-    def __exit__(self, *error: object) -> None:
+    def _end(self) -> None:
         entry = None
         try:
             entry = self._last_entered()
@@ -79,6 +94,29 @@ class ModeContext(ABC, Generic[Token]):
 
     def __repr__(self) -> str:
         return f"{self._name}({', '.join(type(model).__name__ for model in self._models)})"
+
+
+# What torch.compile installs to see the frames that a compiled function calls without tracing. Not public:
+# without it a block in such a function still works, but is traced, with warnings.
+_frame_callback: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
+
+
+def _compiler_watches() -> bool:
+    return _frame_callback() not in (None, False)
+
+
+_opaque_methods: dict[str, Callable[[Any], None]] = {}
+
+
+def _opaque(name: str) -> Callable[[Any], None]:
+    """A method that `torch.compile` does not look into, so that a compiled function may contain a block.
+
+    Made when it is needed: `torch.compiler.disable` imports the whole compiler. Outside of compiled functions
+    the plain method is called, because Ctrl-C inside the wrapper could keep it from being called at all.
+    """
+    if name not in _opaque_methods:
+        _opaque_methods[name] = cast("Any", torch.compiler).disable(getattr(ModeContext, name))
+    return _opaque_methods[name]
 
 
 def require_models(name: str, models: tuple[object, ...]) -> None:

@@ -15,6 +15,7 @@ class _Pass:
 
     def __init__(self, modules: dict[nn.Module, None]) -> None:
         self.modules = modules
+        self.holds: dict[nn.Module, Hold] = {}
 
 
 class _Frozen(ModeContext[_Pass]):
@@ -23,16 +24,15 @@ class _Frozen(ModeContext[_Pass]):
 
     def _enter(self, token: _Pass) -> None:
         with blocks.lock:
-            for hold in _hold(token.modules):
+            token.holds = _hold(token.modules)
+            for hold in token.holds.values():
                 hold.blocks.add(token)
 
     def _leave(self, token: _Pass) -> None:
         with blocks.lock:
-            for module in token.modules:
-                hold = hold_of(module)
-                if hold is not None:
-                    hold.blocks.discard(token)
-            _thaw(token.modules)
+            for hold in token.holds.values():
+                hold.blocks.discard(token)
+            _release_unneeded(token.holds)
 
 
 def frozen(*modules: nn.Module) -> _Frozen:
@@ -54,7 +54,7 @@ def freeze(*modules: nn.Module) -> None:
     """
     require_models("freeze", modules)
     with blocks.lock:
-        for hold in _hold(walk(modules)):
+        for hold in _hold(walk(modules)).values():
             hold.permanent = True
 
 
@@ -66,12 +66,10 @@ def unfreeze(*modules: nn.Module) -> None:
     """
     require_models("unfreeze", modules)
     with blocks.lock:
-        below = walk(modules)
-        for module in below:
-            hold = hold_of(module)
-            if hold is not None:
-                hold.permanent = False
-        _thaw(below)
+        holds = {module: hold for module in walk(modules) if (hold := hold_of(module)) is not None}
+        for hold in holds.values():
+            hold.permanent = False
+        _release_unneeded(holds)
 
 
 def is_frozen(module: nn.Module) -> bool:
@@ -79,10 +77,17 @@ def is_frozen(module: nn.Module) -> bool:
     return hold_of(module) is not None
 
 
-def _hold(modules: dict[nn.Module, None]) -> list[Hold]:
+def _hold(modules: dict[nn.Module, None]) -> dict[nn.Module, Hold]:
     """The modules' holds; those that have none get one, and are frozen by it."""
-    blocks.refuse_conflict(dict.fromkeys(modules, False))
-    fresh = {module: Hold(module, flag_of(module)) for module in modules if hold_of(module) is None}
+    wanted = dict.fromkeys(modules, False)
+    blocks.refuse_conflict(wanted)
+    holds: dict[nn.Module, Hold] = {}
+    fresh: dict[nn.Module, Hold] = {}
+    for module in modules:
+        hold = hold_of(module)
+        if hold is None:
+            hold = fresh[module] = Hold(module, module.training)
+        holds[module] = hold
     try:
         switch(dict.fromkeys(fresh, False), called=[])
         for module, hold in fresh.items():
@@ -91,11 +96,10 @@ def _hold(modules: dict[nn.Module, None]) -> list[Hold]:
     except BaseException:
         _release(fresh)
         raise
-    return [hold for module in modules if (hold := hold_of(module)) is not None]
+    return holds
 
 
-def _thaw(modules: dict[nn.Module, None]) -> None:
-    holds = {module: hold for module in modules if (hold := hold_of(module)) is not None}
+def _release_unneeded(holds: dict[nn.Module, Hold]) -> None:
     _release({module: hold for module, hold in holds.items() if not (hold.permanent or hold.blocks)})
 
 

@@ -45,14 +45,14 @@ def _error(model: nn.Module) -> ModeError:
     if len(active) > _SHOWN:
         rows.append(f"  and {len(active) - _SHOWN} more")
     updates = sum("updates" in what for what in active.values())
-    change = f", and running statistics would change in {updates} of these" if updates else ""
+    change = f"; {updates} of these would change running statistics" if updates else ""
     name = type(model).__name__
     in_train = "in train mode" if model.training else "with submodules in train mode"
     keep = "model" if "" in active else repr(list(active)[:1])
     text = [
         f"{name} called {in_train} while torch.inference_mode() is on",
         *rows,
-        f"  Outputs would vary from call to call or with the rest of the batch{change}.",
+        f"  Outputs would vary with the call or the rest of the batch{change}.",
         "  Use: with tn.inference(model): y = model(x)     (every submodule gets its own mode back)",
         f"  Meant it (MC dropout, BN recalibration)? with tn.inference(model, keep_training={keep}): ...",
     ]

@@ -60,8 +60,12 @@ _originals = cast("MutableMapping[nn.Parameter, _Original]", WeakIdKeyDictionary
 
 def freeze_parameters(module: nn.Module, hold: Hold) -> None:
     """Turn `requires_grad` off for the module's own parameters and note in `hold` what it was."""
-    for name, parameter in module.named_parameters(recurse=False):
-        original = _originals.setdefault(parameter, _Original(parameter.requires_grad))
+    for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]
+        if parameter is None:
+            continue
+        original = _originals.get(parameter)
+        if original is None:
+            original = _originals[parameter] = _Original(parameter.requires_grad)
         hold.requires_grad[name] = original.requires_grad
         original.holders.add(id(hold))
         if parameter.requires_grad:
@@ -70,14 +74,15 @@ def freeze_parameters(module: nn.Module, hold: Hold) -> None:
 
 def thaw_parameters(module: nn.Module, hold: Hold) -> None:
     """Give the module's own parameters their `requires_grad` back, unless another frozen module ties them."""
-    for name, parameter in module.named_parameters(recurse=False):
-        if name not in hold.requires_grad:
-            continue  # added while the module was frozen
+    for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]
+        if parameter is None or name not in hold.requires_grad:  # or added while the module was frozen
+            continue
         original = _originals.get(parameter)  # None for the parameter of a copy
         if original is not None:
             original.holders.discard(id(hold))
         if original is None or not original.holders:
             if parameter.requires_grad != hold.requires_grad[name]:
                 parameter.requires_grad_(hold.requires_grad[name])
-            _originals.pop(parameter, None)
+            if original is not None:
+                del _originals[parameter]
         del hold.requires_grad[name]

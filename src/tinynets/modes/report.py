@@ -83,7 +83,7 @@ class ModeReport:
         """What `model.eval()` does not switch, one sentence each."""
         found = [
             f"{row.path} ({row.kind}, {row.mode}{f', {row.behaviour}' if row.behaviour else ''})"
-            " is not reached by model.eval(): put it in an nn.ModuleList or nn.ModuleDict"
+            " is out of reach of model.eval(): use nn.ModuleList or nn.ModuleDict"
             for row in self.unreached
         ]
         found += [
@@ -124,7 +124,7 @@ def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
 
     Args:
         model: stays as it is.
-        inputs: if given, the model is run on them twice in eval mode, to find randomness that stays on.
+        inputs: if given, the model is run on them a few times in eval mode, to find randomness that stays on.
             Modes, buffers and random states are restored.
 
     Raises:

@@ -84,7 +84,7 @@ _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
 def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
     """Whether `forward` is, or calls, that of one of torch's own layers: a frozen BatchNorm may not."""
     function = _function(cls, "forward")
-    return function is not None and (_of_torch(function) or "forward" in _attribute_reads(function.__code__))
+    return function is not None and (_of_torch(function) or "forward" in _attribute_reads(function))
 
 
 @lru_cache(maxsize=4096)
@@ -105,7 +105,7 @@ def _reads_of_training(cls: type[nn.Module]) -> tuple[Counter[str], ...]:
         function = _function(cls, name)
         if function is None or _of_torch(function):
             continue
-        reads = Counter(_attribute_reads(function.__code__))
+        reads = Counter(_attribute_reads(function))
         names.extend(reads)
         if reads["training"]:
             found.append(reads)
@@ -113,7 +113,7 @@ def _reads_of_training(cls: type[nn.Module]) -> tuple[Counter[str], ...]:
 
 
 def _of_torch(function: FunctionType) -> bool:
-    return function.__module__.startswith("torch.nn.modules.")
+    return str(function.__module__).startswith("torch.nn.modules.")  # None in code from exec
 
 
 def _function(cls: type, name: str) -> FunctionType | None:
@@ -129,10 +129,21 @@ def _function(cls: type, name: str) -> FunctionType | None:
     return found if isinstance(found, FunctionType) else None
 
 
-def _attribute_reads(code: CodeType) -> Iterator[str]:
+def _attribute_reads(function: FunctionType) -> Iterator[str]:
+    """The attributes of `self` that a method reads, and `forward` of `super()`, once per time in the code."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    return _reads_in(function.__code__, names[0] if names else "self")
+
+
+def _reads_in(code: CodeType, this: str) -> Iterator[str]:
+    before: Any = None
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
-            yield instruction.argval
+            loaded = cast("tuple[Any, ...]", before if isinstance(before, tuple) else (before,))
+            # The last one: Python 3.13 loads two variables at once.
+            if loaded[-1:] == (this,) or instruction.argval in ("training", "forward"):
+                yield instruction.argval
+        before = instruction.argval
     for constant in code.co_consts:
         if isinstance(constant, CodeType):  # a lambda, comprehension or inner function
-            yield from _attribute_reads(constant)
+            yield from _reads_in(constant, this)

@@ -39,12 +39,16 @@ class _Switch(ModeContext[_Pass]):
         self._autograd = autograd
         self._keep_argument = "keep_eval" if training else "keep_training"
         self._keep = as_tuple(self._keep_argument, keep)
-        select(self._keep_argument, self._keep, models)  # a name that does not exist is an error here already
+        if self._keep:
+            select(
+                self._keep_argument, self._keep, models
+            )  # a name that does not exist is an error already here
 
     def _prepare(self) -> _Pass:
         wanted = dict.fromkeys(walk(self._models), self._training)
-        for module in select(self._keep_argument, self._keep, self._models):
-            wanted[module] = not self._training
+        if self._keep:
+            for module in select(self._keep_argument, self._keep, self._models):
+                wanted[module] = not self._training
         if self._training:
             _refuse_inference_tensors(wanted)
         return _Pass(Block(wanted, approves=not self._training))
