@@ -163,7 +163,7 @@ def load(cls: type[M], path: str | os.PathLike[str]) -> M:
     try:
         with torch.device("meta"):  # nothing is allocated before names and shapes are known to fit
             model = cls(**header.config)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise CheckpointError(f"{path} asks for a {cls.__name__} that cannot be built: {error}") from None
     with _opened(path) as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - it is no dict

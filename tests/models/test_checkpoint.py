@@ -170,6 +170,8 @@ def test_a_truncated_file_is_refused(lenet: Path, length: int):
         ({"config": '{"image_size": 1}'}, "cannot be built: image_size must be at least 12"),
         ({"config": '{"num_classes": 9}'}, r"misshapen head.weight: \[10, 84\] where \[9, 84\] is expected"),
         ({"config": '{"num_classes": 1000000000}'}, "misshapen head.weight"),
+        ({"config": '{"num_classes": 1000000000000000000000000000000}'}, "LeNet5 that cannot be built"),
+        ({"config": '{"image_size": 1000000000}'}, "LeNet5 that cannot be built|misshapen"),
         ({"mean": "[0.5]", "std": "[0]"}, "header of .* is damaged: .*std above 0"),
     ],
 )

@@ -23,6 +23,7 @@ class SelfAttention(Module):
 
     embed_dim: int
     num_heads: int
+    head_dim: int
 
     def __init__(
         self, embed_dim: int, *, num_heads: int, qkv_bias: bool = True, dropout: float = 0.0
@@ -30,6 +31,7 @@ class SelfAttention(Module):
         super().__init__()
         self.embed_dim = embed_dim
         self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
         self.dropout = dropout
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
         self.out = nn.Linear(embed_dim, embed_dim)
@@ -39,14 +41,12 @@ class SelfAttention(Module):
     ) -> Float[Tensor, "batch tokens embed_dim"]:
         """Let every token gather from all tokens."""
         qkv: Float[Tensor, "batch tokens 3*embed_dim"] = self.qkv(tokens)
-        heads: Float[Tensor, "3 batch num_heads tokens embed_dim//num_heads"] = rearrange(
+        heads: Float[Tensor, "3 batch num_heads tokens head_dim"] = rearrange(
             qkv, "b n (three h d) -> three b h n d", three=3, h=self.num_heads
         )
         query, key, value = heads.unbind(0)
-        gathered: Float[Tensor, "batch num_heads tokens embed_dim//num_heads"] = (
-            F.scaled_dot_product_attention(
-                query, key, value, dropout_p=self.dropout if self.training else 0.0
-            )
+        gathered: Float[Tensor, "batch num_heads tokens head_dim"] = F.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.dropout if self.training else 0.0
         )
         merged: Float[Tensor, "batch tokens embed_dim"] = rearrange(gathered, "b h n d -> b n (h d)")
         mixed: Float[Tensor, "batch tokens embed_dim"] = self.out(merged)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ..module import Module
 
-# A 3x3 convolution with padding 1 rounds up where the stride does not divide the size.
-Strided = Float[Tensor, "batch channels (height+stride-1)//stride (width+stride-1)//stride"]
+# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class ZeroPadShortcut(Module):
@@ -33,7 +33,7 @@ class ZeroPadShortcut(Module):
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
         """Thin out the pixels and pad the channels."""
         missing = self.channels - self.in_channels
-        kept: Float[Tensor, "batch in_channels (height+stride-1)//stride (width+stride-1)//stride"] = inputs[
+        kept: Float[Tensor, "batch in_channels out_height out_width"] = inputs[
             :, :, :: self.stride, :: self.stride
         ]
         padded: Strided = F.pad(kept, (0, 0, 0, 0, missing // 2, missing - missing // 2))

@@ -79,7 +79,6 @@ class ConvMixer(ImageClassifier):
     in_channels: int
     num_classes: int
     channels: int
-    patch_size: int
 
     def __init__(
         self,
@@ -136,20 +135,16 @@ class ConvMixer(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch channels height//patch_size width//patch_size"] = (
-            self.forward_features(images)
-        )
+        features: Float[Tensor, "batch channels rows columns"] = self.forward_features(images)
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch channels height//patch_size width//patch_size"]:
+    ) -> Float[Tensor, "batch channels rows columns"]:
         """Map images to the output of the last block."""
-        patches: Float[Tensor, "batch channels height//patch_size width//patch_size"] = self.patches_bn(
-            F.gelu(self.patches(images))
-        )
-        mixed: Float[Tensor, "batch channels height//patch_size width//patch_size"] = self.blocks(patches)
+        patches: Float[Tensor, "batch channels rows columns"] = self.patches_bn(F.gelu(self.patches(images)))
+        mixed: Float[Tensor, "batch channels rows columns"] = self.blocks(patches)
         return mixed
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:

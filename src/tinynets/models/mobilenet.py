@@ -15,9 +15,9 @@ from ..layers import check_at_least_one, check_probability, init_he, init_normal
 from ..module import Module
 from .base import ImageClassifier, Stage, rename_keys, weight_shape
 
-# A 3x3 convolution with padding 1 rounds up where the stride does not divide the size.
-Strided = Float[Tensor, "batch channels (height+stride-1)//stride (width+stride-1)//stride"]
-StridedHidden = Float[Tensor, "batch hidden (height+stride-1)//stride (width+stride-1)//stride"]
+# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+Strided = Float[Tensor, "batch channels out_height out_width"]
+StridedHidden = Float[Tensor, "batch hidden out_height out_width"]
 
 # Expansion, channels, blocks and first stride of each stage: the paper's table 2, with stride 1 instead
 # of 2 at 24 channels (and in the stem), so that a 32x32 image ends as 4x4.

@@ -11,8 +11,8 @@ from ..layers import check_at_least_one, check_probability, init_he
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# A 3x3 convolution with padding 1 rounds up where the stride does not divide the size.
-Strided = Float[Tensor, "batch channels (height+stride-1)//stride (width+stride-1)//stride"]
+# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class WideBlock(Module):
