@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import cProfile
 import inspect
 import itertools
 import pickle
+import pstats
 from typing import Any
 
 import pytest
@@ -300,3 +302,14 @@ def test_export_with_a_dynamic_batch(zoo: Any, name: str):
     larger = zoo.images(model, zoo.size(name), 5, seed=1)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(larger), model(larger), rtol=1e-4, atol=1e-4)
+
+
+@EVERY_CLASS
+def test_no_forward_falls_back_to_the_slow_checks(zoo: Any, name: str):
+    model = zoo.build(name).eval()
+    images = zoo.images(model, zoo.size(name))
+    with torch.inference_mode(), cProfile.Profile() as profile:
+        model(images)
+    called = {path.replace("\\", "/") for path, _, _ in pstats.Stats(profile).stats}  # type: ignore[attr-defined]
+    assert any("tinynets/" in path for path in called)
+    assert not {path for path in called if "/jaxtyping/" in path or path.endswith("contract/judge.py")}
