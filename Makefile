@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types bench clean
+.PHONY: help demo test quick lint types parity bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -30,9 +30,16 @@ lint: $(STAMP)  ## ruff: style and formatting
 types: $(STAMP)  ## pyright strict on src
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+parity:  ## compare the zoo with torchvision and timm, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-parity
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm pytest pytest-xdist hypothesis -e .
+	$(VENV)-parity/bin/python -m pytest tests/parity
+
 bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/contract.py
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build
+	rm -rf $(VENV) $(VENV)-parity .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build

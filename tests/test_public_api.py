@@ -15,6 +15,7 @@ PUBLIC = {
     "DtypeError",
     "ModeError",
     "Module",
+    "Normalization",
     "ShapeError",
     "TinyVisionMLP",
     "checks",

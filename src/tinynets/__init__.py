@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from . import models as models
 from .checkpoint import CheckpointError as CheckpointError
+from .checkpoint import Normalization as Normalization
 from .contract import ContractError as ContractError
 from .contract import DirectForwardWarning as DirectForwardWarning
 from .contract import DtypeError as DtypeError
@@ -33,6 +34,7 @@ __all__ = [
     "DtypeError",
     "ModeError",
     "Module",
+    "Normalization",
     "ShapeError",
     "TinyVisionMLP",
     "checks",
