@@ -47,6 +47,15 @@ FAMILIES = tuple(
     if isinstance(family, type) and issubclass(family, AbstractDtype) and family is not AbstractDtype
 )
 DTYPES = tuple(sorted({d for d in vars(torch).values() if isinstance(d, torch.dtype)}, key=str))
+COMMON_DTYPES = (
+    torch.float32,
+    torch.float64,
+    torch.bfloat16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+)
 
 
 class Tagged(Tensor):
@@ -381,7 +390,7 @@ def draw_value(annotation: Annotation, sizes: dict[str, Any], random: Random, *,
             case "order":
                 random.shuffle(shape)
             case "dtype":
-                dtype = random.choice(DTYPES)
+                dtype = random.choice(random.choice((DTYPES, COMMON_DTYPES)))
             case _:
                 kind = random.choice(KINDS + ODD_KINDS)
     return tensor(kind, dtype, tuple(shape[:6]))

@@ -109,9 +109,7 @@ def test_gradients_of_each_sample(case: Case) -> None:
         vmap(grad(loss), in_dims=(None, 0))(parameters(model), case.invalid())
 
 
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)  # used by jvp itself
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # used by jvp itself
 def test_forward_mode_derivatives(case: Case) -> None:
     model = case.make().eval()
     output, tangent = jvp(model, (case.valid(),), (case.valid(),))
@@ -205,8 +203,7 @@ def test_symbolic_trace_keeps_checked_leaves() -> None:
         torch.fx.GraphModule(model, KeepBlocks().trace(model))(torch.randn(2, 192))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace.*is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace.*is deprecated")
 def test_jit_trace_checks_while_tracing_only() -> None:
     """Tracing runs the checks once, and records none of them: nothing warns of sizes that became constants."""
     model = ConvNet().eval()
@@ -222,8 +219,7 @@ def test_jit_trace_checks_while_tracing_only() -> None:
     assert torch._C._get_tracing_state() is None
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace.*is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace.*is deprecated")
 def test_jit_trace_of_models_with_einops(case: Case) -> None:
     model = case.make().eval()
     traced = torch.jit.trace(model, case.valid(2), check_trace=False)
@@ -263,7 +259,7 @@ def test_deepcopy_follows_its_own_attributes(case: Case) -> None:
         copied(case.valid())
 
 
-def test_data_parallel_threads_each_with_a_batch_of_their_own(case: Case) -> None:
+def test_threads_each_with_a_batch_of_their_own(case: Case) -> None:
     model, seen = case.make().eval(), []
 
     def work(batch: int) -> None:
@@ -304,7 +300,7 @@ def test_hooks_run_around_the_checks(case: Case) -> None:
     assert seen == ["after"]
 
 
-def test_lazily_built_parts_and_sequences_of_checked_modules() -> None:
+def test_a_checked_module_inside_a_plain_sequence() -> None:
     model = nn.Sequential(PatchNet(), nn.Softmax(-1))
     assert model(torch.randn(2, 3, 4, 4)).shape == (2, 5)
     with pytest.raises(tn.ShapeError) as caught:
