@@ -359,8 +359,7 @@ def draw_call(program: Program, random: Random) -> Call:
     sizes |= MODULE_AXES if program.in_module else {}
     sizes |= {f"*{n}": tuple(random.choices((0, 1, 2, 3), k=random.randint(0, 2))) for n in VARIADIC_NAMES}
     places, loops = program.places, program.loops
-    spoilt = set(random.sample(range(len(places)), k=random.choice((0, 0, 1)) if len(places) > 1 else 1))
-    spoilt = spoilt if random.random() < 0.8 else set()
+    spoilt = set(random.sample(range(len(places)), k=min(len(places), random.choice((0, 0, 1, 1, 2)))))
     values: list[Any] = []
     for index, annotation in enumerate(places):
         count = random.randint(0, 3) if index in loops else 1
