@@ -199,6 +199,27 @@ class TestLines:
         with pytest.raises(tn.ShapeError, match="axis 0 is 2, expected 6//a = nan"):
             f(ones(0), ones(2))
 
+    def test_dividing_by_a_named_axis_is_accepted_without_the_judge(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Net(tn.Module):
+            stride: int
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.stride = 2
+
+            def forward(
+                self, x: Float[Tensor, "height width"]
+            ) -> Float[Tensor, "height//stride width//stride"]:
+                return x[::2, ::2]
+
+        def fail(*_: Any) -> None:
+            raise AssertionError("the judge was asked")
+
+        monkeypatch.setattr("tinynets.contract.runtime.FunctionContract.judge", fail)
+        assert Net()(ones(4, 6)).shape == (2, 3)
+
     def test_declarations_that_differ_between_branches_end_with_them(self) -> None:
         @tn.contract
         def f(x: Float[Tensor, "b n"], flat: bool) -> Tensor:

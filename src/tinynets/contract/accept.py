@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 import torch
-from beartype.door import is_bearable
 from jaxtyping import Shaped
 
 from .axes import Kind
+from .bearable import is_bearable, is_class
 from .shapes import AxisScope, axis_key, write_shape_test
 from .specs import (
     Anything,
@@ -115,7 +115,7 @@ class AcceptWriter:
     def _plain(self, hint: Any, value: str) -> str:
         if hint is None:
             return f"{value} is None"
-        if isinstance(hint, type) and not get_origin(hint) and not getattr(hint, "_is_protocol", False):
+        if is_class(hint):
             return f"isinstance({value}, {self.constant('_tn_type', _WITH_SYMBOLIC.get(hint, hint))})"
         if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
             return f"(isinstance({value}, str) and {value} in {get_args(hint)!r})"

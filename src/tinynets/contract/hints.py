@@ -15,10 +15,10 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, Union, cast
 
-from beartype.door import is_bearable
 from jaxtyping import AbstractArray, AnnotationError
 
 from .axes import UnsupportedAxesError, parse
+from .bearable import is_bearable
 from .specs import (
     Anything,
     ArraySpec,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from beartype.door import is_bearable
 from jaxtyping import AnnotationError
 
 from .axes import Axis, Kind, parse_expression
+from .bearable import is_bearable
 from .shapes import axis_key
 from .specs import (
     Anything,

@@ -83,6 +83,7 @@ class _Writer:
         self.axes, self.value, self.scope, self.atomic = axes, value, scope, atomic
         self.many = axes.many_index
         self.test = ShapeTest()
+        self.before: list[str] = []  # tests that must pass before sizes are computed
         self.first: dict[str, str] = {}  # name -> the size where this annotation binds it
 
     def write(self) -> ShapeTest | None:
@@ -97,7 +98,7 @@ class _Writer:
             if element is None:
                 return None
             row.append(element)
-        self.test.tests[:0] = self._compare(row)
+        self.test.tests[:0] = [*self.before, *self._compare(row)]
         return self.test
 
     def _element(self, axis: Axis, place: int) -> str | None:
@@ -139,10 +140,15 @@ class _Writer:
         expression = parse_expression(axis.name)
         sources = {name: self._known(name) or self.first.get(name) for name in expression.axis_names}
         sources |= {name: self.scope.snapshots.get(name, name) for name in expression.argument_names}
-        if None in sources.values() or _may_divide_by_zero(expression.tree):
+        if None in sources.values():
             return None
         trees = {name: ast.parse(str(source), mode="eval").body for name, source in sources.items()}
-        return f"({ast.unparse(substitute(expression.tree, trees))})"
+        tree = substitute(expression.tree, trees)
+        divisors = _divisors(tree)
+        if any("_tn_s[" in divisor for divisor in divisors):
+            return None  # it would be read before the shape is
+        self.before += [f"({divisor}) != 0" for divisor in divisors]
+        return f"({ast.unparse(tree)})"
 
     def _bind(self, key: str, size: str) -> str:
         held = axis_variable(key)
@@ -186,10 +192,12 @@ class _Writer:
         return [f"len(_tn_s := {shape}) == {count}", f"_tn_s == {equal}"]
 
 
-def _may_divide_by_zero(tree: ast.expr) -> bool:
-    return any(
-        isinstance(node, ast.BinOp)
+def _divisors(tree: ast.expr) -> list[str]:
+    """Return the source of everything that an expression divides by, but for constants."""
+    return [
+        ast.unparse(node.right)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
         and isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod)
         and not (isinstance(node.right, ast.Constant) and node.right.value)
-        for node in ast.walk(tree)
-    )
+    ]
