@@ -11,6 +11,7 @@ from jaxtyping import AnnotationError, Float, Int
 from torch import Tensor, nn
 
 import tinynets as tn
+from tinynets.contract.runtime import FunctionContract
 
 Images = Float[Tensor, "batch 3 8 8"]
 
@@ -217,7 +218,7 @@ class TestLines:
         def fail(*_: Any) -> None:
             raise AssertionError("the judge was asked")
 
-        monkeypatch.setattr("tinynets.contract.runtime.FunctionContract.judge", fail)
+        monkeypatch.setattr(FunctionContract, "judge", fail)
         assert Net()(ones(4, 6)).shape == (2, 3)
 
     def test_declarations_that_differ_between_branches_end_with_them(self) -> None:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from .materialise import materialise
+
 
 def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:
     """Build `nn.Linear` with torch's default initial weights, drawn from `generator`.
@@ -16,7 +18,8 @@ def linear(in_features: int, out_features: int, *, generator: torch.Generator | 
     global state is left alone.
     """
     # Built empty, so that torch's own initialisation does not touch the global random state.
-    layer = nn.Linear(in_features, out_features, device="meta").to_empty(device=torch.get_default_device())
+    layer = nn.Linear(in_features, out_features, device="meta")
+    materialise(layer)
     bound = 1 / math.sqrt(in_features)
     with torch.no_grad():
         # What nn.Linear.reset_parameters does, which takes no generator.

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checkpoint import CheckpointError, Normalization, load_weights, strip_prefixes
-from ..layers import check_at_least_one, init_default, init_norm
+from ..layers import check_at_least_one, init_default, init_norm, materialise
 from ..module import Module
 
 
@@ -112,7 +112,8 @@ class ImageClassifier(Module):
             device="meta",
             dtype=old.weight.dtype,
         )
-        setattr(self, self.head_name, head.to_empty(device=old.weight.device).train(old.training))
+        materialise(head, old.weight.device)
+        setattr(self, self.head_name, head.train(old.training))
         self.num_classes = num_classes
         self.init_head(self.classifier, generator)
 
@@ -153,7 +154,7 @@ class ImageClassifier(Module):
 
     def _materialise(self, generator: torch.Generator | None) -> None:
         """Finish a constructor that built its layers on the meta device, so that no weight is drawn twice."""
-        self.to_empty(device=torch.get_default_device())
+        materialise(self)
         self.init(generator)
 
     def with_weights(self, state_dict: Mapping[str, Tensor]) -> Self:
