@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import cProfile
+import dataclasses
 import inspect
 import itertools
 import pickle
@@ -160,7 +161,7 @@ def test_reset_head(zoo: Any, name: str):
     }
     model.reset_head(7, generator=torch.Generator().manual_seed(3))
     assert model(zoo.images(model, zoo.size(name)).double()).shape == (2, 7)
-    assert model.config["num_classes"] == 7
+    assert model.config.num_classes == 7
     assert model.classifier.training is False
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in backbone.items())
     head = model.classifier.weight.detach().clone()
@@ -174,11 +175,43 @@ def test_reset_head(zoo: Any, name: str):
 def test_config_rebuilds_the_model(zoo: Any, name: str):
     model = zoo.build(name, num_classes=3)
     with torch.device("meta"):
-        rebuilt = type(model)(**model.config)
+        rebuilt = model.config.build()
+    assert type(rebuilt) is type(model)
     assert rebuilt.config == model.config
     assert [(k, v.shape) for k, v in rebuilt.state_dict().items()] == [
         (k, v.shape) for k, v in model.state_dict().items()
     ]
+
+
+def test_a_config_is_a_frozen_value():
+    with torch.device("meta"):
+        model, other = create_model("resnet20"), create_model("resnet32")
+        config = model.config
+        wide = dataclasses.replace(config, num_classes=100).build()
+    arguments = {"depth": 20, "shortcut": "A", "in_channels": 3, "num_classes": 10}
+    assert dataclasses.asdict(config) == arguments
+    assert repr(config) == "CifarResNetConfig(depth=20, shortcut='A', in_channels=3, num_classes=10)"
+    assert type(config) is type(other.config)
+    assert config != other.config
+    assert config != tn.models.WideResNet(depth=16).config
+    assert len({config, model.config, wide.config}) == 2
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
+    assert wide.num_classes == wide.config.num_classes == 100
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.depth = 32
+    with pytest.raises(ValueError, match="depth must be 6n\\+2"):
+        dataclasses.replace(config, depth=21).build()
+    with pytest.raises(TypeError, match="dept"):
+        dataclasses.replace(config, dept=20)
+
+
+def test_a_config_needs_every_argument_kept():
+    class Forgetful(tn.models.ImageClassifier):
+        def __init__(self, *, width: int = 4) -> None:
+            super().__init__()
+
+    with pytest.raises(tn.CheckpointError, match=r"takes 'width', so keep it as self\.width"):
+        Forgetful().config
 
 
 @EVERY_NAME

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import ImageClassifier as ImageClassifier
 from .base import Stage as Stage
+from .config import Config as Config
 from .registry import create_model as create_model
 from .registry import list_models as list_models
 from .registry import load as load

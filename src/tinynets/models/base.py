@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ..checkpoint import CheckpointError, Normalization, load_weights, strip_prefixes
 from ..layers import check_at_least_one, init_default, init_norm, materialise
 from ..module import Module
+from .config import Config, config
 
 
 class Stage(NamedTuple):
@@ -92,10 +92,13 @@ class ImageClassifier(Module):
         return self.classifier.in_features
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The constructor arguments that rebuild this model: `type(model)(**model.config)`."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if name != "generator"}
+    def config(self) -> Config[Self]:
+        """The constructor's arguments as a frozen dataclass: `model.config.build()` builds another one.
+
+        Raises:
+            CheckpointError: an argument is not kept as an attribute.
+        """
+        return config(self)
 
     def reset_head(self, num_classes: int, *, generator: torch.Generator | None = None) -> None:
         """Replace the last layer by a new one of the same kind, on the same device and in the same dtype.
