@@ -1,8 +1,9 @@
 """Arguments, return values and annotated lines are enforced, whatever shape the code has."""
 
 import asyncio
+import functools
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -435,6 +436,77 @@ class TestClasses:
         assert make(3)()(ones(1, 3)).tolist() == [[10, 10, 10]]
         with pytest.raises(tn.ShapeError):
             make(3)()(ones(1, 4))
+
+
+class TestDecorators:
+    def test_the_function_under_a_decorator_is_checked(self) -> None:
+        def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                seen.append(torch.is_grad_enabled())
+                return function(*args, **kwargs)
+
+            return wrapper
+
+        class Net(tn.Module):
+            width: int
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.width = 3
+
+            @torch.no_grad()
+            @traced
+            def forward(self, x: Float[Tensor, "n width"], bad: bool = False) -> Float[Tensor, "n"]:
+                y: Float[Tensor, "n width"] = x[:, :2] if bad else x
+                return y.sum(1)
+
+        seen: list[bool] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert Net()(ones(2, 3)).shape == (2,)
+        assert seen == [False]
+        for arguments in ((ones(2, 4),), (ones(2, 3), True)):
+            with pytest.raises(tn.ShapeError, match="expected width = 3"):
+                Net()(*arguments)
+
+    def test_contract_under_and_above_a_decorator(self) -> None:
+        @torch.no_grad()
+        @tn.contract
+        def under(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+            return x if not torch.is_grad_enabled() else x[1:]
+
+        @tn.contract
+        @torch.no_grad()
+        def above(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+            return x if not torch.is_grad_enabled() else x[1:]
+
+        class Net(tn.Module):
+            @torch.no_grad()
+            @tn.contract
+            def forward(self, x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+                return x if not torch.is_grad_enabled() else x[1:]
+
+        for function in (under, above, Net()):
+            assert function(ones(3)).shape == (3,)
+            with pytest.raises(tn.ShapeError):
+                function(ones(3, 3))
+
+    def test_a_decorator_that_hides_the_function_is_refused(self) -> None:
+        def hides(function: Callable[..., Any]) -> Callable[..., Any]:
+            registry = {"function": function}
+
+            def wrapper(*args: Any) -> Any:
+                return registry["function"](*args)
+
+            return functools.update_wrapper(wrapper, function)
+
+        with pytest.raises(AnnotationError, match=r"put @tinynets.contract directly above the def"):
+
+            @tn.contract
+            @hides
+            def f(x: Float[Tensor, "n"]) -> Tensor:
+                return x
 
 
 class TestGeneratorsAndCoroutines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -145,14 +146,28 @@ def module_fact(owner: Any, attributes: list[str], size: Any, axis_name: str) ->
 
 
 _MATMUL = re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
+_ONE_VALUE = "Expected more than 1 value per channel when training"
 
 
-def matmul_remedy(message: str) -> list[str]:
+def torch_remedy(error: Exception) -> list[str]:
+    """Say what to do about an error that torch raised, where its message is one that we know."""
+    message = str(error)
+    if found := _MATMUL.search(message):
+        return _transpose_remedy(*found.groups())
+    # GroupNorm has the same words for another problem, and no mode that avoids it.
+    if _ONE_VALUE in message and any(
+        frame.f_code.co_name == "batch_norm" for frame, _ in walk_tb(error.__traceback__)
+    ):
+        return [
+            "BatchNorm cannot train on one value per channel: here, one image whose map is 1x1 (or one row).",
+            "Use larger batches (drop_last=True in the DataLoader) or larger images,",
+            "or put BatchNorm in eval mode: with tn.frozen(model.part).",
+        ]
+    return []
+
+
+def _transpose_remedy(rows: str, inner: str, other: str, columns: str) -> list[str]:
     """Say which operand of a failed matrix product would fit transposed, if one would."""
-    found = _MATMUL.search(message)
-    if found is None:
-        return []
-    rows, inner, other, columns = found.groups()
     if inner == columns:
         return ["The sizes fit if the second operand is transposed (.mT)."]
     if rows == other:

@@ -8,7 +8,7 @@ import inspect
 import typing
 import warnings
 from collections.abc import Callable
-from types import CellType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, TypeVar, cast
 
 from jaxtyping import AnnotationError
@@ -76,18 +76,58 @@ def enforce(
     module_axes: frozenset[str] = frozenset(),
     guard: Callable[[nn.Module], None] | None = None,
     overridden: FunctionType | None = None,
+    decorated: bool = False,
 ) -> FunctionType:
     """Return the function with its checks written into it.
+
+    Under a decorator (`@torch.no_grad()`), it is the decorated function that is checked.
 
     Args:
         function: the function; one that is enforced already is built anew from its original.
         module_axes: axes that are attributes of the first argument.
         guard: looks at the module under `torch.inference_mode()`, if this is the `forward` of a module.
         overridden: the enforced method of the base class, whose annotations hold where this one has none.
+        decorated: whether something else stands between the caller and this function.
     """
+    wrapped = getattr(function, "__wrapped__", None)
+    if isinstance(wrapped, FunctionType):
+        kinds: dict[str, Any] = {"module_axes": module_axes, "guard": guard, "overridden": overridden}
+        return _inside(function, wrapped, enforce(wrapped, **kinds, decorated=True))
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
-    return _Builder(original, module_axes, guard, overridden).build()
+    return _Builder(original, module_axes, guard, overridden, decorated).build()
+
+
+def _inside(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
+    """Put the checked function where a decorator made by `functools.wraps` holds the one it wraps."""
+    cells = decorator.__closure__ or ()
+    if checked is wrapped:
+        return decorator
+    if not any(_contents(cell) is wrapped for cell in cells):
+        raise AnnotationError(
+            f"{wrapped.__qualname__}: its decorator does not hold it in a closure, so nothing inside would be"
+            " enforced; put @tinynets.contract directly above the def"
+        )
+    closure = tuple(CellType(checked) if _contents(cell) is wrapped else cell for cell in cells)
+    copy = _like(decorator, decorator.__code__, closure)
+    copy.__dict__ |= {"__wrapped__": checked, **checked.__dict__}
+    return copy
+
+
+def _like(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
+    """Make a function of other code that is the same in everything else."""
+    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
+    for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
+        setattr(copy, name, getattr(function, name))
+    copy.__dict__.update(function.__dict__)
+    return copy
+
+
+def _contents(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not assigned yet
 
 
 class _Builder:
@@ -97,8 +137,10 @@ class _Builder:
         module_axes: frozenset[str],
         guard: Callable[[nn.Module], None] | None,
         overridden: FunctionType | None,
+        decorated: bool,
     ) -> None:
         self.function = function
+        self.decorated = decorated
         self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
         self.namespace = Namespace(function.__globals__, function)
         self.guard = guard
@@ -256,8 +298,8 @@ class _Builder:
             return ["_tn_on = _tn_enter()"]
         module = self.scope.self_name
         guarded = ["_tn_on = _tn_switch.on", "if _tn_on and _tn_inference():", f"    _tn_guard({module})"]
-        if self.function.__code__.co_flags & _RUNS_LATER:
-            return guarded  # the body of a generator or coroutine is not entered by the call
+        if self.decorated or self.function.__code__.co_flags & _RUNS_LATER:
+            return guarded  # entered by the decorator, or, for a generator or coroutine, after the call
         unusual = f"    _tn_on = _tn_unusual({module}, _tn_frame(1))"
         return [*guarded, "if _tn_on and _tn_frame(1).f_code is not _tn_entry.CALL_IMPL:", unusual]
 
@@ -272,10 +314,7 @@ class _Builder:
         )
         if hasattr(code, "co_qualname"):
             code = code.replace(co_qualname=function.__code__.co_qualname)
-        checked = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
-        for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
-            setattr(checked, name, getattr(function, name))
-        checked.__dict__.update(function.__dict__)
+        checked = _like(function, code, closure)
         setattr(checked, _ATTRIBUTE, record)
         setattr(checked, "__tinynets_hints__", self.annotations)  # noqa: B010
         return checked

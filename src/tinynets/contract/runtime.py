@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 
-from .causes import matmul_remedy
+from .causes import torch_remedy
 from .entry import graph_break, is_dynamo_compiling, pause_tracing, resume_tracing
 from .errors import ContractError
 from .judge import Bindings, find_fault
@@ -95,4 +95,4 @@ class FunctionContract:
         lines = [f"{_NOTE} {self.place.name}{f' at {path}' if path else ''}, line {line} of {file}"]
         lines += [f"  axes: {'; '.join(bound)}"] if bound else []
         lines += [f"  tensors: {'; '.join(tensors)}"] if tensors else []
-        error.add_note("\n".join(lines + [f"  {remedy}" for remedy in matmul_remedy(str(error))]))
+        error.add_note("\n".join(lines + [f"  {remedy}" for remedy in torch_remedy(error)]))
