@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 import tinynets as tn
 
@@ -75,6 +77,7 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "numpy_array": (tn.ContractError, lambda: tn.TinyVisionMLP()(np.ones((4, 1, 28, 28)))),
     "list_of_tensors": (tn.ContractError, lambda: tn.TinyVisionMLP()([images(1, 28, 28)])),
     "transposed_matmul": (RuntimeError, lambda: lesson.Fails()(torch.ones(3, 5))),
+    "one_value_per_channel": (ValueError, lambda: tn.models.CifarResNet()(images(1, 3, 4, 4))),
     "torch_error": (RuntimeError, lambda: lesson.Fails()(torch.ones(3, 7))),
     "torch_error_nested": (RuntimeError, lambda: lesson.Outer()(torch.ones(3, 7))),
 }
@@ -106,6 +109,24 @@ def test_the_error_is_one_error_that_ends_in_the_users_own_line(name: str) -> No
     assert error.__suppress_context__
     last = traceback.extract_tb(error.__traceback__)[-1]
     assert Path(last.filename).name in ("mlp.py", "lesson.py")
+
+
+def test_group_norm_is_not_taken_for_batch_norm() -> None:
+    class Grouped(tn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.GroupNorm(8, 8)
+
+        def forward(
+            self, maps: Float[Tensor, "batch 8 height width"]
+        ) -> Float[Tensor, "batch 8 height width"]:
+            return self.norm(maps)
+
+    with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+        Grouped()(images(1, 8, 1, 1))
+    (note,) = caught.value.__notes__
+    assert "in Grouped.forward" in note
+    assert "BatchNorm" not in note
 
 
 def test_fields_say_it_for_programs() -> None:

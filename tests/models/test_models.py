@@ -133,10 +133,20 @@ def test_one_image_trains(zoo: Any, name: str):
     assert logits.isfinite().all()
 
 
-def test_one_value_per_channel_is_refused_by_batch_norm():
+def test_one_value_per_channel_is_refused_by_batch_norm_with_a_remedy():
     model = create_model("resnet20")
-    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
-        model(torch.randn(1, 3, 4, 4))
+    image = torch.randn(1, 3, 4, 4)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel when training") as caught:
+        model(image)
+    (note,) = caught.value.__notes__
+    assert "BasicBlock.forward at layer3.0" in note
+    assert "BatchNorm cannot train on one value per channel" in note
+    # What the note proposes, works.
+    assert model(torch.randn(2, 3, 4, 4)).shape == (2, 10)
+    assert model(torch.randn(1, 3, 8, 8)).shape == (1, 10)
+    with tn.frozen(model.layer3):
+        assert model(image).shape == (1, 10)
+    assert model.eval()(image).shape == (1, 10)
 
 
 @EVERY_NAME
