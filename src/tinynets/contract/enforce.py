@@ -8,7 +8,7 @@ import inspect
 import typing
 import warnings
 from collections.abc import Callable
-from types import CellType, CodeType, FunctionType
+from types import CellType, FunctionType
 from typing import Any, TypeVar, cast
 
 from jaxtyping import AnnotationError
@@ -17,6 +17,7 @@ from torch import nn
 from . import entry
 from .accept import AcceptWriter
 from .axis_names import axis_origins, check_axis_names, in_order_of_binding
+from .functions import forwarding_node, like, put_inside
 from .hints import has_tensors, spec_of
 from .messages import Place
 from .namespace import Namespace, user_stacklevel
@@ -92,42 +93,10 @@ def enforce(
     wrapped = getattr(function, "__wrapped__", None)
     if isinstance(wrapped, FunctionType):
         kinds: dict[str, Any] = {"module_axes": module_axes, "guard": guard, "overridden": overridden}
-        return _inside(function, wrapped, enforce(wrapped, **kinds, decorated=True))
+        return put_inside(function, wrapped, enforce(wrapped, **kinds, decorated=True))
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
     return _Builder(original, module_axes, guard, overridden, decorated).build()
-
-
-def _inside(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Put the checked function where a decorator made by `functools.wraps` holds the one it wraps."""
-    cells = decorator.__closure__ or ()
-    if checked is wrapped:
-        return decorator
-    if not any(_contents(cell) is wrapped for cell in cells):
-        raise AnnotationError(
-            f"{wrapped.__qualname__}: its decorator does not hold it in a closure, so nothing inside would be"
-            " enforced; put @tinynets.contract directly above the def"
-        )
-    closure = tuple(CellType(checked) if _contents(cell) is wrapped else cell for cell in cells)
-    copy = _like(decorator, decorator.__code__, closure)
-    copy.__dict__ |= {"__wrapped__": checked, **checked.__dict__}
-    return copy
-
-
-def _like(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
-    """Make a function of other code that is the same in everything else."""
-    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
-    for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
-        setattr(copy, name, getattr(function, name))
-    copy.__dict__.update(function.__dict__)
-    return copy
-
-
-def _contents(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None  # not assigned yet
 
 
 class _Builder:
@@ -159,7 +128,7 @@ class _Builder:
         try:
             node, text = function_node(self.function)
         except NoSourceError as reason:
-            node, text = self._forwarding_node(), ""
+            node, text = forwarding_node(self.function, self.signature), ""
             self._warn_no_source(str(reason))
         rewriter = Rewriter(
             node,
@@ -269,30 +238,6 @@ class _Builder:
             stacklevel=user_stacklevel(),
         )
 
-    def _forwarding_node(self) -> FunctionNode:
-        """A definition with the same signature that calls the original: where there is no source."""
-        call: list[str] = []
-        for name, parameter in self.signature.parameters.items():
-            mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-            call.append(f"{name}={name}" if parameter.kind is parameter.KEYWORD_ONLY else f"{mark}{name}")
-        bare = [
-            p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else None)
-            for p in self.signature.parameters.values()
-        ]
-        parameters = str(inspect.Signature(bare))
-        called = f"_tn_original({', '.join(call)})"
-        if inspect.isasyncgenfunction(self.function):
-            text = f"async def f{parameters}:\n    async for _tn_item in {called}:\n        yield _tn_item"
-        elif inspect.isgeneratorfunction(self.function):
-            text = f"def f{parameters}:\n    for _tn_item in {called}:\n        yield _tn_item"
-        elif inspect.iscoroutinefunction(self.function):
-            text = f"async def f{parameters}:\n    return await {called}"
-        else:
-            text = f"def f{parameters}:\n    return {called}"
-        node = cast(FunctionNode, ast.parse(text).body[0])
-        node.name = self.function.__code__.co_name if self.function.__name__.isidentifier() else "function"
-        return node
-
     def _entry_lines(self) -> list[str]:
         if self.guard is None:
             return ["_tn_on = _tn_enter()"]
@@ -314,7 +259,7 @@ class _Builder:
         )
         if hasattr(code, "co_qualname"):
             code = code.replace(co_qualname=function.__code__.co_qualname)
-        checked = _like(function, code, closure)
+        checked = like(function, code, closure)
         setattr(checked, _ATTRIBUTE, record)
         setattr(checked, "__tinynets_hints__", self.annotations)  # noqa: B010
         return checked
