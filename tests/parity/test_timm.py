@@ -13,11 +13,11 @@ from tinynets.models import ConvMixer, MlpMixer, ResNet18Cifar, SimpleViT
 
 timm = pytest.importorskip("timm", reason="`make parity` installs it")
 
-from timm.models.convmixer import ConvMixer as TimmConvMixer  # noqa: E402
-from timm.models.mlp_mixer import MlpMixer as TimmMixer  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+from timm.models.convmixer import ConvMixer as TimmConvMixer
+from timm.models.mlp_mixer import MlpMixer as TimmMixer
+from timm.models.vision_transformer import VisionTransformer
 
-from tinynets.models.vit import sine_positions  # noqa: E402
+from tinynets.models.vit import sine_positions
 
 pytestmark = pytest.mark.slow
 
