@@ -14,8 +14,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## train TinyVisionMLP on real digits, then infer with it safely
-	$(BIN)/python examples/train_digits.py
+demo: $(STAMP)  ## train on real digits, then infer safely; ARGS="--model lenet5" for another model
+	$(BIN)/python examples/train_digits.py $(ARGS)
 
 test: lint types $(STAMP)  ## every check and every test, as CI runs them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -25,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(__doc__, out="runs/cifar", epochs=20, learning_rate=1e-3)
     options.add_argument("--data", type=Path, required=True, help="the unpacked folder cifar-10-batches-py")
     chosen = options.parse_args(arguments)
-    return run(tn.CifarMLP, lambda: load_cifar(chosen.data), chosen)
+    return run(
+        lambda: load_cifar(chosen.data),
+        lambda data: tn.CifarMLP(num_classes=len(data.class_names)),
+        chosen,
+    )
 
 
 def load_cifar(folder: Path) -> Data:

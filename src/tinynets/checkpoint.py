@@ -117,7 +117,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in _unshared(module.state_dict()).items()
     }
-    _write_atomically(Path(path), safetensors_bytes(tensors, metadata))
+    _write_atomically(Path(path), _in_order(safetensors_bytes(tensors, metadata)))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -280,6 +280,14 @@ def _opened(path: str | os.PathLike[str]) -> Any:
         return safe_open(str(path), framework="pt", device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is no whole safetensors file: {error}") from None
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the header, whose entries safetensors writes in random order: equal models give equal files."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

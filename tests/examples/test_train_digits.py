@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import re
 import resource
@@ -62,6 +63,56 @@ def test_the_default_run_reaches_the_promised_accuracy(start, tmp_path: Path) ->
     weights = load_file(tmp_path / "weights.safetensors")
     tn.TinyVisionMLP().load_state_dict(weights)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.png", "weights.safetensors"]
+
+    model = tn.load(tmp_path / "weights.safetensors")
+    assert type(model) is tn.TinyVisionMLP
+
+
+@pytest.mark.slow
+def test_every_model_on_offer_is_built_for_the_digits(example) -> None:
+    module = example("train_digits")
+    assert {"tiny_vision_mlp", "lenet5", "resnet20", "simple_vit"} <= set(module.digit_models())
+    for name in module.digit_models():
+        if "110" not in name and "28_10" not in name:  # others of their classes stand for them
+            model = module.build(name, torch.rand(8, 1, 28, 28))
+            with torch.device("meta"):
+                assert type(model) is type(tn.create_model(name))
+            with tn.inference(model):
+                assert model(torch.rand(1, 1, 28, 28)).shape == (1, 10)
+
+
+@pytest.mark.slow
+def test_another_model_does_the_whole_job(example, tmp_path: Path, capsys, monkeypatch) -> None:
+    module = example("train_digits")
+    whole = module.load_digits(seed=0)
+    few = dataclasses.replace(
+        whole, train_images=whole.train_images[:64], train_labels=whole.train_labels[:64]
+    )
+    monkeypatch.setattr(module, "load_digits", lambda *, seed: few)
+    options = ["--model", "lenet5", "--epochs", "1", "--out", str(tmp_path)]
+    assert module.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "A wrong input is refused:\nShapeError: LeNet5" in printed
+    assert "dropout" not in printed, "LeNet-5 has none"
+    assert "(reloaded: same outputs, bit for bit)" in printed
+    assert type(tn.load(tmp_path / "weights.safetensors")) is tn.models.LeNet5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lenet", "no model is called 'lenet'; did you mean 'lenet5'?"),
+        ("resnet2O", "no model is called 'resnet2O'; did you mean 'resnet20'?"),
+        ("zzz", "no model is called 'zzz'; list_models() names them all"),
+        ("cifar_mlp", "cifar_mlp takes no 28x28 images; choose from tiny_vision_mlp, lenet5, "),
+        ("vgg16_cifar", "vgg16_cifar takes no 28x28 images; choose from tiny_vision_mlp, lenet5, "),
+    ],
+)
+def test_a_model_that_cannot_take_digits_is_refused(example, capsys, name: str, message: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        example("train_digits").main(["--model", name])
+    assert stop.value.code == 2
+    assert f"error: argument --model: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

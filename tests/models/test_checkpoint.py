@@ -138,6 +138,12 @@ def test_a_failed_write_leaves_the_old_file(lenet: Path, monkeypatch: pytest.Mon
     assert [path.name for path in lenet.parent.iterdir()] == [lenet.name]
 
 
+def test_equal_models_give_equal_files(lenet: Path, tmp_path: Path):
+    for _ in range(5):  # a random order of the header's entries would differ sooner or later
+        checkpoint.save(LeNet5(generator=torch.Generator().manual_seed(0)), tmp_path / "again")
+        assert (tmp_path / "again").read_bytes() == lenet.read_bytes()
+
+
 def test_the_file_can_be_read_like_any_other(lenet: Path):
     plain = lenet.parent / "plain"
     plain.write_text("")
