@@ -69,6 +69,7 @@ def test_importing_brings_in_only_what_it_needs() -> None:
         "sklearn",
         "onnx",
         "IPython",
+        "huggingface_hub",
     }
     assert not heavy & set(run.stdout.split())
 

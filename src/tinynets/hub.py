@@ -1,0 +1,154 @@
+"""Models on the Hugging Face Hub: the files of `PyTorchModelHubMixin`, with the checks of our checkpoints.
+
+A repository holds `model.safetensors`, as `save` writes it, and `config.json`, the constructor's arguments:
+a class of yours that inherits `PyTorchModelHubMixin` can read it as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar, overload
+
+from torch import nn
+
+from . import checkpoint
+from .models import ImageClassifier, load
+
+try:
+    from huggingface_hub import HfApi, hf_hub_download  # pyright: ignore[reportUnknownVariableType]
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f"tinynets.hub needs {missing.name}: pip install 'tinynets[hub]'", name=missing.name
+    ) from None
+
+M = TypeVar("M", bound=nn.Module)
+
+WEIGHTS = "model.safetensors"
+CARD = """---
+library_name: tinynets
+tags:
+- pytorch
+---
+
+# {name}
+
+Constructor's arguments: `{config}`. Load it with `tinynets.hub.from_pretrained`.
+"""
+
+
+def save_pretrained(model: nn.Module, folder: str | os.PathLike[str]) -> None:
+    """Write weights and arguments of a model to a folder; a `README.md` that is there already stays.
+
+    Raises:
+        CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(model, folder / WEIGHTS)
+    header = checkpoint.read_header(folder / WEIGHTS)
+    config = json.dumps(header.config, indent=2, sort_keys=True)
+    (folder / "config.json").write_text(config, encoding="utf-8")
+    card = folder / "README.md"
+    if not card.exists():
+        text = CARD.format(name=header.class_name, config=json.dumps(header.config))
+        card.write_text(text, encoding="utf-8")
+
+
+@overload
+def from_pretrained(
+    source: str | os.PathLike[str],
+    *,
+    model_class: type[M],
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> M: ...
+@overload
+def from_pretrained(
+    source: str | os.PathLike[str],
+    *,
+    model_class: None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> ImageClassifier: ...
+def from_pretrained(
+    source: str | os.PathLike[str],
+    *,
+    model_class: type[nn.Module] | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> nn.Module:
+    """Rebuild a model that `save_pretrained` or `push_to_hub` wrote, on the CPU and in eval mode.
+
+    Args:
+        source: a folder, or else the name of a repository (`"someone/resnet20"`).
+        model_class: the model's class; it may be left out for a model of the zoo.
+        revision: branch, tag or commit of the repository; the other arguments are the Hub's as well.
+        cache_dir: where downloads are kept.
+        token: of a Hub account, for private repositories.
+        local_files_only: take only what was downloaded before.
+        force_download: download again.
+
+    Raises:
+        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit.
+        FileNotFoundError: the folder holds no weights.
+        huggingface_hub.errors.HfHubHTTPError, OSError: the repository could not be read.
+    """
+    if Path(source).is_dir():
+        path = Path(source) / WEIGHTS
+    else:
+        path = hf_hub_download(
+            os.fspath(source),
+            WEIGHTS,
+            revision=revision,
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+            token=token,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+    return load(path) if model_class is None else checkpoint.load(model_class, path)
+
+
+def push_to_hub(
+    model: nn.Module,
+    repo_id: str,
+    *,
+    commit_message: str = "Push a model of tinynets",
+    private: bool | None = None,
+    token: str | None = None,
+    branch: str | None = None,
+    create_pr: bool | None = None,
+) -> str:
+    """Write a model to a repository, which is created if there is none, in one commit; return its address.
+
+    A `README.md` that the repository has is kept.
+
+    Raises:
+        CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refused.
+    """
+    api = HfApi(token=token)
+    with TemporaryDirectory() as folder:
+        save_pretrained(model, folder)  # before anything is created, since it may refuse
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        keep = ["README.md"] if api.file_exists(repo_id, "README.md", revision=branch) else None
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=commit_message,
+            revision=branch,
+            create_pr=create_pr,
+            ignore_patterns=keep,
+        )
+    return str(commit)
