@@ -21,6 +21,10 @@ reveal_type(model(images=images))  # Tensor
 reveal_type(tn.CifarMLP()(images))  # Tensor
 assert_type(model.hidden, int)
 assert_type(model.num_classes, int)
+assert_type(model.config.build(), tn.TinyVisionMLP)
+assert_type(tn.create_model("resnet20"), tn.models.CifarResNet)
+assert_type(tn.create_model("cct_2_3x2", num_classes=100), tn.models.CCT)
+assert_type(tn.create_model(tn.list_models()[0]), tn.models.ImageClassifier)
 
 with tn.training(model):
     loss = F.cross_entropy(model(images), torch.tensor([0, 1, 2, 0]))
