@@ -8,7 +8,7 @@ import contextlib
 import copy
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ def drop_user_hooks(model: nn.Module) -> int:
 
 
 @contextlib.contextmanager
-def untouched_randomness(model: nn.Module) -> Iterator[None]:
+def untouched_randomness(model: nn.Module) -> Generator[None, None, None]:
     """Give every source of random numbers its state back afterwards."""
     states = random.getstate()
     numpy: Any = sys.modules.get("numpy")

@@ -37,11 +37,13 @@ class Declarations:
         sizes: the sizes of the trace.
         owner: the module, whose int attributes are axes.
         module_axes: names of those attributes.
+        measured: where to note what each name comes to, or None.
     """
 
     sizes: Sizes
     owner: Any
     module_axes: frozenset[str] = frozenset()
+    measured: dict[str, int] | None = None
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def known(self) -> dict[str, Any]:
@@ -89,4 +91,8 @@ class Declarations:
                 expected = attribute if isinstance(attribute, int) else self.bound.setdefault(axis.name, size)
             case _:
                 return True
-        return expected is None or same_size(expected, size, self.sizes)
+        fits = expected is None or same_size(expected, size, self.sizes)
+        number = self.sizes.number(size)
+        if fits and self.measured is not None and axis.kind is Kind.NAMED and number is not None:
+            self.measured.setdefault(axis.name, number)
+        return fits

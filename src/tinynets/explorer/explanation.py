@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from .records import Frame, Line, Run, TensorFacts
 
@@ -142,4 +142,4 @@ def _mark(frame: Frame, place: Place, others: list[dict[Place, set[Any]]]) -> bo
         below = [_mark(inner, (*here, index), others) for index, inner in enumerate(line.frames)]
         line.differs = any(below) or any(_face(line) not in other.get(here, set()) for other in others)
         different = different or line.differs
-    return cast(bool, different)
+    return different

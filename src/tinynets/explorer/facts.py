@@ -16,8 +16,16 @@ _DROPOUTS = {
     "feature_alpha_dropout",
     "feature_dropout",
 }
-_RANDOM = {"bernoulli", "bernoulli_", "rand", "randn", "randint", "rand_like", "randn_like", "multinomial"}
-_RANDOM |= {"normal", "normal_", "uniform_", "exponential_", "randperm"}
+_RANDOM = {
+    "bernoulli",
+    "bernoulli_",
+    "rand",
+    "randn",
+    "randint",
+    "rand_like",
+    "randn_like",
+    "multinomial",
+} | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
 # The functional losses that broadcast without a word of the user's.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
 

@@ -37,7 +37,8 @@ def build_frame(call: Call, sizes: Sizes, counts: dict[int, int]) -> Frame:
     """
     signature = _signature(call)
     module_axes: frozenset[str] = getattr(type(call.owner), "_declared_axes", frozenset())
-    declarations = Declarations(sizes, call.owner, module_axes)
+    # Axes of the model itself are told at the top; a block inside may use the same name for another size.
+    declarations = Declarations(sizes, call.owner, module_axes, None if call.path else sizes.measured)
     frame = Frame(call.path, type(call.owner).__name__, call.function, call.file, call.line)
     frame.arguments = tuple(
         _tensor(argument, sizes, declarations, signature.arguments.get(argument.label, ""))[0]
@@ -88,6 +89,7 @@ def _line(
     statement = visit.statement
     line = Line(call.file if statement else "", 0, visit.code, "module")
     if statement is not None:
+        line.indent = statement.indent
         line.line, line.kind, line.names = statement.node.lineno, statement.kind, statement.names
         line.declared, line.declared_by = statement.declared, statement.declared_by
         known = signature.returns if line.kind == "return" else signature.lines.get(line.line, "")
@@ -103,7 +105,9 @@ def _line(
     line.failed = visit.failed
     line.warnings = tuple(sizes.rename(warning) for warning in visit.warnings)
     if visit.failed:
-        line.operands = tuple((name, _described(value, sizes, declarations)) for name, value in visit.operands)
+        line.operands = tuple(
+            (name, _described(value, sizes, declarations)) for name, value in visit.operands
+        )
     return line
 
 

@@ -1,4 +1,4 @@
-"""Inputs of a forward pass from tensors, from strings such as `"batch 3 32 32"`, or from the contract alone."""
+"""Inputs of a forward pass: from tensors, strings such as `"batch 3 32 32"`, or the contract alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import AnnotationError
@@ -20,6 +20,7 @@ from ..contract.hints import has_tensors, spec_of
 from ..contract.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .declared import evaluate, parse_axes
 from .sizes import Sizes
+
 
 class _Shape(str):
     """A shape that the contract tells: only its leading axis is a symbol, since more make a trace slow."""
@@ -59,9 +60,7 @@ class Inputs:
         for index, value in enumerate(given):
             spec = specs.get(parameters[min(index, len(parameters) - 1)].name) if parameters else None
             positional.append(self._input(value, spec))
-        return tuple(positional), {
-            name: self._input(value, specs.get(name)) for name, value in named.items()
-        }
+        return tuple(positional), {name: self._input(value, specs.get(name)) for name, value in named.items()}
 
     def _from_contract(
         self, specs: Mapping[str, ArraySpec], parameters: list[inspect.Parameter]
@@ -74,8 +73,8 @@ class Inputs:
             if spec is None or spec.axes.many_index is not None:
                 kind = type(self.model).__name__
                 raise InputError(
-                    f"{kind}.forward does not say what shape {parameter.name!r} has: pass a tensor or a shape,"
-                    ' such as explain(model, "batch 3 32 32")'
+                    f"{kind}.forward does not say what shape {parameter.name!r} has:"
+                    ' pass a tensor or a shape, as in explain(model, "batch 3 32 32")'
                 )
             strings.append(_Shape(spec.axes.text))
         return strings
@@ -134,8 +133,9 @@ class Inputs:
                 name = "batch"
             usable = name and name not in own and self.sizes.values.get(name, size) == size
             leading = index == 0
-            made = self.sizes.make(name, int(size), leading=leading, symbolic=leading) if usable else size
-            shape.append(made)
+            shape.append(
+                self.sizes.make(name, int(size), leading=leading, symbolic=leading) if usable else size
+            )
         if self.real:
             return tensor.detach().clone().requires_grad_(tensor.requires_grad)
         device = "cpu" if tensor.device.type == "meta" else tensor.device
@@ -200,4 +200,4 @@ def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
 def _array(spec: Spec) -> ArraySpec | None:
     if isinstance(spec, UnionSpec):
         return next((arm for arm in spec.arms if isinstance(arm, ArraySpec)), None)
-    return cast("ArraySpec | None", spec if isinstance(spec, ArraySpec) else None)
+    return spec if isinstance(spec, ArraySpec) else None

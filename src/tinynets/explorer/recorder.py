@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import dis
-import functools
-import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType, FrameType, FunctionType
-from typing import Any, cast
+from types import CodeType, FrameType
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
 from .facts import mode_facts
+from .modules import functions_of, is_container, is_leaf, item_code, look_up, summary
 from .sources import Source, Statement, named_tensors, source_of
 from .tally import Calls, Tally, num_bytes
 from .visits import Call, RawOp, Visit, is_tensor, raw, raw_tensors, storage_of, tensors_in
@@ -47,11 +45,11 @@ class Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.paths = {id(module): name for name, module in model.named_modules()}
+        self.paths: dict[int, str] = {id(module): name for name, module in _named(model)}
         self.parameters = {id(parameter): name for name, parameter in model.named_parameters()}
         self.used: set[int] = set()
         self.root: Call | None = None
-        self._codes = {code for module in model.modules() for code in _codes(type(module), module)}
+        self._codes = {code for module in model.modules() for code in functions_of(type(module), module)}
         self._sources: dict[CodeType, Source | None] = {}
         self._active: list[_Active] = []
         self._tally = Tally(self._running)
@@ -81,28 +79,34 @@ class Recorder:
         code = frame.f_code
         if code not in self._codes or event != "call" or not code.co_varnames:
             return None
-        owner = frame.f_locals.get(code.co_varnames[0])
+        owner: Any = frame.f_locals.get(code.co_varnames[0])
         if id(owner) not in self.paths:
             return None
         parent = self._active[-1] if self._active else None
         if parent is not None and (parent.source is None and not parent.container):
             return None  # inside one of torch's own layers
         path = self.paths[id(owner)]
-        container = _is_container(owner, code)
-        source = None if container or _is_leaf(owner) else self._source(code)
+        container = is_container(owner, code)
+        source = None if container or is_leaf(owner) else self._source(code)
         call = Call(path, owner, code.co_name, code.co_filename, code.co_firstlineno, source, code=code)
         for name in named_tensors(code):
             call.arguments += [
                 raw(name + label, tensor) for label, tensor in tensors_in(frame.f_locals.get(name))
             ]
         if parent is not None and parent.container:
-            parent.visit = Visit(None, _item_code(path, owner), operands=[(a.label, a) for a in call.arguments])
+            parent.visit = Visit(
+                None, item_code(path, owner), operands=[(a.label, a) for a in call.arguments]
+            )
             parent.call.visits.append(parent.visit)
         if parent is not None and parent.visit is not None and (source is not None or container):
             parent.visit.calls.append(call)
         if self.root is None:
             self.root = call
-        self._active.append(_Active(frame, call, source, container))
+        active = _Active(frame, call, source, container)
+        if parent is None and source is None and not container:  # one layer on its own is one line
+            active.visit = Visit(None, summary(owner))
+            call.visits.append(active.visit)
+        self._active.append(active)
         if source is None:
             frame.f_trace_lines = False
         return self._event
@@ -135,7 +139,8 @@ class Recorder:
             self._close(active, returned=returned)
             active.raised = None
             return
-        suspect, active.visit = active.suspect, None
+        suspect = active.suspect or active.visit
+        active.visit = None
         visits = active.call.visits
         if suspect is not None:
             suspect.failed = True
@@ -173,7 +178,10 @@ class Recorder:
 
     def _close(self, active: _Active, returned: Any = None) -> None:
         visit, active.visit = active.visit, None
-        if visit is None or visit.statement is None:
+        if visit is None:
+            return
+        if visit.statement is None:
+            visit.values = self._values(visit, returned)
             return
         if visit.statement.kind == "return":
             visit.values = self._values(visit, returned)
@@ -181,7 +189,7 @@ class Recorder:
             local = active.frame.f_locals
             for name in visit.statement.names:
                 prefix = name if len(visit.statement.names) > 1 else ""
-                visit.values += self._values(visit, _look_up(name, local), prefix)
+                visit.values += self._values(visit, look_up(name, local), prefix)
         elif visit.statement.kind == "statement" and visit.ops:
             visit.values = visit.ops[-1].results
 
@@ -206,9 +214,9 @@ class Recorder:
         for node in ast.walk(statement.node):
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
                 name = ast.unparse(node)
-                value = _look_up(name, local)
+                value = look_up(name, local)
                 if isinstance(value, nn.Module) and name != "self":
-                    found[name] = _summary(value)
+                    found[name] = summary(value)
                 for label, tensor in tensors_in(value) if is_tensor(value) else ():
                     found[name + label] = raw(name + label, tensor)
         return list(found.items())
@@ -230,7 +238,7 @@ class Recorder:
                 self.used.add(id(leaf))
                 for visit in visits:
                     visit.parameters.add(id(leaf))
-        leaf = type(active.call.owner).__name__ if _is_leaf(active.call.owner) else ""
+        leaf = type(active.call.owner).__name__ if is_leaf(active.call.owner) else ""
         facts, warnings = mode_facts(name, args, kwargs, training=active.call.owner.training, leaf=leaf)
         for visit in visits:
             visit.facts.update(facts)
@@ -261,55 +269,8 @@ class Recorder:
         return tensor
 
 
-def _codes(kind: type, module: nn.Module) -> Iterator[CodeType]:
-    """The functions of a module whose frames are of interest: all of a user's class, `forward` of torch's."""
-    for base in kind.__mro__:
-        if base is nn.Module:
-            break
-        torch_own = base.__module__.startswith("torch.")
-        for name, member in vars(base).items():
-            if isinstance(member, FunctionType) and (name == "forward" or not (torch_own or name[:2] == "__")):
-                yield inspect.unwrap(member).__code__
-                yield member.__code__
-    own = vars(module).get("forward")
-    while isinstance(own, functools.partial):
-        own = cast("functools.partial[Any]", own).func
-    function = getattr(own, "__func__", own)
-    if isinstance(function, FunctionType):
-        yield function.__code__
-
-
-def _is_container(owner: Any, code: CodeType) -> bool:
-    return isinstance(owner, nn.Sequential) and code is nn.Sequential.forward.__code__
-
-
-def _is_leaf(owner: nn.Module) -> bool:
-    """Whether a module is one of torch's own layers, whose inside nobody wants to see."""
-    own = type(owner).__module__.startswith(("torch.nn.", "torch.ao."))
-    return own and (isinstance(owner, nn.MultiheadAttention) or next(owner.children(), None) is None)
-
-
-def _item_code(path: str, owner: nn.Module) -> str:
-    return f"({path.rpartition('.')[2]}): {_summary(owner)}"
-
-
-def _summary(module: nn.Module) -> str:
-    with contextlib.suppress(Exception):  # a user's extra_repr may do anything
-        if next(module.children(), None) is None:
-            return f"{type(module).__name__}({module.extra_repr()})"
-    return type(module).__name__
-
-
-def _look_up(name: str, local: dict[str, Any]) -> Any:
-    """Follow a dotted name through plain attributes; None where it leads nowhere."""
-    first, *rest = name.split(".")
-    value = local.get(first) if first.isidentifier() else None
-    for part in rest:
-        if not isinstance(value, nn.Module):
-            return None
-        tables = (vars(value), value._parameters, value._buffers, value._modules)  # pyright: ignore[reportPrivateUsage]
-        value = next((table[part] for table in cast("tuple[dict[str, Any], ...]", tables) if part in table), None)
-    return value
+def _named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield from model.named_modules()  # pyright: ignore[reportUnknownMemberType]
 
 
 def _callee(frame: FrameType) -> FrameType | None:

@@ -65,6 +65,7 @@ class Line:
         file: the file that it stands in; `""` for the item of a container.
         line: its first line number; 0 for the item of a container.
         code: its source, on one line.
+        indent: how many blocks of its function it stands in.
         kind: what kind of statement it is; `module` is an item that a container such as Sequential called.
         names: the names it assigns.
         values: the tensors it made or returned.
@@ -89,6 +90,7 @@ class Line:
     line: int
     code: str
     kind: LineKind
+    indent: int = 0
     names: tuple[str, ...] = ()
     values: tuple[TensorFacts, ...] = ()
     declared: str = ""

@@ -47,6 +47,7 @@ class Sizes:
 
     def __init__(self, *, symbolic: bool) -> None:
         self.values: dict[str, int] = {}
+        self.measured: dict[str, int] = {}  # what the axis names of declarations came to
         self.chosen: list[str] = []  # axes whose size nobody gave
         self.environment = (
             ShapeEnv(
@@ -90,7 +91,7 @@ class Sizes:
         return self._made[name]
 
     def final(self, size: Any) -> Any:
-        """Return a size as a number or as an expression over axis names, with all that the trace found out."""
+        """Return a size as a number or an expression over axis names, with all that the trace found out."""
         if isinstance(size, torch.SymInt | torch.SymFloat):
             size = size.node.expr
         if isinstance(size, int | float) or self.environment is None:
@@ -163,7 +164,9 @@ def same_size(first: Any, second: Any, sizes: Sizes) -> bool:
         return True
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
     # Rounded quotients have no normal form: then the sizes at hand decide.
-    return symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
+    return (
+        symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
+    )
 
 
 def human(count: float, unit: str = "") -> str:

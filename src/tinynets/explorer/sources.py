@@ -15,7 +15,7 @@ from types import CodeType
 from .records import LineKind
 
 _IDENTIFIER_OR_NUMBER = r"[\w+*/().\-]+"
-_SHAPE_COMMENT = re.compile(
+SHAPE_COMMENT = re.compile(
     rf"#\s*(?:\w+\s*:\s*)?(?:\[(?P<square>{_IDENTIFIER_OR_NUMBER}(?:[,\s]+{_IDENTIFIER_OR_NUMBER})*)\]"
     rf"|\((?P<round>[\w*]+(?:\s*,\s*[\w*]+)+,?)\)\s*$)"
 )
@@ -30,6 +30,7 @@ class Statement:
         code: its source on one line, the trailing comment and a body left out.
         kind: what kind it is.
         names: the names it assigns.
+        indent: how many blocks of its function it stands in.
         declared: the axis string that it declares, or `""`.
         declared_by: `annotation`, `comment`, or `""`.
     """
@@ -38,6 +39,7 @@ class Statement:
     code: str
     kind: LineKind
     names: tuple[str, ...]
+    indent: int = 0
     declared: str = ""
     declared_by: str = ""
 
@@ -52,6 +54,7 @@ class Source:
 
 def source_of(code: CodeType) -> Source | None:
     """Return the statements of a function, or None where its source is not at hand."""
+    linecache.checkcache(code.co_filename)
     lines = tuple(linecache.getlines(code.co_filename))
     parsed = _parse(lines) if lines else None
     if parsed is None:
@@ -84,11 +87,11 @@ def _statements(
     function: ast.FunctionDef | ast.AsyncFunctionDef, lines: tuple[str, ...], comments: dict[int, str]
 ) -> dict[int, Statement]:
     found: dict[int, Statement] = {}
-    todo: list[ast.stmt] = list(function.body)
+    todo: list[tuple[ast.stmt, int]] = [(node, 0) for node in function.body]
     while todo:
-        node = todo.pop(0)
+        node, indent = todo.pop(0)
         inner = _inner(node)
-        todo += inner
+        todo += [(child, indent + (child.col_offset > node.col_offset)) for child in inner]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Try | ast.TryStar):
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -96,7 +99,7 @@ def _statements(
         last = node.end_lineno or node.lineno
         if inner:
             last = max(node.lineno, inner[0].lineno - 1)
-        statement = _statement(node, lines, comments.get(last, "") if not inner else "", last)
+        statement = _statement(node, indent, lines, comments.get(last, "") if not inner else "", last)
         for line in range(node.lineno, last + 1):
             found[line] = statement
     return found
@@ -110,7 +113,7 @@ def _inner(node: ast.stmt) -> list[ast.stmt]:
     return [statement for holder in holders for name in names for statement in getattr(holder, name, [])]
 
 
-def _statement(node: ast.stmt, lines: tuple[str, ...], comment: str, last: int) -> Statement:
+def _statement(node: ast.stmt, indent: int, lines: tuple[str, ...], comment: str, last: int) -> Statement:
     kind: LineKind = "statement"
     names: tuple[str, ...] = ()
     declared, declared_by = "", ""
@@ -128,7 +131,7 @@ def _statement(node: ast.stmt, lines: tuple[str, ...], comment: str, last: int) 
     if not declared and kind in ("assign", "return", "statement"):
         declared = shape_comment(comment)
         declared_by = "comment" if declared else ""
-    return Statement(node, _code(node, lines, last), kind, names, declared, declared_by)
+    return Statement(node, _code(node, lines, last), kind, names, indent, declared, declared_by)
 
 
 def _target_names(target: ast.expr) -> list[str]:
@@ -167,7 +170,7 @@ def axis_string(annotation: ast.expr | None) -> str:
 
 def shape_comment(comment: str) -> str:
     """Return the axis string of a comment such as `# [batch, 256]` or `# (B, 256)`, or `""`."""
-    found = _SHAPE_COMMENT.match(comment)
+    found = SHAPE_COMMENT.match(comment)
     if found is None:
         return ""
     text = found["square"] or found["round"] or ""

@@ -85,7 +85,6 @@ class Tally(TorchDispatchMode):
             if warning:
                 self.warn(warning)
 
-
     def _macs(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Counter[Product]:
         """Half of what torch's own counter counts; the same call again is not worked out again."""
         count = flop_registry.get(packet)

@@ -27,7 +27,14 @@ SHORT_DTYPES = {
     "complex64": "c64",
     "complex128": "c128",
 }
-_STYLES = {"line": "dim", "facts": "dim", "warning": "bold red", "active": "yellow", "head": "bold", "ok": "green"}
+_STYLES = {
+    "line": "dim",
+    "facts": "dim",
+    "warning": "bold red",
+    "active": "yellow",
+    "head": "bold",
+    "ok": "green",
+}
 AXIS_COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red", "bright_cyan", "bright_magenta")
 Segment = tuple[str, str]
 
@@ -110,10 +117,16 @@ def footer(run: Run) -> list[str]:
 
 def rows(run: Run, width: int, depth: int | None) -> Iterator[list[Segment]]:
     """Yield the lines of the table as pieces of text, each with the name of a style."""
-    yield [(header(run), "head")]
+    for index, part in enumerate(textwrap.wrap(header(run), width - 1, subsequent_indent="  ")):
+        yield [(part, "head" if index == 0 else "facts")]
     for argument in run.frame.arguments:
         dtype = SHORT_DTYPES.get(argument.dtype, argument.dtype)
-        yield [("     ", ""), (f"{argument.label} ", ""), (f"[{', '.join(argument.shape)}]", "shape"), (f" {dtype}", "facts")]
+        yield [
+            ("     ", ""),
+            (f"{argument.label} ", ""),
+            (f"[{', '.join(argument.shape)}]", "shape"),
+            (f" {dtype}", "facts"),
+        ]
     code_width = max(24, min(44, width - 42))
     for level, frame, line in run.frame.walk(depth):
         yield from _row(level, frame, line, width, code_width)
@@ -128,12 +141,15 @@ def rows(run: Run, width: int, depth: int | None) -> Iterator[list[Segment]]:
 def _row(level: int, frame: Frame, line: Line, width: int, code_width: int) -> Iterator[list[Segment]]:
     mark = ">" if line.failed else "~" if line.differs else " "
     number = f"{line.line:>4}" if line.line else "    "
-    code = "  " * level + without_annotation(line)
+    code = "  " * (level + line.indent) + without_annotation(line)
     if line.count > 1:
         code += f"  x{line.count}"
     if len(code) > code_width:
         code = code[: code_width - 3] + "..."
-    first: list[Segment] = [(number + mark, "warning" if line.failed else "line"), (f"{code:<{code_width}} ", "code")]
+    first: list[Segment] = [
+        (number + mark, "warning" if line.failed else "line"),
+        (f"{code:<{code_width}} ", "code"),
+    ]
     shape = shape_text(line)
     sign = {"=": " =", "≠": f" ≠ [{', '.join(line.declared.split())}]", "": ""}[line.verdict]
     facts = "  ".join(fact_texts(line)) if line.kind != "control" else ""

@@ -147,7 +147,13 @@ def _run(
     counts = {id(parameter): _count(parameter) for parameter in copied.parameters()}
     frame = build_frame(recorder.root, sizes, counts)
     flags = [module.training for module in copied.modules()]
-    grad = "inference" if torch.is_inference_mode_enabled() else "grad on" if torch.is_grad_enabled() else "grad off"
+    grad = (
+        "inference"
+        if torch.is_inference_mode_enabled()
+        else "grad on"
+        if torch.is_grad_enabled()
+        else "grad off"
+    )
     visits = recorder.root.visits
     totals = {name: total_of(visits, name, sizes) for name in ("macs", "allocated", "saved")}
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
@@ -158,7 +164,7 @@ def _run(
     return Run(
         mode,
         frame,
-        dict(sizes.values),
+        {**sizes.values, **{name: size for name, size in sizes.measured.items() if name not in sizes.values}},
         method,
         reason,
         tuple(notes),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -104,7 +104,7 @@ def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
         if is_tensor(leaf):
             yield pytree.keystr(path), leaf
         elif path == () and hasattr(leaf, "__dict__"):
-            for name, item in vars(leaf).items():
+            for name, item in cast("dict[str, Any]", vars(leaf)).items():
                 if is_tensor(item):
                     yield f".{name}", item
 
@@ -119,6 +119,5 @@ def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
 def raw_tensors(value: Any) -> list[RawTensor]:
     """Write down the tensors in a value."""
     return [
-        raw(label, tensor)
-        for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
+        raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
     ]
