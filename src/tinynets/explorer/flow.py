@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
@@ -25,16 +26,14 @@ class _Box:
 
 def flow_picture(run: Run, markup: Markup) -> str:
     """Draw the model's own lines downwards, with shapes on the arrows; `""` if there are too many."""
-    frame = _interesting(run.frame)
+    frame = run.frame
     boxes = [
         _Box(argument.label, "input", argument.shape, (argument.label,), ()) for argument in frame.arguments
     ]
-    for line in frame.lines:
-        if line.values or line.ops:
-            boxes.append(_box(line))
+    boxes += list(_boxes(frame, {}))
+    arrows, boxes = _arrows(boxes)
     if not 1 < len(boxes) <= _MOST_BOXES:
         return ""
-    arrows = list(_arrows(boxes))
     lanes = max([end - start for start, end in arrows if end - start > 1], default=0)
     height = len(boxes) * (_HEIGHT + _GAP) - _GAP + 20
     width = _LEFT + _WIDTH + 240 + min(lanes, 6) * _LANE
@@ -49,16 +48,31 @@ def flow_picture(run: Run, markup: Markup) -> str:
     )
 
 
-def _interesting(frame: Frame) -> Frame:
-    """Skip a forward that only hands on to a method of its own."""
-    working = [line for line in frame.lines if line.ops]
-    while len(working) == 1 and len(working[0].frames) == 1 and working[0].frames[0].path == frame.path:
-        frame = working[0].frames[0]
-        working = [line for line in frame.lines if line.ops]
-    return frame
+def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) -> Iterator[_Box]:
+    """Yield a box for every line; a method that the module calls on itself is drawn line by line.
+
+    Args:
+        frame: whose lines to draw.
+        names: what the caller calls the arguments.
+        result: the names that the caller gives to what is returned.
+    """
+    inside = f"{frame.function}." if names else ""
+    for line in frame.lines:
+        reads = tuple(names.get(name, inside + name) for name in _reads(line))
+        makes = result if line.kind == "return" and result else tuple(inside + name for name in line.names)
+        own = [inner for inner in line.frames if inner.path == frame.path]
+        if len(own) == len(line.ops) == 1 and line.kind in ("assign", "return"):
+            tensors = [name for name in reads if not name.endswith("self")]
+            arguments = [argument.label for argument in own[0].arguments]
+            called = {name: tensors[i] for i, name in enumerate(arguments[: len(tensors)])}
+            yield from _boxes(own[0], {**called, "": ""}, makes)
+        elif line.ops or (line.values and not (line.kind == "return" and result)):
+            yield _box(line, makes, reads)
+        elif line.kind == "return" and reads:
+            yield _Box("", "", (), makes, reads)  # only another name for what is there already
 
 
-def _box(line: Line) -> _Box:
+def _box(line: Line, names: tuple[str, ...], reads: tuple[str, ...]) -> _Box:
     calls = [op.module.rpartition(".")[2] or op.name for op in line.ops]
     title = " > ".join(calls[:4]) + (" > ..." if len(calls) > 4 else "")
     if not title:
@@ -66,31 +80,36 @@ def _box(line: Line) -> _Box:
     if line.count > 1:
         title += f"  x{line.count}"
     note = f"line {line.line}" if line.line else line.code.partition(":")[0]
-    return _Box(title, note, line.values[0].shape if line.values else (), line.names, _reads(line))
+    return _Box(title, note, line.values[0].shape if line.values else (), names, reads)
 
 
 def _reads(line: Line) -> tuple[str, ...]:
     if line.kind == "module":
         return ("",)
-    code = line.code
+    code = line.code.replace("return", "_ =", 1) if line.kind == "return" else line.code
     try:
-        tree = ast.parse(code if not code.startswith("return") else code.replace("return", "_ =", 1))
-    except SyntaxError:
+        statement = ast.parse(code).body[0]
+    except (SyntaxError, IndexError):
         return ()
-    return tuple(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+    value = getattr(statement, "value", statement)  # an annotation reads nothing that flows
+    parts = [value, statement.target] if isinstance(statement, ast.AugAssign) else [value]
+    return tuple(n.id for part in parts if part for n in ast.walk(part) if isinstance(n, ast.Name))
 
 
-def _arrows(boxes: list[_Box]) -> dict[tuple[int, int], None]:
+def _arrows(boxes: list[_Box]) -> tuple[list[tuple[int, int]], list[_Box]]:
+    """Connect the boxes by the names they make and read; those without a title only pass a name on."""
     latest: dict[str, int] = {}
-    found: dict[tuple[int, int], None] = {}
-    for index, box in enumerate(boxes):
-        for name in box.reads:
-            start = index - 1 if name == "" else latest.get(name)
-            if start is not None and start >= 0:
-                found[start, index] = None
-        for name in box.names:
-            latest[name] = index
-    return found
+    arrows: dict[tuple[int, int], None] = {}
+    drawn: list[_Box] = []
+    for box in boxes:
+        sources = [len(drawn) - 1 if name == "" else latest.get(name, -1) for name in box.reads]
+        if not box.title:
+            latest.update({name: max(sources) for name in box.names})
+            continue
+        arrows.update({(start, len(drawn)): None for start in sources if start >= 0})
+        latest.update({name: len(drawn) for name in box.names})
+        drawn.append(box)
+    return list(arrows), drawn
 
 
 def _top(index: int) -> int:

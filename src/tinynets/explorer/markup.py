@@ -17,7 +17,7 @@ _HUES = (210, 0, 130, 280, 35, 180, 325, 90, 250, 55)
 
 STYLE = """
 .tn{--ink:#1b1f24;--dim:#57606a;--rule:#d8dee4;--paper:#fff;--wash:#f3f5f7;--bad:#b3261e;--act:#8a5300;
---good:#1a7f37;--light:34%;font:14px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
+--good:#1a7f37;--light:27%;font:14px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
 .tn .row{display:grid;grid-template-columns:4ch 1.2em minmax(18ch,5fr) minmax(14ch,3fr) minmax(18ch,5fr);
 gap:0 .8em;padding:.18em .4em;border-bottom:1px solid var(--rule);align-items:start}
 .tn code,.tn .shape{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _DARK = """
 @media (prefers-color-scheme:dark){.tn{--ink:#e6edf3;--dim:#9aa4ae;--rule:#30363d;--paper:#0d1117;
---wash:#161b22;--bad:#ff7b72;--act:#e3b341;--good:#56d364;--light:68%}}
+--wash:#161b22;--bad:#ff7b72;--act:#e3b341;--good:#56d364;--light:72%}}
 """
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 _DARK = """--ink:#e6edf3;--dim:#9aa4ae;--rule:#30363d;--paper:#0d1117;--wash:#161b22;--bad:#ff7b72;
---act:#e3b341;--good:#56d364;--light:68%"""
+--act:#e3b341;--good:#56d364;--light:72%"""
 
 _PAGE_STYLE = f"""
 @media (prefers-color-scheme:dark){{:root:not([data-theme=light]) .tn{{{_DARK}}}}}
@@ -32,6 +32,7 @@ border-radius:6px;padding:.15em .7em;cursor:pointer}}
 .legend{{display:flex;flex-wrap:wrap;gap:.2em 1em;font-family:ui-monospace,monospace;font-size:13px}}
 section[hidden]{{display:none}}.flow{{max-width:100%;height:auto}}
 .flow text{{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:var(--ink)}}
+.flow tspan{{fill:currentColor}}
 .flow .note{{fill:var(--dim);font-size:11px}}.flow .box{{fill:var(--wash);stroke:var(--rule)}}
 .flow .edge{{fill:none;stroke:var(--dim)}}.flow marker path{{fill:var(--dim)}}
 @media (max-width:700px){{.tn .row{{grid-template-columns:4ch 1.2em 1fr}}
