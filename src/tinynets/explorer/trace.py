@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -62,13 +63,23 @@ def _explained(
         # Kernels written in C++ have tied symbols to numbers; torch has others in Python, which do not.
         other, error = _attempt(model, inputs, named, "symbolic", mode, "", python_kernels=True)
         return run if error is not None or len(other.tied) >= len(run.tied) else other
-    reason = run.error.splitlines()[0][:200]
+    reason = _reason(run)
     second, second_error = _attempt(model, inputs, named, "fixed", mode, reason)
     if second_error is None:
         return second
     if not any(_needs_values(e) for e in (error, second_error)) or _on_meta(model):
         return run
-    return _attempt(model, inputs, named, "real", mode, second.error.splitlines()[0][:200])[0]
+    return _attempt(model, inputs, named, "real", mode, reason)[0]
+
+
+def _reason(run: Run) -> str:
+    """Say in which line the pass ended, and by what."""
+    error = run.error.splitlines()[0][:120]
+    failed = [(frame, line) for _, frame, line in run.frame.walk() if line.failed and line.line]
+    if not failed:
+        return error
+    frame, line = failed[-1]
+    return f"{error} in {os.path.basename(frame.file)}:{line.line}: {line.code[:80]}"
 
 
 def _needs_values(error: BaseException) -> bool:
