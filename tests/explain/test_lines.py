@@ -146,3 +146,44 @@ def test_a_bare_layer_is_one_line() -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_compiled_model_is_explained_as_it_was_written() -> None:
     assert tn.explain(torch.compile(Comments()), "batch 1 28 28").run.frame.module == "Comments"
+
+
+class Compares(nn.Module):
+    def forward(self, x):
+        if x.shape[0] == 4:
+            return x.reshape(2, -1)
+        return x
+
+
+def test_branches_on_the_batch_are_those_of_the_batch_that_was_given() -> None:
+    assert tn.explain(Compares(), torch.zeros(4, 6)).run.frame.lines[-1].code == "return x.reshape(2, -1)"
+    assert tn.explain(Compares(), torch.zeros(5, 6)).run.frame.lines[-1].code == "return x"
+    assert tn.explain(Compares(), torch.zeros(4, 6)).run.tied == ("batch",)
+
+
+def test_kernels_that_refuse_symbols_are_replaced() -> None:
+    run = tn.explain(nn.LSTM(8, 16, batch_first=True), "batch tokens=7 8").run
+    assert run.method == "symbolic"
+    assert run.frame.lines[0].values[0].shape == ("batch", "tokens", "16")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.LazyLinear(4)), "lazy layers"),
+        (nn.Linear, "takes a torch.nn.Module"),
+        (Loop(), "does not say what shape"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_with_the_reason(model, message) -> None:
+    with pytest.raises(TypeError, match=message):
+        tn.explain(model)
+
+
+def test_wrong_words_are_refused() -> None:
+    with pytest.raises(ValueError, match='"train" and "eval"'):
+        tn.explain(Loop(), "batch 8", modes=("training",))
+    with pytest.raises(ValueError, match='"fake" or "real"'):
+        tn.explain(Loop(), "batch 8", on="meta")
+    with pytest.raises(TypeError, match="not a shape"):
+        tn.explain(Loop(), "batch [8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from .explanation import Explanation
@@ -36,11 +37,17 @@ def explain(
         named: named arguments of `forward`, in the same forms.
 
     Raises:
-        TypeError: not a module, or inputs that say no shape.
+        TypeError: not a module, a scripted or lazy one, or inputs that say no shape.
         ValueError: an unknown mode or method.
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"explain() takes a torch.nn.Module, got {type(model).__name__}")
+    scripted = [m for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        kind = type(scripted[0]).__name__
+        raise TypeError(f"{kind} is scripted: it has no lines of Python; pass the original module")
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
     if on not in ("fake", "real"):
         raise ValueError(f'on is "fake" or "real", got {on!r}')
     for mode in modes or ():

@@ -97,16 +97,16 @@ def two_sided(name: str, tensors: list[Any]) -> str:
     Sizes are compared as they are written: comparing symbols would tie them to numbers.
     """
     shapes = [[_written(size) for size in tensor.shape] for tensor in tensors]
-    ranks = {len(shape) for shape in shapes}
-    if len(ranks) == 1 or min(ranks) == 0:
+    longest = max(shapes, key=len)
+    short = longest.copy()
+    while short and short[-1] == "1":
+        short.pop()
+    # Exactly the shape that a forgotten `squeeze(-1)` leaves; an outer product of other axes is meant.
+    if short == longest or not short or short not in shapes:
         return ""
-    rank = max(ranks)
+    rank = len(longest)
     padded = [["1"] * (rank - len(shape)) + shape for shape in shapes]
     full = [next((size for size in column if size != "1"), "1") for column in zip(*padded, strict=True)]
-    grown = all(row != full for row in padded)
-    axes = [size for size in full if size != "1"]
-    if not grown or len(set(axes)) == len(axes):
-        return ""  # an outer product of different axes is written on purpose
     inputs = " with ".join(f"[{', '.join(shape)}]" for shape in shapes)
     return f"{name} broadcasts {inputs} to [{', '.join(full)}]"
 

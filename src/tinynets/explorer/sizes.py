@@ -43,9 +43,11 @@ class Sizes:
 
     Args:
         symbolic: whether named axes are symbols; else they are numbers with no name.
+        unusual: whether leading axes measure something that no model has for another axis.
     """
 
-    def __init__(self, *, symbolic: bool) -> None:
+    def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
+        self.unusual = unusual
         self.values: dict[str, int] = {}
         self.measured: dict[str, int] = {}  # what the axis names of declarations came to
         self.chosen: list[str] = []  # axes whose size nobody gave
@@ -78,7 +80,7 @@ class Sizes:
             self._made[name] = value
             return value
         source = ConstantSource(f"axis_{name}")
-        hint = _UNUSUAL if leading else value
+        hint = _UNUSUAL if leading and self.unusual else value
         symbol = self.environment.create_symbol(
             hint,
             source,
@@ -132,6 +134,18 @@ class Sizes:
             for symbol, name in self._names.items()
             if symbol in environment.replacements and environment.replacements[symbol].is_Integer
         ]
+
+    def hold(self) -> bool:
+        """Whether the model would have taken the same branches with the sizes that were given."""
+        guards: list[Any] = self.environment.guards if self.environment is not None else []
+        given = {
+            symbol: sympy.Integer(self.values[str(name)])
+            for symbol, name in self._names.items()
+            if str(name) not in self.chosen
+        }
+        # An axis whose size nobody gave may be any, so what was compared with it stays as it was.
+        known = [guard.expr for guard in guards if guard.expr.free_symbols <= set(given)]
+        return not any(expression.xreplace(given) == sympy.false for expression in known)
 
     def amount(self, size: Any, *, unit: str = "") -> Amount:
         """Return a final size as an amount; `unit="B"` writes bytes."""

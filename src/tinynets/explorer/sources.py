@@ -101,7 +101,8 @@ def _statements(
             last = max(node.lineno, inner[0].lineno - 1)
         statement = _statement(node, indent, lines, comments.get(last, "") if not inner else "", last)
         for line in range(node.lineno, last + 1):
-            found[line] = statement
+            if line not in found or found[line].kind == "control":  # of `a = f(x); b = a` the first counts
+                found[line] = statement
     return found
 
 

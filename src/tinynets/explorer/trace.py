@@ -59,10 +59,13 @@ def _explained(
     run, error = _attempt(model, inputs, named, "symbolic", mode, "")
     if error is None and not run.tied:
         return run
-    if error is None:
-        # Kernels written in C++ have tied symbols to numbers; torch has others in Python, which do not.
-        other, error = _attempt(model, inputs, named, "symbolic", mode, "", python_kernels=True)
-        return run if error is not None or len(other.tied) >= len(run.tied) else other
+    if error is None or _needs_values(error):
+        # Kernels written in C++ tie symbols to numbers or refuse them; torch has others in Python.
+        other, problem = _attempt(model, inputs, named, "symbolic", mode, "", python_kernels=True)
+        if problem is None and (error is not None or len(other.tied) < len(run.tied)):
+            return other
+        if error is None:
+            return run
     reason = _reason(run)
     second, second_error = _attempt(model, inputs, named, "fixed", mode, reason)
     if second_error is None:
@@ -100,8 +103,9 @@ def _attempt(
     reason: str,
     *,
     python_kernels: bool = False,
+    unusual: bool = True,
 ) -> tuple[Run, Exception | None]:
-    sizes = Sizes(symbolic=method == "symbolic")
+    sizes = Sizes(symbolic=method == "symbolic", unusual=unusual)
     real = method == "real"
     with untouched_randomness(model):
         fakes = _fake_mode(sizes)
@@ -118,6 +122,10 @@ def _attempt(
                 _call(recorder, positional, keywords)
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
+    if unusual and not sizes.hold():  # the model compares the batch with a number, and the real one decides
+        return _attempt(
+            model, inputs, named, method, mode, reason, python_kernels=python_kernels, unusual=False
+        )
     if recorder.root is None:
         if error is not None:
             raise error
