@@ -108,6 +108,7 @@ def test_files_without_models_pass(tmp_path: Path) -> None:
     assert run("comments", "--check", tmp_path / "absent.py") == 2
 
 
+@pytest.mark.slow
 def test_the_zoo_has_no_stale_comment() -> None:
     import tinynets.models.mlp as mlp
 

@@ -161,6 +161,7 @@ def test_branches_on_the_batch_are_those_of_the_batch_that_was_given() -> None:
     assert tn.explain(Compares(), torch.zeros(4, 6)).run.tied == ("batch",)
 
 
+@pytest.mark.slow
 def test_kernels_that_refuse_symbols_are_replaced() -> None:
     run = tn.explain(nn.LSTM(8, 16, batch_first=True), "batch tokens=7 8").run
     assert run.method == "symbolic"

@@ -9,15 +9,44 @@ import tinynets as tn
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-TORCHVISION = """
-alexnet vgg11_bn resnet50 densenet121 squeezenet1_1 mobilenet_v3_small shufflenet_v2_x1_0 mnasnet1_0
-efficientnet_b0 regnet_y_400mf convnext_tiny vit_b_16 swin_t maxvit_t
-""".split()
-TIMM = """
-vit_tiny_patch16_224 deit_tiny_patch16_224 swin_tiny_patch4_window7_224 mixer_s16_224 convmixer_768_32 resnetv2_50
-efficientnetv2_s levit_128 cait_xxs24_224 xcit_nano_12_p16_224 beit_base_patch16_224 mobilevit_xs poolformer_s12
-gmlp_s16_224 edgenext_xx_small coatnet_0_rw_224 nfnet_l0 res2net50_26w_4s tiny_vit_5m_224 davit_tiny
-""".split()
+TORCHVISION = [
+    "alexnet",
+    "vgg11_bn",
+    "resnet50",
+    "densenet121",
+    "squeezenet1_1",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x1_0",
+    "mnasnet1_0",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+    "maxvit_t",
+]
+TIMM = [
+    "vit_tiny_patch16_224",
+    "deit_tiny_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "mixer_s16_224",
+    "convmixer_768_32",
+    "resnetv2_50",
+    "efficientnetv2_s",
+    "levit_128",
+    "cait_xxs24_224",
+    "xcit_nano_12_p16_224",
+    "beit_base_patch16_224",
+    "mobilevit_xs",
+    "poolformer_s12",
+    "gmlp_s16_224",
+    "edgenext_xx_small",
+    "coatnet_0_rw_224",
+    "nfnet_l0",
+    "res2net50_26w_4s",
+    "tiny_vit_5m_224",
+    "davit_tiny",
+]
 REASON = "the partner libraries are not installed here"
 
 

@@ -15,7 +15,7 @@ import tinynets as tn
 from .nets import Broken, Modes, Nested
 
 GOLDENS = Path(__file__).parent / "goldens"
-ZOO = ["tiny_vision_mlp", "cifar_mlp", "lenet5", "simple_vit"]
+ZOO = ["tiny_vision_mlp", "cifar_mlp", "lenet5", pytest.param("simple_vit", marks=pytest.mark.slow)]
 
 
 def without_line_numbers(text: str) -> str:
