@@ -22,6 +22,7 @@ PUBLIC = {
     "contract",
     "create_model",
     "evaluating",
+    "explain",
     "freeze",
     "frozen",
     "inference",

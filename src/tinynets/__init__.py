@@ -12,6 +12,7 @@ from .contract import ModeError as ModeError
 from .contract import ShapeError as ShapeError
 from .contract import checks as checks
 from .contract import contract as contract
+from .explorer import explain as explain
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
 from .models import create_model as create_model
@@ -41,6 +42,7 @@ __all__ = [
     "contract",
     "create_model",
     "evaluating",
+    "explain",
     "freeze",
     "frozen",
     "inference",

@@ -1,0 +1,113 @@
+"""From what a command line says to models: `pkg.mod:Model`, `path/to/file.py:make`, or a name of the zoo."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+
+class TargetError(Exception):
+    """The target does not lead to a model; the message says what to write."""
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file under the name that it has in its package, so that its relative imports work."""
+    path = path.resolve()
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    name = ".".join(part for part in parts if part != "__init__")
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    sys.path.insert(0, str(folder))
+    if len(parts) > 1:
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_model(target: str) -> nn.Module:
+    """Return the model that a target names; a class or function is called without arguments.
+
+    Raises:
+        TargetError: there is nothing of that name, or it makes no model without arguments.
+    """
+    place, colon, name = target.partition(":")
+    if not colon:
+        return _from_zoo(target)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        is_file = place.endswith(".py") and Path(place).exists()
+        value: Any = import_file(Path(place)) if is_file else importlib.import_module(place)
+    except ImportError as error:
+        raise TargetError(f"{place} cannot be imported: {error}") from error
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise TargetError(f"{place} has no {name}")
+        value = getattr(value, part)
+    return build(value, target)
+
+
+def build(value: Any, name: str) -> nn.Module:
+    """Make a model of a class or function, or return the model that it is already.
+
+    Raises:
+        TargetError: it needs arguments, or makes something else.
+    """
+    if not isinstance(value, nn.Module):
+        if not callable(value):
+            raise TargetError(f"{name} is {type(value).__name__}, not a model, nor something that makes one")
+        missing = _required(value)
+        if missing:
+            raise TargetError(
+                f"{name} needs {', '.join(missing)}: write a function that builds it and name that"
+            )
+        value = value()
+    if not isinstance(value, nn.Module):
+        raise TargetError(f"{name} makes {type(value).__name__}, not a model")
+    return value
+
+
+def models_in(module: ModuleType) -> Iterator[type[nn.Module]]:
+    """Yield the classes with a `forward` of their own that a module defines, in the order of the file."""
+    for value in list(vars(module).values()):
+        if not (isinstance(value, type) and issubclass(value, nn.Module)):
+            continue
+        if value.__module__ == module.__name__ and any(name.startswith("forward") for name in vars(value)):
+            yield value
+
+
+def _required(value: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [
+        p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+
+
+def _from_zoo(name: str) -> nn.Module:
+    from ..models import create_model
+
+    try:
+        return create_model(name)
+    except ValueError as error:
+        raise TargetError(f"{error}; for a model of your own write pkg.mod:Model") from None

@@ -1,0 +1,165 @@
+"""`tinynets comments`: only comments change, twice is once, and a stale one fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinynets.cli import main
+
+MODEL = '''"""A file."""
+import torch.nn.functional as F
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, width=16):
+        super().__init__()
+        self.fc1 = nn.Linear(8, width)
+        self.fc2 = nn.Linear(width, 4)
+
+    def forward(self, x):
+        """No comment here."""
+        hidden = F.relu(self.fc1( x ))     #   [B, 99]   of the first layer
+        kept = F.dropout(
+            hidden,
+            0.5,   # the rate
+            self.training,
+        )
+        other = kept.sum(1)  # a remark that is no shape
+        pair = kept, other
+        a = kept; b = a
+        text = "x  # [1, 2]"
+        return self.fc2(kept)
+
+
+WEIRD   =  {  'left' : 1 }
+'''
+WRITTEN = (
+    MODEL.replace("#   [B, 99]   of", "#   [batch, 16]   of")
+    .replace("        )\n        other", "        )  # [batch, 16]\n        other")
+    .replace("return self.fc2(kept)\n", "return self.fc2(kept)  # [batch, 4]\n")
+)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def file(tmp_path: Path, request) -> Path:
+    # A name of its own: a module stays imported under its name.
+    path = tmp_path / f"model_{abs(hash(request.node.name))}.py"
+    path.write_bytes(MODEL.encode())
+    return path
+
+
+def test_writing_changes_comments_and_nothing_else(file: Path) -> None:
+    assert run("comments", "--write", file, "--input", "batch 8") == 0
+    assert file.read_text() == WRITTEN
+
+
+def test_writing_twice_is_writing_once(file: Path) -> None:
+    run("comments", "--write", file, "--input", "batch 8")
+    first = file.read_bytes()
+    sys.modules.pop(file.stem, None)
+    assert run("comments", "--write", file, "--input", "batch 8") == 0
+    assert file.read_bytes() == first
+    assert run("comments", "--check", file, "--input", "batch 8") == 0
+
+
+@pytest.mark.parametrize(("ending", "encoding"), [("\r\n", "utf-8"), ("\n", "utf-8-sig"), ("\n", "latin-1")])
+def test_endings_and_encodings_stay(file: Path, ending: str, encoding: str) -> None:
+    head = "# -*- coding: latin-1 -*-\n# \xe9t\xe9\n" if encoding == "latin-1" else "# \u00e9t\u00e9\n"
+    file.write_bytes((head + MODEL).replace("\n", ending).encode(encoding))
+    assert run("comments", "--write", file, "--input", "batch 8") == 0
+    assert file.read_bytes() == (head + WRITTEN).replace("\n", ending).encode(encoding)
+
+
+def test_a_stale_comment_fails_with_its_place_and_the_right_shape(file: Path, capsys) -> None:
+    assert run("comments", "--check", file, "--input", "batch 8") == 1
+    assert capsys.readouterr().out.startswith(f"{file}:14: [B, 99] should be [batch, 16]: hidden = ")
+    assert file.read_text() == MODEL
+
+
+def test_comments_of_a_model_that_cannot_be_built_are_not_passed_over(file: Path, capsys) -> None:
+    file.write_text(MODEL.replace("width=16", "width"))
+    assert run("comments", "--check", file, "--input", "batch 8") == 2
+    message = capsys.readouterr().err
+    assert "Small needs width" in message
+    assert "lines 14" in message
+
+
+def test_a_factory_builds_it(file: Path) -> None:
+    file.write_text(MODEL.replace("width=16", "width") + "\n\ndef make():\n    return Small(16)\n")
+    assert run("comments", "--check", file, "--input", "batch 8", "--factory", f"{file}:make") == 1
+
+
+def test_a_wrong_input_is_not_held_against_a_comment(file: Path, capsys) -> None:
+    assert run("comments", "--check", file, "--input", "batch 9") == 2
+    assert "Small failed" in capsys.readouterr().err
+
+
+def test_files_without_models_pass(tmp_path: Path) -> None:
+    path = tmp_path / "no_models_here.py"
+    path.write_text("x = 1\n")
+    assert run("comments", "--check", path) == 0
+    assert run("comments", "--check", tmp_path / "absent.py") == 2
+
+
+@pytest.mark.slow
+def test_the_zoo_has_no_stale_comment() -> None:
+    import tinynets.models.mlp as mlp
+
+    assert run("comments", "--check", mlp.__file__) == 0
+
+
+def test_list(capsys) -> None:
+    assert run("list", "--family", "perceptron") == 0
+    assert capsys.readouterr().out.split() == ["tiny_vision_mlp", "cifar_mlp"]
+
+
+def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Path) -> None:
+    assert run("explain", "cifar_mlp") == 0
+    assert "CifarMLP.forward" in capsys.readouterr().out
+    assert run("explain", f"{file}:Small", "--input", "batch 8", "--format", "json") == 0
+    assert capsys.readouterr().out.startswith("{")
+    assert run("explain", "torch.nn:Identity", "--input", "batch 8", "--html", tmp_path / "page.html") == 0
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["explain", "cifar_mpl"], 2),
+        (["explain", "no.such.module:Model"], 2),
+        (["explain", "torch.nn:Linear"], 2),
+        (["explain", "torch.nn:NoSuchLayer"], 2),
+        (["explain", "torch.nn:Identity"], 2),
+        (["explain", "cifar_mlp", "--input", "batch 3 31 31"], 1),
+        (["list", "--family", "no such family"], 2),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, capsys) -> None:
+    assert run(*arguments) == code
+
+
+@pytest.mark.parametrize("command", [[], ["explain"], ["comments"], ["list"]])
+def test_help_tells_what_it_does(command: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(*command, "--help")
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    if command != ["list"]:
+        assert "exit codes" in text
+    if command in (["explain"], ["comments"]):
+        assert "Your code is imported" in text
+
+
+@pytest.mark.slow
+def test_it_is_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tinynets.cli", "list"], capture_output=True, text=True, check=True
+    )
+    assert "cifar_mlp" in done.stdout

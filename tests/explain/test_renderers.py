@@ -1,0 +1,113 @@
+"""The same rows as text, Markdown, JSON and HTML."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import tinynets as tn
+
+from .nets import Broken, Modes, Nested
+
+GOLDENS = Path(__file__).parent / "goldens"
+ZOO = ["tiny_vision_mlp", "cifar_mlp", "lenet5", pytest.param("simple_vit", marks=pytest.mark.slow)]
+
+
+def without_line_numbers(text: str) -> str:
+    """Leave out what changes whenever somebody edits a docstring of the zoo."""
+    text = re.sub(r"^ *\d+(?=[ >~])", "   #", text, flags=re.MULTILINE)
+    return re.sub(r"\.py:\d+", ".py:#", text) + "\n"
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_golden_text(name: str) -> None:
+    """`TINYNETS_WRITE_GOLDENS=1 pytest` writes them anew; read the difference before committing it."""
+    explanation = tn.explain(tn.create_model(name), modes=("train", "eval"), depth=2)
+    text = without_line_numbers(explanation.to_text())
+    golden = GOLDENS / f"{name}.txt"
+    if os.environ.get("TINYNETS_WRITE_GOLDENS"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_lines_fit_the_terminal(width: int) -> None:
+    text = tn.explain(tn.create_model("lenet5"), depth=None).to_text(width=width)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_printing_to_a_pipe_is_plain(capsys) -> None:
+    explanation = tn.explain(Modes(), "batch 8")
+    explanation.print()
+    assert capsys.readouterr().out == str(explanation) + "\n"
+    assert "\x1b" not in str(explanation)
+
+
+def test_a_terminal_gets_colours(monkeypatch, capsys) -> None:
+    pytest.importorskip("rich", reason="rich is an optional extra")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    tn.explain(Modes(), "batch 8").print()
+    assert "\x1b[" in capsys.readouterr().out
+
+
+def test_json_holds_everything() -> None:
+    data = json.loads(tn.explain(Nested(), "batch 8", modes=("train", "eval")).to_json())
+    assert [run["mode"] for run in data["runs"]] == ["train", "eval"]
+    line = data["runs"][0]["frame"]["lines"][0]
+    assert line["values"][0]["shape"] == ["batch", "4"]
+    assert line["frames"][0]["lines"][0]["ops"][0]["module"] == "body.0"
+
+
+def test_markdown_is_a_table() -> None:
+    text = tn.explain(Broken(), "batch 8").to_markdown()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert "**failed here**" in text
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is not closed where it was opened."""
+
+    void = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        pass
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("model", [Nested, Broken, Modes])
+def test_markup_is_well_formed(model, tmp_path) -> None:
+    explanation = tn.explain(model(), "batch 8", modes=("train", "eval"))
+    page = explanation.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in (explanation._repr_html_(), page):
+        parser = Balanced()
+        parser.feed(text)
+        assert not parser.open
+    assert not re.search(r"""(src|href)=["']?(https?:|//)|@import|url\((?!#)""", page)
+
+
+@pytest.mark.slow
+def test_importing_tinynets_imports_nothing_for_it() -> None:
+    code = """
+import sys, tinynets
+heavy = {"sympy", "rich", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "tinynets.explorer.trace"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
