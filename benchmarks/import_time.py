@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import resource
 import subprocess
@@ -10,11 +11,14 @@ import sys
 
 from harness import Spread, table, write
 
+# As for an installed package: bytecode is written by the first import, and every later one finds it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 def processor_seconds(module: str) -> float:
     """Time an interpreter that starts, imports the module and ends; other programs' share is not counted."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, env=ENVIRONMENT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -22,7 +26,7 @@ def processor_seconds(module: str) -> float:
 def cumulative_seconds(module: str) -> dict[str, float]:
     """Import the module under `-X importtime`: seconds of each package, those that it imports included."""
     command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
-    log = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    log = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stderr
     rows = re.findall(r"^import time: +\d+ \| +(\d+) \| +([\w.]+)$", log, re.MULTILINE)
     return {name: int(microseconds) / 1e6 for microseconds, name in rows}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections.abc
+import gc
 import inspect
 import typing
 import warnings
@@ -96,7 +97,15 @@ def enforce(
         return put_inside(function, wrapped, enforce(wrapped, **kinds, decorated=True))
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
-    return _Builder(original, module_axes, guard, overridden, decorated).build()
+    # Syntax trees are many small objects that die with this call; without a pause they set off a collection
+    # of everything that torch has made, which takes longer than all the rest.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _Builder(original, module_axes, guard, overridden, decorated).build()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Builder:
