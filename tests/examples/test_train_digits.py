@@ -103,7 +103,7 @@ def test_another_model_does_the_whole_job(example, tmp_path: Path, capsys, monke
     [
         ("lenet", "no model is called 'lenet'; did you mean 'lenet5'?"),
         ("resnet2O", "no model is called 'resnet2O'; did you mean 'resnet20'?"),
-        ("zzz", "no model is called 'zzz'; list_models() names them all"),
+        ("zzz", "no model is called 'zzz'. list_models() names them all"),
         ("cifar_mlp", "cifar_mlp takes no 28x28 images; choose from tiny_vision_mlp, lenet5, "),
         ("vgg16_cifar", "vgg16_cifar takes no 28x28 images; choose from tiny_vision_mlp, lenet5, "),
     ],

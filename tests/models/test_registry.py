@@ -51,7 +51,7 @@ def test_names_by_family_and_size():
     ("name", "config", "error", "message"),
     [
         ("resnet2O", {}, ValueError, "no model is called 'resnet2O'; did you mean 'resnet20'?"),
-        ("zzz", {}, ValueError, "no model is called 'zzz'; list_models() names them all"),
+        ("zzz", {}, ValueError, "no model is called 'zzz'. list_models() names them all"),
         ("resnet20", {"num_clases": 5}, TypeError, "no option 'num_clases'; did you mean 'num_classes'?"),
         ("resnet20", {"image_size": 64}, TypeError, "resnet20 has no option 'image_size'"),
         ("resnet20", {"depth": 32}, ValueError, "resnet20 is CifarResNet with depth=20"),

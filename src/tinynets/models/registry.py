@@ -119,14 +119,14 @@ def create_model(name: str, **config: Any) -> ImageClassifier:
         TypeError: the model has no such argument.
     """
     if name not in MODELS:
-        raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)}; list_models() names them all")
+        raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)} list_models() names them all")
     entry = MODELS[name]
     options = inspect.signature(entry.model).parameters
     for option in config:
         if option not in options:
             free = [other for other in options if other not in entry.fixed]
             raise TypeError(
-                f"{name} has no option {option!r}{_suggest(option, free)}; it has {', '.join(free)}"
+                f"{name} has no option {option!r}{_suggest(option, free)} It has {', '.join(free)}"
             )
         if option in entry.fixed:
             raise ValueError(
@@ -150,7 +150,7 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
     families = dict.fromkeys(entry.family for entry in MODELS.values())
     if family is not None and family not in families:
         raise ValueError(
-            f"no family is called {family!r}{_suggest(family, families)}; there are {', '.join(families)}"
+            f"no family is called {family!r}{_suggest(family, families)} There are {', '.join(families)}"
         )
     return [
         name
@@ -173,8 +173,8 @@ def load(path: str | os.PathLike[str]) -> ImageClassifier:
     classes = {entry.class_name: entry for entry in MODELS.values()}
     if class_name not in classes:
         raise CheckpointError(
-            f"{path} holds a {class_name!r}, which is no model of tinynets{_suggest(class_name, classes)}; "
-            "if it is yours, load it by its class"
+            f"{path} holds a {class_name!r}, which is no model of tinynets{_suggest(class_name, classes)} "
+            "If it is yours, load it by its class"
         )
     return load_as(classes[class_name].model, path)
 
@@ -183,4 +183,4 @@ def _suggest(wrong: str, known: Iterable[str]) -> str:
     # Among similar names, the one that starts alike: resnet2O is resnet20 rather than resnet32.
     close = get_close_matches(wrong, known)
     best = max(close, key=lambda name: len(os.path.commonprefix((wrong, name))), default=None)  # noqa: RUF071
-    return f"; did you mean {best!r}?" if best else ""
+    return f"; did you mean {best!r}?" if best else "."
