@@ -80,7 +80,7 @@ class TestDirectForward:
         assert len(warned) == 2
 
     @pytest.mark.filterwarnings(
-        "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+        "ignore:.torch.jit.script. is deprecated"
     )  # torch.func.jvp's own
     def test_never_from_torch_super_transforms_or_own_methods(self) -> None:
         class Child(Scale):
