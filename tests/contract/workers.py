@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ def run(rank: int, work: str, world: int, file: str) -> None:
         for case in CASES.values():
             torch.manual_seed(0)
             WORKS[work](case, rank)
+        # Nothing of the work may outlive the group, or torch's threads can abort the process at its exit.
+        gc.collect()
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
