@@ -21,7 +21,7 @@ test: lint types $(STAMP)  ## every check and every test, as CI runs them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(STAMP)  ## the tests that take under a minute
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 lint: $(STAMP)  ## ruff: style and formatting
 	$(BIN)/ruff check .

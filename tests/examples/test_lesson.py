@@ -58,6 +58,7 @@ def test_a_layer_of_another_width_is_found_on_its_line(program: str) -> None:
     assert f":{line + 1}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_dropout_that_ignores_the_mode_is_noticed(program: str) -> None:
     forgetful = program.replace("F.dropout(first, 0.1, self.training)", "F.dropout(first, 0.1, True)")
     assert forgetful != program

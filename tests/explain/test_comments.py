@@ -55,6 +55,7 @@ def file(tmp_path: Path, request) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_writing_changes_comments_and_nothing_else(file: Path) -> None:
     assert run("comments", "--write", file, "--input", "batch 8") == 0
     assert file.read_text() == WRITTEN
