@@ -10,12 +10,13 @@ import ast
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from jaxtyping import AnnotationError
 
 from .accept import AcceptWriter, axis_keys
-from .hints import has_tensors, spec_of
+from .hints import spec_of
+from .refuse import refuse, refuse_hidden, refuse_unchecked_inner
 from .shapes import axis_variable
 from .source import FunctionNode
 from .specs import Anything, Spec, axis_tokens
@@ -23,7 +24,6 @@ from .syntax import (
     assigned_names,
     indented,
     located,
-    own_expressions,
     split_docstring,
 )
 
@@ -128,13 +128,15 @@ class Rewriter:
     def _statement(
         self, statement: ast.stmt, declared: Declared, previous: ast.stmt | None, certain: bool
     ) -> list[ast.stmt]:
-        self._refuse_hidden(statement, declared)
+        yields_tensors = not isinstance(self.yields, Anything)
+        if yields_tensors or (self.has_walrus and declared):
+            refuse_hidden(self.title, statement, declared, yields_tensors=yields_tensors)
         match statement:
             case ast.Global() | ast.Nonlocal():
                 self.hoisted.append(statement)
                 return []
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                self._refuse_unchecked_inner(statement)
+                refuse_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
                 return [statement]
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
                 name = ast.unparse(target)
@@ -289,54 +291,8 @@ class Rewriter:
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *optional]
         return next(argument for argument in every if argument.arg == name)
 
-    # What cannot be checked is refused when the function is defined, never left unchecked
-
-    def _refuse_hidden(self, statement: ast.stmt, declared: Declared) -> None:
-        if isinstance(self.yields, Anything) and not (self.has_walrus and declared):
-            return
-        direct = getattr(statement, "value", None)
-        for node in own_expressions(statement):
-            if isinstance(node, ast.NamedExpr) and node.target.id in declared:
-                self._refuse(
-                    node, f"{node.target.id} is declared and assigned by `:=`; assign it on its own line"
-                )
-            if isinstance(self.yields, Anything):
-                continue
-            if isinstance(node, ast.YieldFrom):
-                self._refuse(
-                    node, "the items of `yield from` cannot be checked; write `for item in ...: yield item`"
-                )
-            if isinstance(node, ast.Yield) and node is not direct:
-                self._refuse(node, "the yield is inside an expression; give it a line of its own")
-
-    def _refuse_unchecked_inner(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
-        for inner in ast.walk(node):
-            if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if any(self.is_contract(decorator) for decorator in inner.decorator_list):
-                continue
-            every = [*inner.args.posonlyargs, *inner.args.args, *inner.args.kwonlyargs]
-            hints = [inner.returns, *(argument.annotation for argument in every)]
-            hints += [line.annotation for line in ast.walk(inner) if isinstance(line, ast.AnnAssign)]
-            for hint in hints:
-                if hint is not None and self._holds_tensors(hint):
-                    self._refuse(
-                        inner,
-                        f"the annotations of the inner function {inner.name!r} would not be enforced; "
-                        "decorate it with @tinynets.contract, or move it out of the method",
-                    )
-
     def _spec(self, annotation: ast.expr) -> Spec:
         try:
             return spec_of(self.resolve(annotation))
         except AnnotationError as error:
-            return self._refuse(annotation, str(error))
-
-    def _holds_tensors(self, annotation: ast.expr) -> bool:
-        try:
-            return has_tensors(self.resolve(annotation))
-        except AnnotationError:
-            return False  # names that exist only inside the outer function: not an annotation of ours
-
-    def _refuse(self, node: ast.AST, reason: str) -> NoReturn:
-        raise AnnotationError(f"{self.title}, line {getattr(node, 'lineno', '?')}: {reason}")
+            refuse(self.title, annotation, str(error))
