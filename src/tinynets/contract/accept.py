@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Shaped
 
 from .axes import Kind
-from .bearable import is_bearable, is_class
+from .bearable import classes_of, is_bearable, is_class
 from .shapes import AxisScope, axis_key, write_shape_test
 from .specs import (
     Anything,
@@ -29,13 +29,6 @@ from .specs import (
     accepted_dtypes,
     axis_tokens,
 )
-
-# Sizes are symbolic while torch.export traces; an `int` argument may be, too.
-_WITH_SYMBOLIC: dict[Any, tuple[type, type]] = {
-    int: (int, torch.SymInt),
-    float: (float, torch.SymFloat),
-    bool: (bool, torch.SymBool),
-}
 
 # Comparing with the one that nearly every tensor has costs less than hashing it.
 _USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
@@ -116,7 +109,7 @@ class AcceptWriter:
         if hint is None:
             return f"{value} is None"
         if is_class(hint):
-            return f"isinstance({value}, {self.constant('_tn_type', _WITH_SYMBOLIC.get(hint, hint))})"
+            return f"isinstance({value}, {self.constant('_tn_type', classes_of(hint))})"
         if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
             return f"(isinstance({value}, str) and {value} in {get_args(hint)!r})"
         # beartype itself cannot be traced; under torch.compile these hints are taken on trust.

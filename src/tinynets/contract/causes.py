@@ -40,7 +40,7 @@ def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
     def fits(shape: torch.Size) -> bool:
         # Asked of an empty stand-in with the right dtype: only the shape is in question here.
         stand_in = torch.empty(shape, device="meta", dtype=_any_dtype_of(spec))
-        trial = Bindings(dict(bindings.sizes), bindings.owner, bindings.module_axes, bindings.arguments)
+        trial = bindings.copy()
         return find_fault(spec, stand_in, trial) is None
 
     return _wrong_shape(spec, value.shape, name, fits)

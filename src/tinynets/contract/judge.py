@@ -6,9 +6,10 @@ verdict does not depend on any memo of its own, on the thread, or on `python -O`
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -41,6 +42,10 @@ class Bindings:
     module_axes: frozenset[str] = frozenset()
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def copy(self) -> Bindings:
+        """Return bindings that may be added to without touching these."""
+        return replace(self, sizes=dict(self.sizes))
+
     def get(self, key: str) -> Size | None:
         """Return what an axis name is bound to, or None."""
         return getattr(self.owner, key) if key in self.module_axes else self.sizes.get(key)
@@ -58,17 +63,11 @@ class Bindings:
                 raise AnnotationError(
                     f"axis {axis.text!r} is computed from {name!r}, which no tensor has bound at this place"
                 )
-        code = compile(_as_expression(expression.tree), "<axis>", "eval")
+        code = compile(ast.fix_missing_locations(ast.Expression(expression.tree)), "<axis>", "eval")
         try:
             return eval(code, {**self.arguments, **names})
         except ZeroDivisionError:
             return math.nan  # which no size equals
-
-
-def _as_expression(tree: Any) -> Any:
-    import ast
-
-    return ast.fix_missing_locations(ast.Expression(tree))
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fa
         case Anything():
             return None
         case PlainSpec():
-            return None if _is_plain(value, spec.hint) else Fault(path, value, spec)
+            return None if is_bearable(value, spec.hint) else Fault(path, value, spec)
         case ArraySpec():
             return _fault_of_array(spec, value, bindings, path)
         case UnionSpec():
@@ -126,11 +125,6 @@ def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fa
     return None
 
 
-def _is_plain(value: Any, hint: Any) -> bool:
-    symbolic = {int: torch.SymInt, float: torch.SymFloat, bool: torch.SymBool}.get(hint)
-    return is_bearable(value, hint) or (symbolic is not None and isinstance(value, symbolic))
-
-
 def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any, Spec]] | None:
     if not isinstance(value, spec.container):
         return None
@@ -145,7 +139,7 @@ def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any
 def _fault_of_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
     faults: list[Fault] = []
     for arm in spec.arms:
-        trial = Bindings(dict(bindings.sizes), bindings.owner, bindings.module_axes, bindings.arguments)
+        trial = bindings.copy()
         fault = find_fault(arm, value, trial, path)
         if fault is None:
             bindings.sizes.update(trial.sizes)
@@ -206,7 +200,7 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
     extra = len(shape) - len(axes)
     if (many is None and extra != 0) or extra < -1:
         return None
-    here = Bindings(dict(bindings.sizes), bindings.owner, bindings.module_axes, bindings.arguments)
+    here = bindings.copy()
     places: list[tuple[Axis, int]] = []
     for index, axis in enumerate(axes):
         if index != many:

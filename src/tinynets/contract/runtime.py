@@ -55,11 +55,11 @@ class FunctionContract:
         try:
             site = self.sites[index]
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
-            bindings = Bindings(dict(known), owner, self.module_axes, arguments)
+            before = Bindings(known, owner, self.module_axes, arguments)
+            bindings = before.copy()
             fault = find_fault(site.spec, value, bindings)
             if fault is None:
                 return bindings.sizes
-            before = Bindings(dict(known), owner, self.module_axes, arguments)
             return contract_error(fault, site, self.place, before)
         except AnnotationError as error:
             return AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")
