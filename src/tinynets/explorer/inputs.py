@@ -53,7 +53,7 @@ class Inputs:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return positional and named arguments for the call."""
         specs = argument_specs(self.model)
-        parameters = _parameters(self.model)
+        parameters = parameters_of(self.model)
         positional: list[Any] = []
         if not given and not named:
             given = tuple(self._from_contract(specs, parameters))
@@ -174,7 +174,8 @@ def _ints(model: nn.Module) -> dict[str, int]:
     return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), int)}
 
 
-def _parameters(model: nn.Module) -> list[inspect.Parameter]:
+def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
+    """Return the parameters of `forward` that a call fills by position."""
     try:
         found = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
