@@ -2,6 +2,9 @@
 
 __version__ = "0.1.0"
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import models as models
 from .checkpoint import CheckpointError as CheckpointError
 from .checkpoint import Normalization as Normalization
@@ -26,6 +29,17 @@ from .modes import mode_report as mode_report
 from .modes import training as training
 from .modes import unfreeze as unfreeze
 from .module import Module as Module
+
+if TYPE_CHECKING:
+    from . import testing as testing
+
+
+def __getattr__(name: str) -> Any:
+    """Import `tinynets.testing` when it is first asked for, since training and inference never do."""
+    if name == "testing":
+        return importlib.import_module(".testing", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "CheckpointError",

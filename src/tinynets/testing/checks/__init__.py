@@ -1,0 +1,3 @@
+"""The checks, one group per file; importing this package registers them all."""
+
+from . import contract as contract

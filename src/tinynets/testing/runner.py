@@ -1,0 +1,182 @@
+"""Running checks: in order, isolated, bounded in time, each with a result."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from .base import Check, Failure, Level, Skip
+from .exemptions import Exemption
+from .globals import RandomStates, read_flags, seed_everything, write_flags
+from .report import Result, Status
+from .subject import Subject
+
+RUNS = "contract.runs_eval"
+"""The check that says whether the model runs at all: where it fails, the others have nothing to look at."""
+
+
+class _Timeout(BaseException):
+    """Not an `Exception`: no `except Exception` of the model's may swallow it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which checks to run, and what is declared about them.
+
+    Args:
+        checks: every check, selected or not.
+        groups: the groups to run; None for all.
+        slow: whether the slow ones run too.
+        supports: ids of capabilities that are declared.
+        exemptions: checks that are expected to fail.
+        skip: checks not to run, with the reason.
+        params: parameters of checks, by id.
+        timeout: seconds that one check may take; None for no limit.
+    """
+
+    checks: Sequence[Check]
+    groups: frozenset[str] | None = None
+    slow: bool = False
+    supports: frozenset[str] = frozenset()
+    exemptions: Mapping[str, Exemption] = field(default_factory=dict[str, Exemption])
+    skip: Mapping[str, str] = field(default_factory=dict[str, str])
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    timeout: float | None = 30.0
+
+    def ordered(self) -> list[Check]:
+        """Return the checks, the cheap ones first: a trivial failure is not to wait for half an hour."""
+
+        def rank(check: Check) -> tuple[bool, bool, bool]:
+            return (
+                bool(getattr(check, "slow", False)),
+                not getattr(check, "static", False),
+                not check.id.startswith("contract."),
+            )
+
+        return sorted(self.checks, key=rank)
+
+    def unselected(self, check: Check) -> str | None:
+        """Return why a check is not to run, None if it is."""
+        group = check.id.partition(".")[0]
+        if check.id in self.skip:
+            return self.skip[check.id]
+        if self.groups is not None and group not in self.groups:
+            return f"group {group!r} is not among groups="
+        if getattr(check, "opt_in", False) and check.id not in self.supports:
+            return f'only where it is asked for: supports={{"{check.id}"}}'
+        if getattr(check, "slow", False) and not self.slow and check.id not in self.supports:
+            return "takes seconds: slow=True runs it"
+        return None
+
+
+def run_all(
+    subject: Subject, plan: Plan, callback: Callable[[Result], object] | None = None
+) -> Iterator[Result]:
+    """Run every check of a plan, in order, and yield its result."""
+    broken = False
+    for check in plan.ordered():
+        reason = plan.unselected(check)
+        if reason is None and broken and not getattr(check, "static", False):
+            reason = f"the model does not run: see {RUNS}"
+        result = (
+            Result(check.id, check.level, Status.SKIPPED, reason) if reason else run_one(check, subject, plan)
+        )
+        if check.id == RUNS and reason is None:
+            broken = result.failure is not None
+            if not broken:
+                prime(subject)
+        if callback is not None:
+            callback(result)
+        yield result
+
+
+def prime(subject: Subject) -> None:
+    """Compute what checks share, before one of them changes the model."""
+    with warnings.catch_warnings(), suppress(Skip, Failure):
+        warnings.simplefilter("ignore")
+        _ = subject.reference, subject.output_axes
+    subject.restore()
+
+
+def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
+    """Run one check, whether selected or not, and return its result. The model is put back afterwards."""
+    start = time.perf_counter()
+    note, failure, skipped = "", None, None
+    states, flags = RandomStates(), read_flags()
+    try:
+        with warnings.catch_warnings(), _limited(plan.timeout):
+            warnings.simplefilter("ignore")  # the checks call things that torch warns of
+            seed_everything(subject.seed)
+            note = check(subject, **plan.params.get(check.id, {})) or ""
+    except Skip as skip:
+        skipped = str(skip)
+    except Failure as caught:
+        failure = caught
+    except _Timeout:
+        failure = Failure(f"did not end within {plan.timeout:g} s: timeout= allows more")
+    except Exception as error:
+        failure = Failure(f"the check itself broke: {type(error).__name__}: {error}", error=error)
+    finally:
+        write_flags(flags)
+        states.restore()
+        subject.restore()
+    seconds = time.perf_counter() - start
+    if skipped is not None:
+        return Result(check.id, check.level, Status.SKIPPED, skipped, seconds=seconds)
+    status, note = _judged(check, plan, failure, note)
+    return Result(check.id, check.level, status, note, None if status is Status.SKIPPED else failure, seconds)
+
+
+def _judged(check: Check, plan: Plan, failure: Failure | None, note: str) -> tuple[Status, str]:
+    exemption = plan.exemptions.get(check.id)
+    if failure is None:
+        if exemption is not None:
+            return Status.XPASSED, f"it does not fail any more: remove the exemption ({exemption.reason})"
+        if check.level is Level.CAPABILITY and check.id not in plan.supports:
+            return Status.PASSED, note or f'it works: supports={{"{check.id}"}} keeps it so'
+        return Status.PASSED, note
+    if exemption is not None:
+        mismatch = exemption.mismatch(failure)
+        if mismatch is None:
+            return Status.XFAILED, exemption.reason
+        return Status.FAILED, f"the exemption does not fit ({mismatch}): {exemption.reason}"
+    if check.id in plan.supports:
+        return Status.FAILED, "it is declared by supports="
+    if check.level is Level.CAPABILITY:
+        return Status.SKIPPED, f"not supported, and not declared: {failure.what}"
+    if check.level is Level.MUST:
+        return Status.FAILED, note
+    return (Status.WARNED if check.level is Level.SHOULD else Status.PASSED), note
+
+
+@contextmanager
+def _limited(seconds: float | None) -> Generator[None]:
+    """Interrupt the block after some seconds.
+
+    A signal does it, so it works in the main thread of a Unix process only, and it waits for the end of the
+    operation in progress. Elsewhere there is no limit.
+    """
+    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not usable:
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Timeout
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(
+            signal.ITIMER_REAL, *timer
+        )  # a limit that was there before, such as pytest-timeout's
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,281 @@
+"""What a check looks at: the model, inputs of any batch size, and its outputs, computed once and shared."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from .arguments import Arguments, draw
+from .base import Failure, Skip
+from .compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
+from .examples import float_dtype, integer_limit
+from .globals import RandomStates, seed_everything
+from .snapshot import Snapshot
+
+BATCH = 4
+"""Samples in a batch: enough for a first, a last and two between."""
+
+
+class Subject:
+    """The model under test, as a check sees it.
+
+    A check may do to `model` what it likes: the runner puts everything back afterwards. Before each check the
+    random number generators are seeded.
+
+    Args:
+        model: the model.
+        factory: makes another instance of it; None if only this one is there.
+        example: an example call.
+        train_example: an example call for training mode, where it takes other arguments.
+        stateful: whether the model is meant to remember earlier calls.
+        loss: maps the output for the example to a scalar, for the checks that train.
+        supports: ids of the capabilities that are declared.
+        seed: the seed of everything drawn.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Arguments,
+        *,
+        factory: Callable[[], nn.Module] | None = None,
+        train_example: Arguments | None = None,
+        stateful: bool = False,
+        loss: Callable[[Any], torch.Tensor] | None = None,
+        supports: frozenset[str] = frozenset(),
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.factory = factory
+        self.example = example
+        self.train_example = train_example or example
+        self.stateful = stateful
+        self.loss = loss
+        self.supports = supports
+        self.seed = seed
+        self._snapshot = Snapshot(model)
+        self._pristine: nn.Module | BaseException
+        try:
+            self._pristine = copy.deepcopy(model)
+        except Exception as error:
+            self._pristine = error
+        self._float64 = False
+
+    # -- inputs ---------------------------------------------------------------------------------------
+
+    def batch(self, size: int | None = None, seed: int = 0, *, training: bool = False) -> Arguments:
+        """Draw arguments for a call: the same for the same size and seed.
+
+        Args:
+            size: samples in the batch; None for four, or as many as the example has where the batch size
+                cannot be chosen.
+            seed: another seed draws other values.
+            training: whether for a call in training mode.
+
+        Raises:
+            Skip: a size is asked for and the arguments have no batch axis.
+        """
+        example = self.train_example if training else self.example
+        if example.size is None and size is not None:
+            raise Skip("the inputs have no batch axis: name one by batch_axes=")
+        if size is None and example.size is not None:
+            size = self.default_size
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seed)
+        drawn = draw(example, size, generator, integer_limit(self.model))
+        return drawn.to(torch.float64) if self._float64 else drawn
+
+    @cached_property
+    def default_size(self) -> int:
+        """Four where the model takes four samples, else as many as the example has."""
+        given = self.example.size or BATCH
+        for size in (BATCH, given):
+            try:
+                generator = torch.Generator().manual_seed(self.seed)
+                self.run(draw(self.example, size, generator, integer_limit(self.model)))
+            except Failure:
+                continue
+            return size
+        return given
+
+    # -- calls ----------------------------------------------------------------------------------------
+
+    def call(self, arguments: Arguments, model: nn.Module | None = None) -> Any:
+        """Call the model as it stands, in the mode and the grad mode that it stands in.
+
+        Raises:
+            Failure: the model raised; the failure says where.
+        """
+        called = self.model if model is None else model
+        try:
+            return called(*arguments.args, **arguments.kwargs)
+        except Exception as error:
+            raise raised(error) from error
+
+    def run(self, arguments: Arguments, *, training: bool = False, model: nn.Module | None = None) -> Any:
+        """Call the model in eval or training mode, without gradients.
+
+        The generators are seeded, so that two calls of a model that draws differ in what the check changed.
+        """
+        called = self.model if model is None else model
+        called.train(training)
+        seed_everything(self.seed)
+        with torch.no_grad():
+            return self.call(arguments, called)
+
+    def outputs(
+        self, arguments: Arguments, *, training: bool = False, model: nn.Module | None = None
+    ) -> list[Leaf]:
+        """Call the model as `run` does and return clones of the output's tensors."""
+        return detached(self.run(arguments, training=training, model=model))
+
+    @cached_property
+    def reference(self) -> list[Leaf]:
+        """The outputs of `batch()` in eval mode, computed once by the runner. They must not be changed."""
+        return self.outputs(self.batch())
+
+    @cached_property
+    def output_axes(self) -> tuple[int | None, ...]:
+        """The batch axis of every output tensor: the one whose size moves with the batch, None if none does.
+
+        Raises:
+            Skip: the inputs have no batch axis, or the model takes one batch size only.
+        """
+        size = self.default_size
+        other = size - 1 if size > 1 else 2
+        large, small = self.batch(size), self.batch(other)
+        try:
+            ours, theirs = leaves(self.run(large)), leaves(self.run(small))
+        except Failure as failure:
+            raise Skip(f"the model does not take {size} and {other} samples alike: {failure.what}") from None
+        axes: list[int | None] = []
+        for a, b in zip(ours, theirs, strict=False):
+            moved = [
+                index
+                for index, (m, n) in enumerate(zip(a.tensor.shape, b.tensor.shape, strict=False))
+                if (m, n) == (size, other)
+            ]
+            axes.append(moved[0] if moved else None)
+        return tuple(axes)
+
+    def batched(self, outputs: list[Leaf]) -> list[tuple[Leaf, int]]:
+        """Return the output tensors that have a batch axis, with the axis.
+
+        Raises:
+            Skip: there is none, so nothing can be said about single samples.
+        """
+        pairs = [
+            (leaf, axis) for leaf, axis in zip(outputs, self.output_axes, strict=False) if axis is not None
+        ]
+        if not pairs:
+            raise Skip("no output has an axis that follows the batch size")
+        return pairs
+
+    def rows(self, outputs: list[Leaf], indices: list[int]) -> list[Leaf]:
+        """Return some samples of every output that has a batch axis."""
+        chosen = torch.tensor(indices)
+        return [
+            Leaf(leaf.path, leaf.tensor.index_select(axis, chosen)) for leaf, axis in self.batched(outputs)
+        ]
+
+    # -- other models ---------------------------------------------------------------------------------
+
+    def fresh(self, seed: int = 0) -> nn.Module:
+        """Make another instance with the factory, after seeding with `seed`.
+
+        Raises:
+            Skip: there is no factory.
+        """
+        if self.factory is None:
+            raise Skip("needs a factory: pass the class, or a function that makes the model")
+        states = RandomStates()
+        try:
+            seed_everything(seed)
+            return self.factory()
+        finally:
+            states.restore()
+
+    def pristine(self) -> nn.Module:
+        """Return a copy of the model from before the first check ran it.
+
+        Raises:
+            Skip: the model cannot be copied.
+        """
+        if isinstance(self._pristine, BaseException):
+            error = self._pristine
+            raise Skip(f"the model cannot be copied: deepcopy raises {type(error).__name__}")
+        return copy.deepcopy(self._pristine)
+
+    def restore(self) -> None:
+        """Put the model back as it came."""
+        self._snapshot.restore()
+
+    # -- precision ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def float64(self) -> Generator[None]:
+        """Run the model in float64 inside the block, with inputs from `batch` to match."""
+        dtype = float_dtype(self.model)
+        self.model.double()
+        self._float64 = True
+        try:
+            yield
+        finally:
+            self._float64 = False
+            self.model.to(dtype)
+            self.restore()
+
+    def close(
+        self,
+        measure: Callable[[], Difference | None],
+        objection: Callable[[Difference], Failure],
+        *,
+        tolerance: float = FLOAT32_LIMIT,
+    ) -> str | None:
+        """Judge a difference: within the tolerance, or rounding, or a failure.
+
+        What exceeds the tolerance is measured again in float64, where rounding is below 1e-10: a model that
+        is only sensitive raises no false alarm, and a small but real difference does not hide.
+
+        Args:
+            measure: draws its inputs by `batch`, runs the model and returns the worst difference.
+            objection: makes the failure from the difference; its size is filled in here.
+            tolerance: the largest error that is taken for rounding outright.
+
+        Raises:
+            Failure: the difference is real.
+        """
+        found = measure()
+        if found is None or found.error <= tolerance:
+            return None
+        limit = f"limit {tolerance:.0e}"
+        try:
+            with self.float64():
+                exact = measure()
+        except (Failure, Skip):
+            limit += "; it does not run in float64, where rounding could be told apart"
+        else:
+            if exact is None or exact.error <= FLOAT64_LIMIT:
+                return f"rounding: {found.error:.1e} in float32, below {FLOAT64_LIMIT:.0e} in float64"
+            limit += f"; {exact.error:.1e} in float64, so it is no rounding"
+        failure = objection(found)
+        failure.size = f"{found.error:.1e} of the largest value ({limit})"
+        raise failure
+
+
+def raised(error: Exception) -> Failure:
+    """Return the failure that says what the model raised, and in which line of the user's code."""
+    what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
+    ]
+    where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    return Failure(f"the model raised {what}", where=where, error=error)
