@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import torch
 
 from .sizes import axis_text
 from .visits import is_tensor
@@ -28,6 +31,12 @@ _RANDOM = {
 } | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
 # The functional losses that broadcast without a word of the user's.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
+
+
+def autocast_of(devices: Iterable[str]) -> str:
+    """Say what `torch.autocast` does right now, such as `cpu bfloat16`; `""` where it is off."""
+    on = [device for device in devices if torch.is_autocast_enabled(device)]
+    return " ".join(f"{d} {str(torch.get_autocast_dtype(d)).removeprefix('torch.')}" for d in on)
 
 
 def mode_facts(

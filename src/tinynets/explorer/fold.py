@@ -79,7 +79,7 @@ def _tensor(
     if declared:
         verdict, texts = declarations.judge(declared, shape)
     numbers = tuple(sizes.number(size) for size in shape)
-    return TensorFacts(raw.label, texts, numbers, raw.dtype, raw.device, raw.memory), verdict
+    return TensorFacts(raw.label, texts, numbers, raw.dtype, raw.device, raw.layout, raw.memory), verdict
 
 
 def _line(
@@ -102,7 +102,7 @@ def _line(
     line.verdict = judged[0][1] if declared else ""
     line.ops = tuple(_op(op, sizes, declarations) for op in visit.ops)
     line.frames = tuple(build_frame(inner, sizes, counts) for inner in visit.calls)
-    line.failed = visit.failed
+    line.failed, line.autocast = visit.failed, visit.autocast
     line.warnings = tuple(sizes.rename(warning) for warning in visit.warnings)
     if visit.failed:
         line.operands = tuple(
@@ -143,9 +143,9 @@ def _likeness(visit: Visit, line: Line) -> tuple[Any, ...]:
     if line.kind == "control":
         return (id(visit.statement),)
     place = id(visit.statement) if visit.statement else line.code.partition(": ")[2]
-    values = tuple((value.shape, value.dtype, value.memory) for value in line.values)
+    values = tuple((value.shape, value.dtype, value.layout, value.memory) for value in line.values)
     ops = tuple((op.name, op.results) for op in line.ops)
-    return place, values, ops, line.verdict, line.failed, line.warnings
+    return place, values, ops, line.autocast, line.verdict, line.failed, line.warnings
 
 
 def _merged(group: list[tuple[Visit, Line]], sizes: Sizes, counts: dict[int, int]) -> Line:

@@ -19,6 +19,7 @@ from ..contract.enforce import contract_of
 from ..contract.hints import has_tensors, spec_of
 from ..contract.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .declared import evaluate, parse_axes
+from .layouts import empty_like_strides
 from .sizes import Sizes
 
 
@@ -138,9 +139,7 @@ class Inputs:
             )
         if self.real:
             return tensor.detach().clone().requires_grad_(tensor.requires_grad)
-        device = "cpu" if tensor.device.type == "meta" else tensor.device
-        made = torch.empty(shape, dtype=tensor.dtype, device=device)
-        return made.requires_grad_(tensor.requires_grad)
+        return empty_like_strides(shape, tensor).requires_grad_(tensor.requires_grad)
 
     def _device(self) -> torch.device:
         first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from .facts import mode_facts
+from .facts import autocast_of, mode_facts
 from .modules import functions_of, is_container, is_leaf, item_code, look_up, summary
 from .sources import Source, Statement, named_tensors, source_of
 from .tally import Calls, Tally, num_bytes
@@ -57,6 +57,8 @@ class Recorder:
         self._tally.warn = self._warn
         self._kept: set[Any] = set(self._tally.births)
         self._visits = 0
+        self._devices = sorted({t.device.type for t in [*model.parameters(), *model.buffers()]} or {"cpu"})
+        self.autocast = autocast_of(self._devices)
 
     def run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Call the model and record what happens; whatever it raises passes through."""
@@ -97,6 +99,7 @@ class Recorder:
             parent.visit = Visit(
                 None, item_code(path, owner), operands=[(a.label, a) for a in call.arguments]
             )
+            self._note_autocast(parent.visit)
             parent.call.visits.append(parent.visit)
         if parent is not None and parent.visit is not None and (source is not None or container):
             parent.visit.calls.append(call)
@@ -156,6 +159,7 @@ class Recorder:
             self._visits += 1
             active.visit = Visit(statement, statement.code)
             active.call.visits.append(active.visit)
+            self._note_autocast(active.visit)
 
     def _leave(self, active: _Active, value: Any) -> None:
         """Tell the line that made the call what came back."""
@@ -254,6 +258,16 @@ class Recorder:
             visit.ops[-1].results = raw_tensors(result)
         else:
             visit.ops.append(RawOp(callee.f_code.co_name, "", raw_tensors(result), callee))
+
+    def _note_autocast(self, visit: Visit) -> None:
+        visit.autocast = autocast_of(self._devices)
+        if (
+            visit.autocast != self.autocast
+            and visit.statement is not None
+            and visit.statement.kind != "control"
+        ):
+            for running in self._running():
+                running.facts.setdefault(f"autocast {visit.autocast or 'off'}", 1)
 
     def _warn(self, warning: str) -> None:
         for visit in self._running():

@@ -31,6 +31,8 @@ class TensorFacts:
         sizes: the same as numbers; None where a size depends on values.
         dtype: such as `float32`.
         device: such as `cpu`.
+        layout: `contiguous`, `channels_last`, `channels_last_3d`, `strided` for other strides, or the name
+            of a sparse layout.
         memory: `new`, or `view` of memory that was there before, `in place`, or `same` for the tensor itself.
     """
 
@@ -39,6 +41,7 @@ class TensorFacts:
     sizes: tuple[int | None, ...]
     dtype: str
     device: str
+    layout: str = "contiguous"
     memory: str = "new"
 
 
@@ -78,6 +81,7 @@ class Line:
         parameters: how many parameters it uses.
         macs: multiply-accumulate operations: half of what `torch.utils.flop_counter` counts.
         facts: what depends on the mode, such as `dropout p=0.1 ACTIVE`.
+        autocast: what `torch.autocast` does there, such as `cpu bfloat16`, or `""`.
         warnings: what is probably not meant, such as accidental broadcasting.
         operands: the tensors and modules that a failing line names.
         count: how many times it ran alike.
@@ -102,6 +106,7 @@ class Line:
     parameters: int = 0
     macs: Amount = Amount()
     facts: tuple[str, ...] = ()
+    autocast: str = ""
     warnings: tuple[str, ...] = ()
     operands: tuple[tuple[str, str], ...] = ()
     count: int = 1
@@ -163,6 +168,7 @@ class Run:
         notes: what else a reader should know.
         training: how many modules are in training mode, of how many.
         grad: `grad on`, `grad off` or `inference`.
+        autocast: what `torch.autocast` does around the call, such as `cpu bfloat16`, or `""`.
         parameters: of the whole model, each counted once.
         unused: names of parameters that the pass did not use.
         macs: multiply-accumulate operations of the pass.
@@ -185,5 +191,6 @@ class Run:
     macs: Amount
     allocated: Amount
     saved: Amount
+    autocast: str = ""
     error: str = ""
     tied: tuple[str, ...] = ()

@@ -5,11 +5,13 @@
 # pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +22,8 @@ from .sizes import Product, product
 from .visits import Visit, is_tensor, storage_of
 
 _ATTENTION_ON_CPU = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+# Kernels in C++ that turn symbols into numbers, where torch has one in Python that makes the same memory.
+_TIE_SYMBOLS = {torch.ops.aten.constant_pad_nd.default}
 
 
 class Tally(TorchDispatchMode):
@@ -56,7 +60,8 @@ class Tally(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        result = func(*args, **kwargs)
+        with enable_python_dispatcher() if func in _TIE_SYMBOLS else contextlib.nullcontext():
+            result = func(*args, **kwargs)
         visits = list(self.running())
         if visits:
             self._count(func, packet, args, kwargs, result, visits)

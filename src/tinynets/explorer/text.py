@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .records import Amount, Frame, Line, Run
+from .records import Amount, Frame, Line, Run, TensorFacts
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -60,12 +60,18 @@ def op_text(line: Line) -> str:
     return " > ".join(parts)
 
 
+def kind_text(values: tuple[TensorFacts, ...]) -> str:
+    """Write the dtypes of tensors, and how they lie in memory if not as usual: `f32 channels_last`."""
+    dtypes = dict.fromkeys(SHORT_DTYPES.get(value.dtype, value.dtype) for value in values)
+    layouts = dict.fromkeys(value.layout for value in values if value.layout != "contiguous")
+    return " ".join([*dtypes, *layouts])
+
+
 def fact_texts(line: Line) -> list[str]:
     """Write everything about a line that is not its code or shape."""
     facts: list[str] = []
     if line.values:
-        dtypes = dict.fromkeys(SHORT_DTYPES.get(value.dtype, value.dtype) for value in line.values)
-        facts.append(" ".join(dtypes))
+        facts.append(kind_text(line.values))
     memory = {value.memory for value in line.values}
     if _is_some(line.allocated):
         facts.append(f"+{line.allocated.formula}")
@@ -88,7 +94,16 @@ def header(run: Run) -> str:
     mode = "TRAIN" if on == of else "EVAL" if not on else "MIXED"
     axes = " ".join(f"{name}={size}" for name, size in run.axes.items())
     place = f"{os.path.basename(frame.file)}:{frame.line}"
-    parts = [f"{frame.module}.{frame.function}", place, axes, f"{mode} {on}/{of}", run.grad, run.method]
+    autocast = f"autocast {run.autocast}" if run.autocast else ""
+    parts = [
+        f"{frame.module}.{frame.function}",
+        place,
+        axes,
+        f"{mode} {on}/{of}",
+        run.grad,
+        autocast,
+        run.method,
+    ]
     return "  ".join(part for part in parts if part)
 
 
@@ -120,12 +135,11 @@ def rows(run: Run, width: int, depth: int | None) -> Iterator[list[Segment]]:
     for index, part in enumerate(textwrap.wrap(header(run), width - 1, subsequent_indent="  ")):
         yield [(part, "head" if index == 0 else "facts")]
     for argument in run.frame.arguments:
-        dtype = SHORT_DTYPES.get(argument.dtype, argument.dtype)
         yield [
             ("     ", ""),
             (f"{argument.label} ", ""),
             (f"[{', '.join(argument.shape)}]", "shape"),
-            (f" {dtype}", "facts"),
+            (f" {kind_text((argument,))}", "facts"),
         ]
     code_width = max(24, min(44, width - 42))
     for level, frame, line in run.frame.walk(depth):

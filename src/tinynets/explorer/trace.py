@@ -194,6 +194,7 @@ def _run(
         sizes.amount(totals["macs"]),
         sizes.amount(totals["allocated"], unit="B"),
         sizes.amount(totals["saved"], unit="B"),
+        recorder.autocast,
         sizes.rename(f"{type(error).__name__}: {error}") if error else "",
         tuple(sizes.fixed_axes()),
     )

@@ -13,6 +13,7 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
+from .layouts import layout_of
 from .sizes import Product
 from .sources import Source, Statement
 
@@ -27,6 +28,7 @@ class RawTensor:
     shape: tuple[Any, ...]
     dtype: str
     device: str
+    layout: str
     memory: str = ""
 
 
@@ -56,6 +58,7 @@ class Visit:
     facts: Counter[str] = field(default_factory=Counter[str])
     warnings: dict[str, None] = field(default_factory=dict[str, None])
     operands: list[tuple[str, RawTensor | str]] = field(default_factory=list[tuple[str, RawTensor | str]])
+    autocast: str = ""
     mutated: bool = False
     failed: bool = False
     born: set[Any] = field(default_factory=set[Any])  # storages that came into being during the visit
@@ -111,9 +114,8 @@ def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
     """Write down what is known of a tensor."""
-    return RawTensor(
-        label, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), str(tensor.device), memory
-    )
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return RawTensor(label, tuple(tensor.shape), dtype, str(tensor.device), layout_of(tensor), memory)
 
 
 def raw_tensors(value: Any) -> list[RawTensor]:

@@ -1,0 +1,55 @@
+"""How a tensor lies in memory, read off its strides without comparing a symbol with a number."""
+
+# Symbols of torch have no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+_CHANNELS_LAST = {4: ("channels_last", (0, 2, 3, 1)), 5: ("channels_last_3d", (0, 2, 3, 4, 1))}
+
+
+def layout_of(tensor: torch.Tensor) -> str:
+    """Return `contiguous`, `channels_last`, `channels_last_3d`, `strided`, or the name of a sparse layout."""
+    if tensor.layout is not torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # the model did not ask
+        shape, strides = [_plain(s) for s in tensor.shape], [_plain(s) for s in tensor.stride()]
+    if _nested(shape, strides, tuple(range(len(shape)))):
+        return "contiguous"
+    name, order = _CHANNELS_LAST.get(len(shape), ("", ()))
+    return name if name and _nested(shape, strides, order) else "strided"
+
+
+def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> bool:
+    """Whether each axis in `order` steps over exactly what the later ones fill."""
+    step: Any = 1
+    for place, axis in reversed(list(enumerate(order))):
+        if shape[axis] == 1:
+            continue  # its stride is never used
+        if strides[axis] != step:
+            return False
+        step = shape[axis] * step if place else step
+    return True
+
+
+def _plain(size: Any) -> Any:
+    """A number, or the expression of a symbol, which compares by how it is written."""
+    return size if isinstance(size, int) else size.node.expr
+
+
+def empty_like_strides(shape: list[Any], tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of a shape, some of it symbols, that lies in memory as another one does."""
+    options: dict[str, Any] = {"dtype": tensor.dtype, "device": tensor.device}
+    if tensor.device.type == "meta":
+        options["device"] = "cpu"
+    strides = tensor.stride() if tensor.layout is torch.strided else ()
+    order = sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis))
+    if _nested(list(tensor.shape), list(strides), tuple(order)):  # dense: the same axes, inside out
+        made = torch.empty([shape[axis] for axis in order], **options)
+        return made.permute([order.index(axis) for axis in range(len(order))])
+    if strides:
+        return torch.empty_strided(shape, strides, **options)
+    return torch.empty(shape, **options)
