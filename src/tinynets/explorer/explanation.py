@@ -81,6 +81,22 @@ class Explanation:
         target.write_text(page(self), encoding="utf-8")
         return target
 
+    def to_svg(self, path: str | Path, *blocks: Explanation) -> Path:
+        """Write a picture of the flow that needs nothing else, and is readable on white and on black.
+
+        Args:
+            path: where to.
+            blocks: explanations of modules inside, to be drawn beside it.
+
+        Returns:
+            Where it was written.
+        """
+        from .picture import picture
+
+        target = Path(path)
+        target.write_text(picture(self, *blocks), encoding="utf-8")
+        return target
+
     def print(self) -> None:
         """Print the table: in colour on a terminal if `rich` is installed, else plain."""
         from .text import coloured

@@ -1,54 +1,72 @@
-"""The flow of a forward pass as a picture: a box for every line, an arrow for every tensor it hands on."""
+"""The flow of a forward pass: a box for every line, an arrow for every tensor that it hands on."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from html import escape
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from .markup import Markup
-from .records import Frame, Line, Run
+from .records import Frame, Line, Op, TensorFacts
 
-_WIDTH, _HEIGHT, _GAP, _LEFT, _LANE = 250, 34, 46, 30, 22
-_MOST_BOXES = 60
+_MOST_ITEMS = 8
 
 
-@dataclass
-class _Box:
+@dataclass(frozen=True)
+class Box:
+    """What one line calls.
+
+    Attributes:
+        title: the calls; `""` for a line that only gives a name to what is there already.
+        line: where it stands, such as `line 56`.
+        holds: what the module that it calls is made of, such as `BasicBlock x3`.
+        result: the tensor that it makes.
+        names: the names that it gives to it.
+        reads: the names that it uses; `""` is what the box before it made.
+        kind: `input`, `step`, or `output` for what the function returns.
+    """
+
     title: str
-    note: str
-    shape: tuple[str, ...]
+    line: str
+    holds: str
+    result: TensorFacts | None
     names: tuple[str, ...]
     reads: tuple[str, ...]
+    kind: str = "step"
 
 
-def flow_picture(run: Run, markup: Markup) -> str:
-    """Draw the model's own lines downwards, with shapes on the arrows; `""` if there are too many."""
-    frame = run.frame
-    boxes = [
-        _Box(argument.label, "input", argument.shape, (argument.label,), ()) for argument in frame.arguments
+@dataclass(frozen=True)
+class Flow:
+    """The boxes from the arguments to the result, and arrows between their positions."""
+
+    boxes: list[Box]
+    arrows: list[tuple[int, int]]
+
+
+def flow(frame: Frame) -> Flow:
+    """Connect the lines of a function by the names they make and read."""
+    latest: dict[str, int] = {}
+    arrows: dict[tuple[int, int], None] = {}
+    drawn = [
+        Box(argument.label, "input", "", argument, (argument.label,), (), "input")
+        for argument in frame.arguments
     ]
-    boxes += list(_boxes(frame, {}))
-    arrows, boxes = _arrows(boxes)
-    if not 1 < len(boxes) <= _MOST_BOXES:
-        return ""
-    lanes = max([end - start for start, end in arrows if end - start > 1], default=0)
-    height = len(boxes) * (_HEIGHT + _GAP) - _GAP + 20
-    width = _LEFT + _WIDTH + 240 + min(lanes, 6) * _LANE
-    parts = [_arrow(start, end, boxes[start], markup) for start, end in arrows]
-    parts += [_drawn(index, box) for index, box in enumerate(boxes)]
-    label = f"Flow of {frame.module}.{frame.function}"
-    return (
-        f'<svg class="flow" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4"'
-        ' markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker>'
-        f"</defs>{''.join(parts)}</svg>"
-    )
+    latest.update({box.title: index for index, box in enumerate(drawn)})
+    for box in _boxes(frame, {}):
+        sources = [len(drawn) - 1 if name == "" else latest.get(name, -1) for name in box.reads]
+        if box.title:
+            arrows.update({(start, len(drawn)): None for start in sources if start >= 0})
+            latest.update({name: len(drawn) for name in box.names})
+            drawn.append(box)
+            continue
+        source = max(sources, default=-1)
+        latest.update(dict.fromkeys(box.names, source))
+        if box.kind == "output" and source >= 0:  # it may be declared with better names
+            drawn[source] = replace(drawn[source], kind="output", result=box.result)
+    return Flow(drawn, list(arrows))
 
 
-def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) -> Iterator[_Box]:
+def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) -> Iterator[Box]:
     """Yield a box for every line; a method that the module calls on itself is drawn line by line.
 
     Args:
@@ -58,88 +76,157 @@ def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) ->
     """
     inside = f"{frame.function}." if names else ""
     for line in frame.lines:
-        reads = tuple(names.get(name, inside + name) for name in _reads(line))
+        value = _value(line)
+        reads = tuple(names.get(name, inside + name) for name in _reads(line, value))
         makes = result if line.kind == "return" and result else tuple(inside + name for name in line.names)
+        kind = "output" if line.kind == "return" and not names else "step"
         own = [inner for inner in line.frames if inner.path == frame.path]
         if len(own) == len(line.ops) == 1 and line.kind in ("assign", "return"):
             tensors = [name for name in reads if not name.endswith("self")]
             arguments = [argument.label for argument in own[0].arguments]
             called = {name: tensors[i] for i, name in enumerate(arguments[: len(tensors)])}
             yield from _boxes(own[0], {**called, "": ""}, makes)
+        elif isinstance(value, ast.Name) and reads and not line.ops:
+            yield Box("", "", "", line.values[0] if line.values else None, makes, reads, kind)
         elif line.ops or (line.values and not (line.kind == "return" and result)):
-            yield _box(line, makes, reads)
+            box = Box(_title(line), _place(line), _holds(line), _first(line.values), makes, reads, kind)
+            items = _unlike_items(line)
+            terms = _terms(line, value)
+            if items:
+                yield from _opened(line.ops[0], items, box)
+            elif terms:
+                yield from _sum(line, terms, box, lambda name: names.get(name, inside + name))
+            else:
+                yield box
         elif line.kind == "return" and reads:
-            yield _Box("", "", (), makes, reads)  # only another name for what is there already
+            yield Box("", "", "", None, makes, reads)
 
 
-def _box(line: Line, names: tuple[str, ...], reads: tuple[str, ...]) -> _Box:
-    calls = [op.module.rpartition(".")[2] or op.name for op in line.ops]
+def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
+    """Yield a box for each item of a container; the last one makes what the container made."""
+    name = _name(op)
+    for index, item in enumerate(items):
+        number, kind = _item(item)
+        last = index == len(items) - 1
+        yield Box(
+            f"{name}.{number}",
+            box.line,
+            f"{kind} x{item.count}" if item.count > 1 else kind,
+            box.result if last else _first(item.values),
+            box.names if last else (),
+            ("",) if index else box.reads,
+            box.kind if last else "step",
+        )
+
+
+def _sum(
+    line: Line, terms: tuple[ast.Name, ast.expr], box: Box, rename: Callable[[str], str]
+) -> Iterator[Box]:
+    """Yield `name + call(...)` as two boxes, so that what goes around the call is seen."""
+    name, call = terms
+    part = f"{line.line}+"
+    before = replace(line, ops=line.ops[:-1])
+    result = _first(line.ops[-2].results)
+    if result and box.result and result.sizes == box.result.sizes:
+        result = box.result
+    reads = tuple(rename(read) for read in _names_in(call))
+    yield Box(_title(before), box.line, _holds(before), result, (part,), reads)
+    yield replace(box, title=line.ops[-1].name, holds="", reads=(rename(name.id), part))
+
+
+def _title(line: Line) -> str:
+    calls = [_name(op) for op in line.ops]
     title = " > ".join(calls[:4]) + (" > ..." if len(calls) > 4 else "")
     if not title:
         title = line.code if len(line.code) < 34 else line.code[:31] + "..."
-    if line.count > 1:
-        title += f"  x{line.count}"
-    note = f"line {line.line}" if line.line else line.code.partition(":")[0]
-    return _Box(title, note, line.values[0].shape if line.values else (), names, reads)
+    return title + (f"  x{line.count}" if line.count > 1 else "")
 
 
-def _reads(line: Line) -> tuple[str, ...]:
+def _name(op: Op) -> str:
+    """Name a call: by the attribute that holds the module, or by its class where that is a number."""
+    attribute = op.module.rpartition(".")[2]
+    return op.name if attribute.isdecimal() else attribute or op.name
+
+
+def _place(line: Line) -> str:
+    return f"line {line.line}" if line.line else line.code.partition(":")[0]
+
+
+def _item(line: Line) -> tuple[str, str]:
+    """Return the positions and the class of what a container called."""
+    number, _, kind = line.code.partition("): ")
+    return number.strip("("), kind.partition("(")[0]
+
+
+def _holds(line: Line) -> str:
+    if len(line.ops) != 1 or not line.frames:
+        return ""
+    inner = line.frames[0]
+    kinds = Counter[str]()
+    for item in inner.lines:
+        if item.kind != "module":
+            return inner.module
+        kinds[_item(item)[1]] += item.count
+    if len(kinds) > 1:
+        return inner.module
+    return "".join(f"{kind} x{count}" if count > 1 else kind for kind, count in kinds.items())
+
+
+def _unlike_items(line: Line) -> list[Line]:
+    """Return the items of the container that a line calls if they make tensors of several shapes."""
+    if len(line.ops) != 1 or not line.frames:
+        return []
+    items = line.frames[0].lines
+    shapes = {item.values[0].shape for item in items if item.kind == "module" and item.values}
+    return items if len(shapes) > 1 and len(items) <= _MOST_ITEMS else []
+
+
+def _terms(line: Line, value: ast.AST | None) -> tuple[ast.Name, ast.expr] | None:
+    """Return the terms of `name + call(...)`, whichever comes first."""
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Add):
+        return None
+    if len(line.ops) < 2 or line.ops[-1].name != "add":
+        return None
+    for name, call in ((value.left, value.right), (value.right, value.left)):
+        if isinstance(name, ast.Name) and isinstance(call, ast.Call):
+            return name, call
+    return None
+
+
+def _value(line: Line) -> ast.AST | None:
+    """Parse what a line computes; an annotation reads nothing that flows."""
     if line.kind == "module":
-        return ("",)
+        return None
     code = line.code.replace("return", "_ =", 1) if line.kind == "return" else line.code
     try:
         statement = ast.parse(code).body[0]
     except (SyntaxError, IndexError):
-        return ()
-    value = getattr(statement, "value", statement)  # an annotation reads nothing that flows
-    parts = [value, statement.target] if isinstance(statement, ast.AugAssign) else [value]
-    return tuple(n.id for part in parts if part for n in ast.walk(part) if isinstance(n, ast.Name))
+        return None
+    value = statement if isinstance(statement, ast.AugAssign) else getattr(statement, "value", statement)
+    return _branch(value, bool(line.ops)) if isinstance(value, ast.IfExp) else value
 
 
-def _arrows(boxes: list[_Box]) -> tuple[list[tuple[int, int]], list[_Box]]:
-    """Connect the boxes by the names they make and read; those without a title only pass a name on."""
-    latest: dict[str, int] = {}
-    arrows: dict[tuple[int, int], None] = {}
-    drawn: list[_Box] = []
-    for box in boxes:
-        sources = [len(drawn) - 1 if name == "" else latest.get(name, -1) for name in box.reads]
-        if not box.title:
-            latest.update({name: max(sources) for name in box.names})
-            continue
-        arrows.update({(start, len(drawn)): None for start in sources if start >= 0})
-        latest.update({name: len(drawn) for name in box.names})
-        drawn.append(box)
-    return list(arrows), drawn
+def _branch(value: ast.IfExp, called: bool) -> ast.AST:
+    """Return the branch that was taken, if the calls tell: only one branch has any."""
+    calling = [branch for branch in (value.body, value.orelse) if _calls(branch)]
+    if len(calling) != 1:
+        return value
+    return calling[0] if called else value.orelse if calling[0] is value.body else value.body
 
 
-def _top(index: int) -> int:
-    return 10 + index * (_HEIGHT + _GAP)
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
 
 
-def _arrow(start: int, end: int, box: _Box, markup: Markup) -> str:
-    shape = re.sub(r"(</?)span", r"\1tspan", markup.shape(box.shape)) if box.shape else ""
-    middle = _LEFT + _WIDTH // 2
-    if end == start + 1:
-        first, last = _top(start) + _HEIGHT, _top(end)
-        path = f"M{middle} {first}V{last - 2}"
-        text = f'<text x="{middle + 8}" y="{(first + last) // 2 + 4}">{shape}</text>'
-    else:
-        lane = _LEFT + _WIDTH + 150 + min(end - start, 6) * _LANE
-        first, last = _top(start) + _HEIGHT // 2, _top(end) + _HEIGHT // 2
-        side = _LEFT + _WIDTH
-        path = f"M{side} {first}H{lane - 10}Q{lane} {first} {lane} {first + 10}V{last - 10}"
-        path += f"Q{lane} {last} {lane - 10} {last}H{side + 2}"
-        text = f'<text x="{side + 8}" y="{last - 6}">{shape}</text>'
-    return f'<path class="edge" d="{path}" marker-end="url(#tip)"/>{text}'
+def _reads(line: Line, value: ast.AST | None) -> tuple[str, ...]:
+    if line.kind == "module":
+        return ("",)
+    return _names_in(value) if value else ()
 
 
-def _drawn(index: int, box: _Box) -> str:
-    top = _top(index)
-    title = box.title if len(box.title) <= 30 else box.title[:28] + "..."
-    return (
-        f'<g><title>{escape(box.note)}: {escape(box.title)}</title><rect class="box" x="{_LEFT}" y="{top}"'
-        f' width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>'
-        f'<text x="{_LEFT + 10}" y="{top + 22}">{escape(title)}</text>'
-        f'<text class="note" text-anchor="end" x="{_LEFT + _WIDTH - 10}" y="{top + 22}">'
-        f"{escape(box.note)}</text></g>"
-    )
+def _names_in(node: ast.AST) -> tuple[str, ...]:
+    return tuple(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _first(values: tuple[TensorFacts, ...]) -> TensorFacts | None:
+    return values[0] if values else None

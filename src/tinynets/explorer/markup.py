@@ -34,13 +34,23 @@ overflow-wrap:anywhere;background:none;color:inherit;padding:0}
 """
 
 
-def axis_styles(explanation: Explanation) -> str:
-    """Return the rules that give every axis name its colour."""
+def axis_styles(count: int) -> str:
+    """Return the rules that give every one of so many axis names its colour."""
     rules = [
         f".tn .a{index}{{color:hsl({_HUES[index % len(_HUES)]} 75% var(--light));font-weight:600}}"
-        for index, _ in enumerate(axis_names(explanation))
+        for index in range(count)
     ]
     return "".join(rules)
+
+
+def shape_markup(shape: tuple[str, ...], axes: dict[str, int], tag: str = "span") -> str:
+    """Return a shape with its axis names in their colours."""
+
+    def colour(match: re.Match[str]) -> str:
+        index = axes.get(match[0])
+        return match[0] if index is None else f'<{tag} class="a{index}">{match[0]}</{tag}>'
+
+    return f"[{', '.join(re.sub(r'[A-Za-z_][A-Za-z0-9_]*', colour, escape(axis)) for axis in shape)}]"
 
 
 class Markup:
@@ -61,14 +71,7 @@ class Markup:
 
     def shape(self, shape: tuple[str, ...]) -> str:
         """Return a shape with its axis names in their colours."""
-        return f"[{', '.join(self._axis(axis) for axis in shape)}]"
-
-    def _axis(self, axis: str) -> str:
-        def colour(match: re.Match[str]) -> str:
-            index = self.axes.get(match[0])
-            return match[0] if index is None else f'<span class="a{index}">{match[0]}</span>'
-
-        return re.sub(r"[A-Za-z_]\w*", colour, escape(axis))
+        return shape_markup(shape, self.axes)
 
     def _arguments(self, frame: Frame) -> str:
         rows = [

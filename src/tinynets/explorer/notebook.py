@@ -19,4 +19,4 @@ def fragment(explanation: Explanation) -> str:
     """Return the table as a piece of HTML that brings its own style."""
     markup = Markup(explanation)
     runs = "".join(f"<section>{markup.run(run)}</section>" for run in explanation.runs)
-    return f'<div class="tn"><style>{STYLE}{_DARK}{axis_styles(explanation)}</style>{runs}</div>'
+    return f'<div class="tn"><style>{STYLE}{_DARK}{axis_styles(len(markup.axes))}</style>{runs}</div>'

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .export import to_data
-from .flow import flow_picture
 from .markup import STYLE, Markup, axis_styles
+from .picture import FLOW_STYLE, flow_picture
 from .text import axis_names
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ border-radius:6px;padding:.15em .7em;cursor:pointer}}
 .bar input:focus-visible+span,.bar button:focus-visible{{outline:2px solid currentColor;outline-offset:2px}}
 .legend{{display:flex;flex-wrap:wrap;gap:.2em 1em;font-family:ui-monospace,monospace;font-size:13px}}
 section[hidden]{{display:none}}.flow{{max-width:100%;height:auto}}
-.flow text{{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:var(--ink)}}
-.flow tspan{{fill:currentColor}}
-.flow .note{{fill:var(--dim);font-size:11px}}.flow .box{{fill:var(--wash);stroke:var(--rule)}}
-.flow .edge{{fill:none;stroke:var(--dim)}}.flow marker path{{fill:var(--dim)}}
+{FLOW_STYLE}
 @media (max-width:700px){{.tn .row{{grid-template-columns:4ch 1.2em 1fr}}
 .tn .row>.shape,.tn .row>.facts{{grid-column:3}}}}
 @media print{{.bar{{display:none}}section[hidden]{{display:block}}.tn{{padding:0}}
@@ -65,13 +62,13 @@ def page(explanation: Explanation) -> str:
     data = json.dumps(to_data(explanation), ensure_ascii=False).replace("<", "\\u003c")
     sections = [
         f'<section data-mode="{escape(run.mode)}"{" hidden" if index else ""}>{markup.run(run)}'
-        f"{_titled(flow_picture(run, markup))}</section>"
+        f"{_titled(flow_picture(run, markup.axes))}</section>"
         for index, run in enumerate(explanation.runs)
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_PAGE_STYLE}{axis_styles(explanation)}</style></head>"
+        f"<title>{escape(title)}</title><style>{STYLE}{_PAGE_STYLE}{axis_styles(len(markup.axes))}</style></head>"
         f'<body><main class="tn"><h1>{escape(title)}</h1>{_bar(explanation)}{_legend(explanation, markup)}'
         f'{"".join(sections)}</main><script type="application/json" id="data">{data}</script>'
         f"<script>{_SCRIPT}</script></body></html>\n"
