@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .records import Frame, Line, Run
-from .text import SHORT_DTYPES, axis_names, fact_texts, footer, header, without_annotation
+from .text import axis_names, fact_texts, footer, header, kind_text, without_annotation
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -77,7 +77,7 @@ class Markup:
         rows = [
             f'<div class="row argument"><span></span><span></span><code>{escape(argument.label)}</code>'
             f'<span class="shape">{self.shape(argument.shape)}</span>'
-            f'<span class="facts">{SHORT_DTYPES.get(argument.dtype, argument.dtype)}</span></div>'
+            f'<span class="facts">{kind_text((argument,))}</span></div>'
             for argument in frame.arguments
         ]
         return "".join(rows)
