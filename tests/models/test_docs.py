@@ -1,19 +1,24 @@
-"""The page about the models says what the models are; `python tests/models/test_docs.py` rewrites its tables."""
+"""The page about the models says what the models are; `python tests/models/test_docs.py` rewrites what it shows."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import tinynets as tn
+from tinynets.explorer.flow import flow
+from tinynets.explorer.picture import picture
 from tinynets.models import ImageClassifier, create_model, list_models
 from tinynets.models.registry import MODELS
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+PICTURES = PAGE.parent / "pictures"
 TORCHVISION, TIMM, PAPER = "torchvision", "timm", "reference in the test"
 
 # Partner of the parity test, and how the net differs from its paper.
@@ -32,6 +37,22 @@ PROVENANCE = {
     "MlpMixer": (TIMM, "a size of our choice"),
     "SimpleViT": (TIMM, "a size of our choice"),
     "CCT": (PAPER, "none; learned positions"),
+}
+
+# What the picture of a family shows: a model, and the modules in it that are drawn beside it.
+SHOWN = {
+    "mlp": ("tiny_vision_mlp", ()),
+    "lenet": ("lenet5", ()),
+    "vgg": ("vgg16_cifar", ("stage3",)),
+    "mobilenet": ("mobilenet_v2_cifar", ("blocks.2",)),
+    "airbench": ("airbench94", ("group1",)),
+    "resnet": ("resnet20", ("layer2.0",)),
+    "wide_resnet": ("wrn_16_4", ("layer2.0",)),
+    "densenet": ("densenet_bc_100_12", ("block1.layers.0",)),
+    "convmixer": ("convmixer_256_8", ("blocks.0",)),
+    "mixer": ("mlp_mixer", ("blocks.0",)),
+    "vit": ("simple_vit", ("blocks.0",)),
+    "cct": ("cct_2_3x2", ("blocks.0",)),
 }
 
 
@@ -112,8 +133,35 @@ def shape_of(tensor: torch.Tensor) -> str:
     return f"[batch {' '.join(map(str, tensor.shape[1:]))}]"
 
 
+def explained(family: str) -> list[tn.Explanation]:
+    """Explain the model that stands for a family, and what is drawn beside it."""
+    name, inside = SHOWN[family]
+    with torch.device("meta"):
+        model = create_model(name).eval()
+    beside = [create_model("cifar_mlp").eval()] if family == "mlp" else map(model.get_submodule, inside)
+    return [tn.explain(model), *(tn.explain(module) for module in beside)]
+
+
+def gallery() -> str:
+    """Lay out the pictures, each under the classes of its family and what the file says of itself."""
+    parts: list[str] = []
+    for family, (name, _) in SHOWN.items():
+        module = sys.modules[type(create_model(name)).__module__]
+        classes = dict.fromkeys(entry.class_name for entry in MODELS.values())
+        names = ", ".join(f"`{each}`" for each in classes if hasattr(module, each))
+        caption = (module.__doc__ or "").split("\n")[0]
+        alt = f"The forward pass of {name}, with the shape on every arrow"
+        parts.append(f"### {names}\n\n{caption}\n\n![{alt}](pictures/{family}.svg)")
+    return "\n\n".join(parts)
+
+
 def rewritten(page: str) -> str:
-    for marker, content in {"models": model_table(), "shapes": f"```text\n{shape_table()}\n```"}.items():
+    contents = {
+        "models": model_table(),
+        "pictures": gallery(),
+        "shapes": f"```text\n{shape_table()}\n```",
+    }
+    for marker, content in contents.items():
         block = f"<!-- {marker}: generated -->\n{content}\n<!-- end -->"
         page = re.sub(rf"<!-- {marker}: generated -->.*?<!-- end -->", lambda _, b=block: b, page, flags=re.S)
     return page
@@ -125,5 +173,25 @@ def test_the_page_is_up_to_date():
     assert page == rewritten(page), "run python tests/models/test_docs.py"
 
 
+@pytest.mark.parametrize(
+    "family",
+    [name if name in ("lenet", "mixer") else pytest.param(name, marks=pytest.mark.slow) for name in SHOWN],
+)
+def test_the_picture_is_up_to_date(family: str):
+    explanations = explained(family)
+    drawn = (PICTURES / f"{family}.svg").read_text(encoding="utf-8")
+    assert drawn == picture(*explanations), "run python tests/models/test_docs.py"
+    assert sum(len(flow(each.run.frame).boxes) for each in explanations) <= 18
+
+
+def test_every_family_has_a_picture():
+    modules = {entry.model.__module__.rpartition(".")[2] for entry in MODELS.values()}
+    assert modules == set(SHOWN) == {path.stem for path in PICTURES.glob("*.svg")}
+
+
 if __name__ == "__main__":
+    PICTURES.mkdir(exist_ok=True)
+    for family in SHOWN:
+        model, *beside = explained(family)
+        model.to_svg(PICTURES / f"{family}.svg", *beside)
     PAGE.write_text(rewritten(PAGE.read_text()))

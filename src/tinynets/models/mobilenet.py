@@ -165,8 +165,10 @@ class MobileNetV2Cifar(ImageClassifier):
         """Map images to the output of the last convolution."""
         stem: Float[Tensor, "batch 32 height width"] = F.relu6(self.stem_bn(self.stem(images)), inplace=True)
         blocks: Float[Tensor, "batch 320 (height+7)//8 (width+7)//8"] = self.blocks(stem)
-        last: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = self.last_bn(self.last(blocks))
-        return F.relu6(last, inplace=True)
+        last: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = F.relu6(
+            self.last_bn(self.last(blocks)), inplace=True
+        )
+        return last
 
     def forward_pool(self, features: Float[Tensor, "batch 1280 height width"]) -> Float[Tensor, "batch 1280"]:
         """Map features to one row per image: their mean over the pixels, with dropout."""

@@ -41,7 +41,7 @@ class VggStage(Module):
         """Convolve at one size, then halve it."""
         hidden: Float[Tensor, "batch _ height width"] = inputs
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = F.relu(norm(conv(hidden)), inplace=True)
+            hidden: Float[Tensor, "batch _ height width"] = F.relu(norm(conv(hidden)), inplace=True)
         return F.max_pool2d(hidden, 2)
 
 
