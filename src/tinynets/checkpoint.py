@@ -94,7 +94,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: an argument of the constructor is not kept as an attribute, or is not plain data.
     """
-    module = _unwrapped(module)
+    module = unwrapped(module)
     try:
         config = json.dumps(config_of(module), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -105,7 +105,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     metadata = {
         "format_version": str(FORMAT_VERSION),
         "library": "tinynets",
-        "library_version": _library_version(),
+        "library_version": library_version(),
         "class": type(module).__name__,
         "config": config,
     }
@@ -117,7 +117,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in _unshared(module.state_dict()).items()
     }
-    _write_atomically(Path(path), _in_order(safetensors_bytes(tensors, metadata)))
+    write_atomically(Path(path), _in_order(safetensors_bytes(tensors, metadata)))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -137,7 +137,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     if int(metadata["format_version"]) > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} was written by tinynets {metadata.get('library_version')} in format "
-            f"{metadata['format_version']}; this is {_library_version()}, which reads up to "
+            f"{metadata['format_version']}; this is {library_version()}, which reads up to "
             f"{FORMAT_VERSION}. Upgrade tinynets"
         )
     try:
@@ -262,7 +262,7 @@ def _share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
             setattr(module.get_submodule(owner), attribute, tensors[first])
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: nn.Module) -> nn.Module:
     """Return the model inside `torch.compile`'s or `DataParallel`'s wrapper."""
     while True:
         inner = getattr(module, "_orig_mod", None)
@@ -290,7 +290,8 @@ def _in_order(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[start:]
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside its place, and then renamed."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -310,7 +311,8 @@ def _umask() -> int:
     return current
 
 
-def _library_version() -> str:
+def library_version() -> str:
+    """Return the version of this library."""
     from . import __version__  # here, because the package imports this module first
 
     return __version__
