@@ -182,18 +182,22 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
     return [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
 
 
-def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
-    """Return the shapes that `forward` asks for, by name of the argument."""
+def forward_specs(model: nn.Module) -> dict[str, Spec]:
+    """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
     record = contract_of(type(model).forward)
     if record is not None:
-        specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
-    else:
-        try:
-            hints = typing.get_type_hints(type(model).forward, include_extras=True)
-            specs = {name: spec_of(hint) for name, hint in hints.items() if has_tensors(hint)}
-        except (AnnotationError, NameError, TypeError, SyntaxError, AttributeError):
-            specs = {}
-    arrays = {name: _array(spec) for name, spec in specs.items() if name != "return"}
+        kinds = {"argument", "return"}
+        return {"return" if s.kind == "return" else s.name: s.spec for s in record.sites if s.kind in kinds}
+    try:
+        hints = typing.get_type_hints(type(model).forward, include_extras=True)
+        return {name: spec_of(hint) for name, hint in hints.items() if has_tensors(hint)}
+    except (AnnotationError, NameError, TypeError, SyntaxError, AttributeError):
+        return {}
+
+
+def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
+    """Return the shapes that `forward` asks for, by name of the argument."""
+    arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
     return {name: spec for name, spec in arrays.items() if spec is not None}
 
 
