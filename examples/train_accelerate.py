@@ -1,0 +1,61 @@
+"""Train on the digits with Hugging Face Accelerate.
+
+accelerate launch --num_processes 2 examples/train_accelerate.py --freeze patches
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from accelerate import Accelerator
+    from common import shifted
+    from engines import loaders, model_and_data, optimizer_of, options, run
+
+    import tinynets as tn
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[distributed]'") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script and return its exit code."""
+    parser = options(__doc__, out="runs/accelerate")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="Accelerate's")
+    return run(train, parser.parse_args(arguments))
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Train, look at the held-out images after each epoch, and save."""
+    accelerator = Accelerator(mixed_precision=chosen.precision)
+    bare, data = model_and_data(chosen)
+    batches, held_out = loaders(data, chosen.batch_size)
+    optimizer = optimizer_of(bare, chosen.learning_rate)
+    model, optimizer, batches, held_out = accelerator.prepare(bare, optimizer, batches, held_out)
+
+    for epoch in range(1, chosen.epochs + 1):
+        with tn.training(model):  # DDP's wrapper is a module like another
+            for images, labels in batches:
+                loss = F.cross_entropy(model(shifted(images)), labels)
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+        right = torch.zeros(())
+        with tn.inference(model):
+            for images, labels in held_out:
+                hits = model(images).argmax(1) == labels
+                right += accelerator.gather_for_metrics(hits).sum().cpu()  # without what fills the last batch
+        share = right.item() / len(data.held_out_labels)
+        accelerator.print(f"epoch {epoch:3}   held-out accuracy {share:.4f}")
+
+    if accelerator.is_main_process:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False).save(chosen.out / "weights.safetensors")
+        accelerator.print(f"Wrote {chosen.out / 'weights.safetensors'}")
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

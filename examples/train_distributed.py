@@ -1,0 +1,200 @@
+"""Train on the digits with several processes, under torchrun; killed, it goes on from its last checkpoint.
+
+    torchrun --standalone --nproc-per-node 2 --max-restarts 3 examples/train_distributed.py --strategy fsdp
+
+The batch size is that of all processes together, and the result does not depend on how many share it: each
+step has the loss and the gradients that one process would have had (but for dropout: each process draws its
+own). A batch that cannot be shared evenly is shared unevenly and weighted exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+try:
+    import torch
+    import torch.distributed as dist
+    import torch.nn.functional as F
+    from common import Data, ScriptError, at_least, parser, shifted, write_whole
+    from parallel import (
+        PRECISIONS,
+        STRATEGIES,
+        accumulating,
+        casting,
+        distribute,
+        process_group,
+        recompute_stages,
+        refuse_batch_norm,
+        report,
+    )
+    from resume import Run, whole_weights
+    from torch import Tensor, nn
+    from torch.distributed.elastic.multiprocessing.errors import record
+    from train_digits import build, digit_model, load_digits
+
+    import tinynets as tn
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[examples]'") from None
+
+
+@record  # so that torchrun shows this process's error, not only that it died
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script and return its exit code."""
+    options = parse(arguments)
+    try:
+        with process_group() as device:
+            train(options, device)
+    except (ScriptError, OSError) as error:
+        report(error)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the options."""
+    options = parser(__doc__, out="runs/distributed", epochs=10, learning_rate=3e-3)
+    options.formatter_class = argparse.RawDescriptionHelpFormatter
+    options.add_argument("--model", type=digit_model, default="simple_vit", metavar="NAME", help="of the zoo")
+    options.add_argument("--strategy", choices=STRATEGIES, default="ddp", help="replicate, or shard")
+    options.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the computation")
+    options.add_argument("--accumulate", type=at_least(1), default=1, help="micro-batches per step")
+    options.add_argument("--activation-checkpointing", action="store_true", help="less memory, more time")
+    options.add_argument("--save-every", type=at_least(1), default=50, help="steps between checkpoints")
+    options.add_argument("--limit", type=at_least(1), default=None, help="train on so many images only")
+    options.add_argument("--reshard", action="store_true", help="go on with another number of processes")
+    return options.parse_args(arguments)
+
+
+def train(options: argparse.Namespace, device: torch.device) -> None:
+    """Train from the last checkpoint, or from the start, to the end, and write weights and losses."""
+    smallest = dist.get_world_size() * options.accumulate
+    if options.batch_size < smallest:
+        raise ScriptError(
+            f"--batch-size {options.batch_size} is too small for {dist.get_world_size()} process(es) and"
+            f" --accumulate {options.accumulate}: at least {smallest}, an image for each"
+        )
+    dtype = torch.float64 if options.precision == "float64" else torch.float32
+    data = load(options, device, dtype)
+    torch.manual_seed(options.seed)  # the same initial weights on every process
+    model = build(options.model, data.train_images).to(device, dtype)
+    refuse_batch_norm(model, options.model)
+    if options.activation_checkpointing:
+        recompute_stages(model, options.model)
+    wrapped = distribute(model, options.strategy, options.precision, device)
+
+    steps_per_epoch = math.ceil(len(data.train_images) / options.batch_size)
+    num_steps = options.epochs * steps_per_epoch
+    optimizer = torch.optim.AdamW(wrapped.parameters(), lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+    losses = torch.full((num_steps,), math.nan, dtype=torch.float64)
+    run = Run(
+        options.out / "checkpoints",
+        settings(options, len(data.train_images)),
+        model=wrapped,
+        optimizer=optimizer,
+        schedule=schedule,
+        losses=losses,
+    )
+    first_step = run.resume(reshard=options.reshard)
+    if first_step:
+        say(f"resumed after step {first_step} of {num_steps}")
+
+    for step in range(first_step, num_steps):
+        epoch, batch_number = divmod(step, steps_per_epoch)
+        order = torch.Generator().manual_seed(hash((options.seed, epoch)))
+        batches = torch.randperm(len(data.train_images), generator=order).split(options.batch_size)
+        with tn.training(wrapped):
+            losses[step] = backward(wrapped, data, batches[batch_number], options, step)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if not math.isfinite(losses[step]):
+            raise ScriptError(f"the loss became {losses[step]} in step {step}; try a lower --learning-rate")
+        if (step + 1) % options.save_every == 0 or step + 1 == num_steps:
+            run.save(step + 1)
+        if batch_number + 1 == steps_per_epoch:
+            loss = losses[step + 1 - steps_per_epoch : step + 1].mean()
+            right = accuracy(wrapped, data, options)
+            say(f"epoch {epoch + 1:3}   loss {loss:.4f}   held-out accuracy {right:.4f}")
+
+    weights = whole_weights(wrapped)
+    if dist.get_rank() == 0:
+        single = build(options.model, data.train_images).to(dtype).with_weights(weights)
+        single.save(options.out / "weights.safetensors")
+        write_whole(options.out / "losses.json", json.dumps(losses.tolist()).encode())
+        say(f"Wrote {options.out / 'weights.safetensors'} and losses.json")
+
+
+def backward(model: nn.Module, data: Data, batch: Tensor, options: argparse.Namespace, step: int) -> Tensor:
+    """Add the gradients of the mean loss over a batch, and return that loss, the same on every process."""
+    rank, world = dist.get_rank(), dist.get_world_size()
+    device = data.train_images.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for number, micro_batch in enumerate(batch.tensor_split(options.accumulate)):
+        share = micro_batch.tensor_split(world)[rank]  # sizes differ by one at most, so it may be empty
+        # What is random depends on the place in the run alone: no random state has to be kept for a resume.
+        torch.manual_seed(hash((options.seed, step)))
+        images = shifted(data.train_images[share])
+        torch.manual_seed(hash((options.seed, step, number, rank)))  # dropout
+        with accumulating(model, last=number + 1 == options.accumulate):
+            with casting(options.strategy, options.precision, device):
+                logits = model(images)
+                # The sum over the share, divided by the whole batch: a mean of means would be wrong where
+                # shares differ. Times `world`, since DDP and FSDP divide by it.
+                loss = F.cross_entropy(logits, data.train_labels[share], reduction="sum") / len(batch)
+            (loss * world).backward()
+        total += loss.detach()
+    dist.all_reduce(total)
+    return total
+
+
+def accuracy(model: nn.Module, data: Data, options: argparse.Namespace) -> float:
+    """Return the share of held-out images that are classified right; every process looks at a part."""
+    right = torch.zeros((), device=data.held_out_images.device)
+    with tn.inference(model), casting(options.strategy, options.precision, right.device):
+        for part in torch.arange(len(data.held_out_images)).split(1000):
+            # Under FSDP all processes have to call the model equally often, be their share empty.
+            share = part.tensor_split(dist.get_world_size())[dist.get_rank()]
+            predicted = model(data.held_out_images[share]).argmax(dim=1)
+            right += (predicted == data.held_out_labels[share]).sum()
+    dist.all_reduce(right)
+    return right.item() / len(data.held_out_images)
+
+
+def load(options: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> Data:
+    """Load the digits: few enough to be held whole by every process."""
+    data = load_digits(seed=options.seed)
+    available = len(data.train_images)
+    if options.limit and options.limit > available:
+        raise ScriptError(f"--limit {options.limit}: there are {available} images to train on")
+    chosen = slice(options.limit)
+    return replace(
+        data,
+        train_images=data.train_images[chosen].to(device, dtype),
+        train_labels=data.train_labels[chosen].to(device),
+        held_out_images=data.held_out_images.to(device, dtype),
+        held_out_labels=data.held_out_labels.to(device),
+    )
+
+
+def settings(options: argparse.Namespace, num_images: int) -> dict[str, str | int | float | bool]:
+    """Return what has to be the same when a run goes on."""
+    names = (
+        "model strategy precision accumulate activation_checkpointing epochs batch_size learning_rate seed"
+    )
+    chosen = {name: getattr(options, name) for name in names.split()}
+    return {**chosen, "limit": num_images, "processes": dist.get_world_size()}
+
+
+def say(text: str) -> None:
+    """Print on one process only, at once."""
+    if dist.get_rank() == 0:
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
