@@ -1,4 +1,4 @@
-"""The command `tinynets`: list the zoo, explain a forward pass, keep shape comments true."""
+"""The command `tinynets`: list the zoo, explain and check models, keep shape comments true."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any, Literal, cast
 _EXIT_CODES = """
 exit codes:
   0  all is well
-  1  the forward pass failed, or a shape comment is stale
+  1  the forward pass or a check failed, or a shape comment is stale
   2  the command line is wrong, or no model could be built from it
 """
 _IMPORTS = """
 Your code is imported, and so run: whatever it does at import, it does here. The model itself runs on tensors
 without values; no weight is read and nothing is computed.
+"""
+_RUNS = """
+Your code is imported, and so run, and the model is run on random inputs.
 """
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -69,6 +72,26 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--format", choices=["text", "markdown", "json"], default="text")
     explain.add_argument("--html", metavar="PATH", help="write one page for a browser instead")
     explain.set_defaults(run=_explain)
+
+    check = commands.add_parser(
+        "check",
+        help="run the conformance checks on a model",
+        description="Check a model: batch, modes, purity, gradients, state, dtypes, transforms.\n" + _RUNS,
+        epilog="examples:\n  tinynets check cifar_mlp\n"
+        '  tinynets check nets.py:Net --input "batch 3 32 32" --format junit > report.xml\n'
+        "  tinynets check --about batch.neighbour\n" + _EXIT_CODES,
+        formatter_class=raw,
+    )
+    check.add_argument("target", nargs="?", help="a name of the zoo, pkg.mod:Model, or file.py:make_model")
+    _add_input(check)
+    check.add_argument("--group", action="append", metavar="NAME", help="only this group, once for each")
+    check.add_argument("--slow", action="store_true", help="run also the checks that take seconds")
+    check.add_argument(
+        "--supports", action="append", default=[], metavar="ID", help="a capability that the model is to have"
+    )
+    check.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
+    check.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
+    check.set_defaults(run=_check)
 
     comments = commands.add_parser(
         "comments",
@@ -137,6 +160,16 @@ def _explain(options: argparse.Namespace) -> int:
     else:
         explanation.print()
     return FAILED if explanation.failed else OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .testing.command import run
+
+    try:
+        return FAILED if run(options) else OK
+    except (TypeError, ValueError) as error:
+        print(f"tinynets: {error}", file=sys.stderr)
+        return USAGE
 
 
 def _comments(options: argparse.Namespace) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -48,6 +50,15 @@ def load_model(target: str) -> nn.Module:
     Raises:
         TargetError: there is nothing of that name, or it makes no model without arguments.
     """
+    return build(load_target(target), target)
+
+
+def load_target(target: str) -> Any:
+    """Return what a target names: for a name of the zoo, a function that makes the model.
+
+    Raises:
+        TargetError: there is nothing of that name.
+    """
     place, colon, name = target.partition(":")
     if not colon:
         return _from_zoo(target)
@@ -62,7 +73,7 @@ def load_model(target: str) -> nn.Module:
         if not hasattr(value, part):
             raise TargetError(f"{place} has no {name}")
         value = getattr(value, part)
-    return build(value, target)
+    return value
 
 
 def build(value: Any, name: str) -> nn.Module:
@@ -104,10 +115,12 @@ def _required(value: Any) -> list[str]:
     ]
 
 
-def _from_zoo(name: str) -> nn.Module:
+def _from_zoo(name: str) -> Callable[[], nn.Module]:
     from ..models import create_model
 
     try:
-        return create_model(name)
+        with torch.device("meta"):
+            create_model(name)  # says what is wrong with the name, and costs nothing
     except ValueError as error:
         raise TargetError(f"{error}; for a model of your own write pkg.mod:Model") from None
+    return functools.partial(create_model, name)

@@ -6,6 +6,9 @@ from .base import Level as Level
 from .base import ModelCheck as ModelCheck
 from .base import Skip as Skip
 from .base import check as check
+from .cases import Case as Case
+from .cases import parametrize_checks as parametrize_checks
+from .check import Options as Options
 from .check import check_model as check_model
 from .check import list_checks as list_checks
 from .exemptions import Exemption as Exemption

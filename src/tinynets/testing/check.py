@@ -18,7 +18,7 @@ from .examples import BatchAxes, example_arguments
 from .exemptions import Exemption, exemptions, known_ids
 from .globals import RandomStates, read_flags, seed_everything, write_flags
 from .report import ModelCheckError, ModelCheckWarning, Report, Result
-from .runner import Plan, run_all
+from .runner import Plan, Run
 from .subject import Subject
 
 ModelOrFactory = nn.Module | Callable[[], nn.Module]
@@ -198,7 +198,7 @@ def _declared(model: nn.Module, options: Options) -> Options:
     """Add what the class declares to what was passed, which wins."""
     declared: Mapping[str, Any] = getattr(type(model), DECLARATIONS, {})
     fields = Options.__dataclass_fields__
-    known_ids(declared, fields, f"{type(model).__name__}.{DECLARATIONS}")
+    known_ids(declared, fields, f"{type(model).__name__}.{DECLARATIONS}", "argument")
     default = Options()
     changes: dict[str, Any] = {}
     for name, value in declared.items():
@@ -217,7 +217,7 @@ def _plan(options: Options) -> Plan:
     ids = [check.id for check in checks]
     groups = None if options.groups is None else frozenset(options.groups)
     supports = frozenset(options.supports)
-    known_ids(groups or (), sorted({id.partition(".")[0] for id in ids}), "groups")
+    known_ids(groups or (), sorted({id.partition(".")[0] for id in ids}), "groups", "group")
     for argument in ("supports", "expected_failures", "skip", "params"):
         known_ids(getattr(options, argument), ids, argument)
     by_id = dict(zip(ids, checks, strict=True))
@@ -230,7 +230,7 @@ def _plan(options: Options) -> Plan:
     for id, given in options.params.items():
         found = by_id[id]
         if isinstance(found, ModelCheck):
-            known_ids(given, found.params, f"params[{id!r}]")
+            known_ids(given, found.params, f"params[{id!r}]", "parameter")
     return Plan(
         checks=checks,
         groups=groups,
@@ -247,7 +247,7 @@ def _with_progress(subject: Subject, plan: Plan, callback: Callable[[Result], ob
     from .progress import progress
 
     with progress(len(plan.checks), callback) as report:
-        return list(run_all(subject, plan, report))
+        return list(Run(subject, plan).results(report))
 
 
 def environment() -> dict[str, str]:

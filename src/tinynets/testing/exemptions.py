@@ -46,15 +46,21 @@ def exemptions(given: Mapping[str, str | Exemption]) -> dict[str, Exemption]:
     return {id: e if isinstance(e, Exemption) else Exemption(e) for id, e in given.items()}
 
 
-def known_ids(given: Iterable[str], known: Iterable[str], argument: str) -> None:
-    """Refuse ids that no check has.
+def known_ids(given: Iterable[str], known: Iterable[str], argument: str, kind: str = "check") -> None:
+    """Refuse names that nothing has.
 
     Raises:
-        ValueError: an unknown id, with the nearest known one.
+        ValueError: an unknown name, with the nearest known one.
     """
     ids = list(known)
     for id in given:
         if id not in ids:
             near = difflib.get_close_matches(id, ids, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "tinynets.testing.list_checks() has them all"
-            raise ValueError(f"{argument}: there is no check {id!r}; {hint}")
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"known are {', '.join(ids)}"
+                if len(ids) < 20
+                else "tinynets.testing.list_checks() has them all"
+            )
+            raise ValueError(f"{argument}: there is no {kind} {id!r}; {hint}")

@@ -127,6 +127,18 @@ class Report:
 
         return to_table(self)
 
+    def print(self) -> None:
+        """Print the report: a table on a terminal with rich, else plain text."""
+        try:
+            import rich
+        except ImportError:
+            print(self)
+        else:
+            console = rich.get_console()
+            console.print(
+                self if console.is_terminal else str(self), markup=False, highlight=False, soft_wrap=True
+            )
+
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the report as JSON, and write it to `path` if given."""
         from .render import to_json

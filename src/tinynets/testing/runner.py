@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -76,25 +77,44 @@ class Plan:
         return None
 
 
-def run_all(
-    subject: Subject, plan: Plan, callback: Callable[[Result], object] | None = None
-) -> Iterator[Result]:
-    """Run every check of a plan, in order, and yield its result."""
-    broken = False
-    for check in plan.ordered():
-        reason = plan.unselected(check)
-        if reason is None and broken and not getattr(check, "static", False):
+class Run:
+    """The checks of one model, each run when it is asked for.
+
+    Args:
+        subject: the model.
+        plan: what to run.
+    """
+
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        self.subject = subject
+        self.plan = plan
+
+    def results(self, callback: Callable[[Result], object] | None = None) -> Iterator[Result]:
+        """Run every check, in order, and yield its result."""
+        for check in self.plan.ordered():
+            result = self.result(check)
+            if callback is not None:
+                callback(result)
+            yield result
+
+    def result(self, check: Check) -> Result:
+        """Run one check, unless it is not selected or cannot say anything, and return its result."""
+        reason = self.plan.unselected(check)
+        if reason is None and check.id == RUNS:
+            return self._runs
+        if reason is None and not getattr(check, "static", False) and self._runs.failure is not None:
             reason = f"the model does not run: see {RUNS}"
-        result = (
-            Result(check.id, check.level, Status.SKIPPED, reason) if reason else run_one(check, subject, plan)
-        )
-        if check.id == RUNS and reason is None:
-            broken = result.failure is not None
-            if not broken:
-                prime(subject)
-        if callback is not None:
-            callback(result)
-        yield result
+        if reason is not None:
+            return Result(check.id, check.level, Status.SKIPPED, reason)
+        return run_one(check, self.subject, self.plan)
+
+    @cached_property
+    def _runs(self) -> Result:
+        check = next(check for check in self.plan.checks if check.id == RUNS)
+        result = run_one(check, self.subject, self.plan)
+        if result.failure is None:
+            prime(self.subject)
+        return result
 
 
 def prime(subject: Subject) -> None:

@@ -1,0 +1,94 @@
+"""The documentation of the checks, one page for each, made from their docstrings.
+
+`python -m tinynets.testing.pages docs/checks` writes them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+from .base import Check, ModelCheck
+from .check import list_checks
+
+_SECTIONS = ("Why", "Fix", "Declare")
+_MEANING = {
+    "must": "a model that breaks it fails",
+    "should": "a model that breaks it gets a warning",
+    "capability": "reported; a model that declares it by `supports=` and has not got it fails",
+    "info": "reported only",
+}
+
+
+def base_id(check: Check) -> str:
+    """Return the id without its variant: variants share a page."""
+    return check.id.partition("[")[0]
+
+
+def page(check: Check) -> str:
+    """Return the page of a check, in Markdown: what it checks, why, what to do, how to declare an exemption."""
+    text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
+    parts = _parts(text)
+    level = f"Level: **{check.level}** ({_MEANING[check.level]})."
+    lines = [f"# `{base_id(check)}`", "", parts.pop("", ""), "", level]
+    if isinstance(check, ModelCheck):
+        if check.slow:
+            lines[-1] += " It takes seconds: `slow=True` runs it."
+        if check.opt_in:
+            lines[-1] += f' It runs only where it is asked for: `supports={{"{base_id(check)}"}}`.'
+        for name, default in check.params.items():
+            lines += ["", f'Parameter: `params={{"{check.id}": {{"{name}": {default!r}}}}}` is the default.']
+    for section in _SECTIONS:
+        if section in parts:
+            lines += ["", f"## {section}", "", _sentence(parts[section])]
+    return "\n".join(lines) + "\n"
+
+
+def index(checks: tuple[Check, ...]) -> str:
+    """Return the page that lists all checks."""
+    lines = [
+        "# Every check",
+        "",
+        "Made from the docstrings by `python -m tinynets.testing.pages docs/checks`.",
+        "",
+        "| check | level | what holds |",
+        "|---|---|---|",
+    ]
+    for check in checks:
+        what = page(check).split("\n")[2]
+        lines.append(f"| [`{check.id}`]({base_id(check)}.md) | {check.level} | {what} |")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the name and the text of every page."""
+    builtin = tuple(check for check in list_checks() if isinstance(check, ModelCheck))
+    return {"index.md": index(builtin)} | {f"{base_id(check)}.md": page(check) for check in builtin}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Split a docstring into what stands before the sections, and the sections."""
+    parts: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in text.splitlines():
+        head, colon, rest = line.partition(":")
+        if colon and head in _SECTIONS:
+            current = head
+            parts[current] = [rest.strip()]
+        else:
+            parts[current].append(line)
+    return {name: "\n".join(lines).strip() for name, lines in parts.items()}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.md"):
+        old.unlink()
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
