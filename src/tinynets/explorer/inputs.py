@@ -186,8 +186,10 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
     """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
     record = contract_of(type(model).forward)
     if record is not None:
-        kinds = {"argument", "return"}
-        return {"return" if s.kind == "return" else s.name: s.spec for s in record.sites if s.kind in kinds}
+        specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
+        # Not among the sites where the line before has checked the same.
+        hints: dict[str, Any] = getattr(type(model).forward, "__tinynets_hints__", {})
+        return {**specs, "return": spec_of(hints["return"])} if "return" in hints else specs
     try:
         hints = typing.get_type_hints(type(model).forward, include_extras=True)
         return {name: spec_of(hint) for name, hint in hints.items() if has_tensors(hint)}
