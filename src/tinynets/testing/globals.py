@@ -5,49 +5,75 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-# name -> (read, write)
-_FLAGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+from .changes import equal
+
+_Flag = tuple[Callable[[], Any], Callable[[Any], object]]  # read, write
+
+
+def _attribute(owner: Any, name: str) -> _Flag:
+    return partial(getattr, owner, name), partial(setattr, owner, name)
+
+
+def _autocast(device: str) -> dict[str, _Flag]:
+    return {
+        f"torch.is_autocast_enabled({device!r})": (
+            partial(torch.is_autocast_enabled, device),
+            partial(torch.set_autocast_enabled, device),
+        ),
+        f"torch.get_autocast_dtype({device!r})": (
+            partial(torch.get_autocast_dtype, device),
+            partial(torch.set_autocast_dtype, device),
+        ),
+    }
+
+
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)  # None: without a mode that costs
+
+
+# By how a user would ask for them.
+_FLAGS: dict[str, _Flag] = {
     "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.get_default_device()": (torch.get_default_device, _set_default_device),
     "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
-    "torch.are_deterministic_algorithms_enabled()": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
+    "torch.get_deterministic_debug_mode()": (
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
     ),
     "torch.get_float32_matmul_precision()": (
         torch.get_float32_matmul_precision,
         torch.set_float32_matmul_precision,
     ),
     "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    "torch.is_autocast_enabled('cpu')": (
-        lambda: torch.is_autocast_enabled("cpu"),
-        lambda on: torch.set_autocast_enabled("cpu", on),
-    ),
-    "torch.get_autocast_dtype('cpu')": (
-        lambda: torch.get_autocast_dtype("cpu"),
-        lambda dtype: torch.set_autocast_dtype("cpu", dtype),
-    ),
+    "torch.is_warn_always_enabled()": (torch.is_warn_always_enabled, torch.set_warn_always),
+    **_autocast("cpu"),
+    **_autocast("cuda"),
     "torch.is_autocast_cache_enabled()": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    "torch.backends.cudnn.enabled": (
-        lambda: torch.backends.cudnn.enabled,
-        lambda on: setattr(torch.backends.cudnn, "enabled", on),
+    "torch.backends.cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
+    "torch.backends.cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
+    "torch.backends.cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
+    "torch.backends.cuda.flash_sdp_enabled()": (
+        torch.backends.cuda.flash_sdp_enabled,
+        torch.backends.cuda.enable_flash_sdp,
     ),
-    "torch.backends.cudnn.benchmark": (
-        lambda: torch.backends.cudnn.benchmark,
-        lambda on: setattr(torch.backends.cudnn, "benchmark", on),
+    "torch.backends.cuda.mem_efficient_sdp_enabled()": (
+        torch.backends.cuda.mem_efficient_sdp_enabled,
+        torch.backends.cuda.enable_mem_efficient_sdp,
     ),
-    "torch.backends.cudnn.deterministic": (
-        lambda: torch.backends.cudnn.deterministic,
-        lambda on: setattr(torch.backends.cudnn, "deterministic", on),
+    "torch.backends.cuda.math_sdp_enabled()": (
+        torch.backends.cuda.math_sdp_enabled,
+        torch.backends.cuda.enable_math_sdp,
     ),
-    "torch.utils.deterministic.fill_uninitialized_memory": (
-        lambda: getattr(torch.utils.deterministic, "fill_uninitialized_memory"),  # noqa: B009
-        lambda on: setattr(torch.utils.deterministic, "fill_uninitialized_memory", on),
+    "torch.utils.deterministic.fill_uninitialized_memory": _attribute(
+        torch.utils.deterministic, "fill_uninitialized_memory"
     ),
+    "sys.getrecursionlimit()": (sys.getrecursionlimit, sys.setrecursionlimit),
 }
 
 
@@ -99,7 +125,8 @@ class RandomStates:
             found.append("torch")
         if self.python != now.python:
             found.append("python")
-        if self.numpy is not None and now.numpy is not None and repr(self.numpy) != repr(now.numpy):
+        # Where numpy has come only since, it has come with a state of its own.
+        if self.numpy is not None and not equal(self.numpy, now.numpy):
             found.append("numpy")
         return found
 
