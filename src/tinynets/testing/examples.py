@@ -92,23 +92,24 @@ def _inferred(
     if not args and not kwargs:
         args = tuple(specs[name].axes.text for name in names[: len(arguments.args)])
     written: list[Axes | None] = []
-    for value, name in (
-        *zip(args, [*names, *[""] * len(args)], strict=False),
-        *((v, k) for k, v in kwargs.items()),
-    ):
-        spec = specs.get(name)
-        for leaf in pytree.tree_leaves(value):
-            if isinstance(leaf, str):
-                written.append(parse_axes(leaf[leaf.find("[") + 1 :].rstrip("] ")))
-            elif isinstance(leaf, Tensor):
-                written.append(spec.axes if spec is not None and isinstance(value, Tensor) else None)
+    for name, value in (*zip([*names, *[""] * len(args)], args, strict=False), *kwargs.items()):
+        if isinstance(value, str):
+            written.append(parse_axes(value[value.find("[") + 1 :].rstrip("] ")))
+        elif isinstance(value, Tensor):
+            written.append(specs[name].axes if name in specs else None)
+        else:
+            written += [None for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
     named = [_batch_axis(axes, t.ndim) for axes, t in zip(written, arguments.tensors, strict=True)]
     if any(axis is not None for axis in named):
         return tuple(named)
-    if any(axes is not None and axes.names for axes in written):
+    if any(axes is not None and _has_names(axes) for axes in written):
         return tuple(None for _ in named)  # the axes have names, and none of them counts samples
     first = next((t.shape[0] for t in arguments.tensors if t.ndim), None)
     return tuple(0 if t.ndim and t.shape[0] == first else None for t in arguments.tensors)
+
+
+def _has_names(axes: Axes) -> bool:
+    return bool(axes.names) or any("=" in axis.text for axis in axes.axes)
 
 
 def _batch_axis(axes: Axes | None, rank: int) -> int | None:

@@ -27,7 +27,7 @@ def base_id(check: Check) -> str:
 
 
 def page(check: Check) -> str:
-    """Return the page of a check, in Markdown: what it checks, why, what to do, how to declare an exemption."""
+    """Return the page of a check, in Markdown: what holds, why, what to do, how to declare an exemption."""
     text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
     parts = _parts(text)
     level = f"Level: **{check.level}** ({_MEANING[check.level]})."

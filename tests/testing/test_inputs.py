@@ -1,0 +1,117 @@
+"""Inputs: given, described by a shape, or told by annotations; drawn for any batch size in their range."""
+
+import re
+
+import pytest
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+import tinynets as tn
+from tinynets.testing.arguments import draw
+from tinynets.testing.examples import example_arguments
+
+from .nets import Good
+
+
+def drawn(model, *args, size=5, batch_axes="infer", limit=None, **kwargs):
+    example = example_arguments(model, args, kwargs, batch_axes)
+    return draw(example, size, torch.Generator().manual_seed(0), limit)
+
+
+def test_annotations_tell_shape_batch_axis_and_dtype():
+    class Words(tn.Module):
+        width: int
+
+        def __init__(self):
+            super().__init__()
+            self.width = 3
+            self.embed = nn.Embedding(7, 3)
+
+        def forward(
+            self, tokens: Int[Tensor, "time batch"], scale: Float[Tensor, " width"]
+        ) -> Float[Tensor, "time batch width"]:
+            return self.embed(tokens) * scale
+
+    made = drawn(Words(), limit=7)
+    tokens, scale = made.tensors
+    assert (tokens.dtype, scale.dtype) == (torch.int64, torch.float32)
+    assert (tokens.shape[1], scale.shape) == (5, (3,))
+    assert made.axes == (1, None)
+    assert tokens.max() < 7
+    assert len(tokens.unique()) > 2
+    assert tn.testing.check_model(Words, groups=["contract"]).ok
+
+
+def test_shapes_in_words_tell_the_batch_axis():
+    assert drawn(Good(), "batch 6").axes == (0,)
+    made = drawn(nn.LSTM(6, 3), "time=4 batch 6")
+    assert (made.axes, made.tensors[0].shape) == ((1,), (4, 5, 6))
+    assert drawn(Good(), "rows=8 6").axes == (None,)
+    assert drawn(nn.Embedding(7, 3), "int64[batch 9]", limit=7).tensors[0].dtype == torch.int64
+
+
+def test_the_first_axis_is_the_batch_of_every_tensor_that_is_as_long():
+    x, mask, shared = torch.randn(3, 6), torch.ones(3, 2, dtype=torch.bool), torch.randn(2, 2)
+    made = drawn(Good(), x, mask, shared)
+    assert made.axes == (0, 0, None)
+    assert [tuple(t.shape) for t in made.tensors] == [(5, 6), (5, 2), (2, 2)]
+    assert torch.equal(made.tensors[2], shared)
+
+
+def test_batch_axes_can_be_given():
+    x = torch.randn(7, 3, 6)
+    assert drawn(nn.LSTM(6, 3), x, batch_axes=1).tensors[0].shape == (7, 5, 6)
+    assert drawn(Good(), x, batch_axes=-2).axes == (1,)
+    with pytest.raises(TypeError, match="batch_axes names 2 axes for 1 tensors"):
+        drawn(Good(), x, batch_axes=(0, 1))
+    with pytest.raises(TypeError, match=re.escape("tensor 0 has shape [7, 3, 6] and no axis 3")):
+        drawn(Good(), x, batch_axes=3)
+    with pytest.raises(TypeError, match=re.escape("do not agree on the batch size: [3, 7]")):
+        drawn(Good(), x, x, batch_axes=(0, 1))
+
+
+def test_values_stay_in_the_range_of_the_example():
+    probabilities = torch.rand(4, 9)
+    made = drawn(Good(), probabilities).tensors[0]
+    assert made.min() >= probabilities.min()
+    assert made.max() <= probabilities.max()
+    assert not torch.equal(made[:4], probabilities)
+    indices = torch.tensor([[3, 8], [5, 5]])
+    assert set(drawn(Good(), indices).tensors[0].flatten().tolist()) <= {3, 5, 8}
+    mask = torch.tensor([[True, False], [True, True]])
+    assert drawn(Good(), mask).tensors[0][:, 0].all(), "rows of masks are kept whole"
+    assert drawn(Good(), torch.zeros(2, 6)).tensors[0].std() > 0.5, "a constant says nothing about the range"
+
+
+def test_arguments_keep_structure_and_do_not_touch_the_example():
+    x = torch.randn(2, 6)
+    before = x.clone()
+    made = drawn(Good(), {"image": x, "label": "cat"}, size=3)
+    assert made.args[0]["label"] == "cat"
+    assert made.args[0]["image"].shape == (3, 6)
+    assert made.names == ["args[0]['image']"]
+    assert torch.equal(x, before)
+
+
+def test_a_sample_can_be_kept_and_the_others_replaced():
+    ours, theirs = drawn(Good(), "batch 6"), drawn(Good(), "batch 6", size=5).map(lambda t: t + 1)
+    mixed = ours.keeping(2, theirs).tensors[0]
+    assert torch.equal(mixed[2], ours.tensors[0][2])
+    assert torch.equal(mixed[[0, 1, 3, 4]], theirs.tensors[0][[0, 1, 3, 4]])
+    assert torch.equal(ours.rows([4, 0]).tensors[0], ours.tensors[0][[4, 0]])
+
+
+def test_missing_inputs_and_other_objects_are_refused():
+    expected = (
+        "check_model needs inputs for Good: Good.forward does not say what shape 'x' has: pass a tensor or a"
+        ' shape, as in check_model(model, "batch 3 32 32")'
+    )
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        tn.testing.check_model(Good)
+    with pytest.raises(TypeError, match="or a class or function that makes one, got str"):
+        tn.testing.check_model("resnet20")
+    with pytest.raises(TypeError, match="the factory made a dict, not a torch.nn.Module"):
+        tn.testing.check_model(dict)
+    with pytest.raises(TypeError, match="the model has lazy layers: call it once"):
+        tn.testing.check_model(nn.LazyLinear(3), "batch 6")

@@ -1,0 +1,251 @@
+"""Everything is reported, nothing is skipped in silence, and one error has all the failures."""
+
+import io
+import json
+import re
+from typing import ClassVar
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+import tinynets as tn
+from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
+from tinynets.testing.check import Options, prepare
+from tinynets.testing.runner import Run, run_one
+
+from .nets import GIVEN, Declares, Good, LongRepr, NotFinite, Raises
+
+IDS = [check.id for check in tn.testing.list_checks()]
+
+
+def collect(model, *inputs, **options):
+    options.setdefault("groups", ["contract"])
+    return tn.testing.check_model(model, *(inputs or (GIVEN,)), on_fail="collect", **options)
+
+
+def test_every_check_is_in_every_report_and_those_that_did_not_run_say_why():
+    report = collect(Good, groups=["batch"])
+    assert sorted(result.id for result in report) == sorted(IDS)
+    for result in report:
+        assert result.status in Status
+        if result.status == "skipped":
+            assert result.note, result.id
+    assert report["contract.repr"].note == "group 'contract' is not among groups="
+    assert sum(report.counts.values()) == len(report) == len(IDS)
+
+
+def test_all_failures_come_in_one_error():
+    class Both(LongRepr, NotFinite):
+        pass
+
+    with pytest.raises(ModelCheckError) as caught:
+        tn.testing.check_model(Both, GIVEN, groups=["contract"])
+    report = caught.value.report
+    assert [result.id for result in report if result.bad] == ["contract.repr", "contract.runs_eval"]
+    text = str(caught.value)
+    assert text.startswith(f"Both: 2 of {len(IDS)} checks failed (")
+    assert "contract.repr (failed): repr(model) is too long\n  size     2," in text
+    assert (
+        "contract.runs_eval (failed): the output is not finite\n"
+        "  where    output\n"
+        "  size     20 of 20 values\n"
+        '  declare  expected_failures={"contract.runs_eval": "why"}'
+    ) in text
+
+
+def test_the_failures_can_be_a_warning_or_only_collected():
+    with pytest.warns(ModelCheckWarning, match="repr\\(model\\) is too long"):
+        report = tn.testing.check_model(LongRepr, GIVEN, groups=["contract"], on_fail="warn")
+    assert not report.ok
+    assert not collect(LongRepr).ok
+    with pytest.raises(ValueError, match='on_fail is "raise", "warn" or "collect", got \'ignore\''):
+        tn.testing.check_model(Good, GIVEN, on_fail="ignore")
+
+
+def test_a_model_that_raises_fails_once_and_the_others_say_why_they_did_not_run():
+    report = collect(Raises, groups=None)
+    failed = report["contract.runs_eval"]
+    assert failed.status == "failed"
+    assert failed.failure.what == "the model raised RuntimeError: the sky is falling"
+    assert re.search(r"nets\.py:\d+: raise RuntimeError", failed.failure.where)
+    assert isinstance(failed.failure.error, RuntimeError)
+    assert report["contract.structure"].note == "the model does not run: see contract.runs_eval"
+    ran = {result.id for result in report if result.status != "skipped"}
+    static = {check.id for check in tn.testing.list_checks() if check.static}
+    assert ran <= static | {"contract.runs_eval"}
+
+
+def test_the_cheap_checks_come_first_and_the_slow_ones_last():
+    order = [result.id for result in collect(Good)]
+    checks = {check.id: check for check in tn.testing.list_checks()}
+    static = [checks[id].static and not checks[id].slow for id in order]
+    assert static == sorted(static, reverse=True)
+    slow = [checks[id].slow for id in order]
+    assert slow == sorted(slow)
+
+
+def test_exemptions_carry_a_reason_and_a_stale_one_is_a_failure():
+    report = collect(LongRepr, expected_failures={"contract.repr": "we print the weights"})
+    assert (report["contract.repr"].status, report["contract.repr"].note) == (
+        "xfailed",
+        "we print the weights",
+    )
+    assert report.ok
+    stale = collect(Good, expected_failures={"contract.repr": "we print the weights"})
+    assert stale["contract.repr"].status == "xpassed"
+    assert not stale.ok
+    assert "remove the exemption (we print the weights)" in stale["contract.repr"].message
+    with pytest.raises(ValueError, match="an exemption needs a reason"):
+        collect(LongRepr, expected_failures={"contract.repr": " "})
+    with pytest.raises(ValueError, match="skip: 'contract.repr' needs a reason"):
+        collect(LongRepr, skip={"contract.repr": ""})
+
+
+def test_an_exemption_holds_for_the_error_that_it_names_only():
+    def status(**how):
+        exemption = Exemption("known", **how)
+        return collect(Raises, expected_failures={"contract.runs_eval": exemption})["contract.runs_eval"]
+
+    assert status(raises=RuntimeError, match="sky").status == "xfailed"
+    other = status(raises=KeyError)
+    assert other.status == "failed"
+    assert "the exemption does not fit (expected KeyError, got RuntimeError): known" in other.message
+    assert status(match="ground").status == "failed"
+
+
+def test_a_class_can_declare_what_would_be_passed_and_what_is_passed_wins():
+    assert collect(Declares)["contract.repr"].note == "a joke"
+    passed = collect(Declares, expected_failures={"contract.repr": "not funny"})
+    assert passed["contract.repr"].note == "not funny"
+
+    class Misspelt(Good):
+        __checks__: ClassVar = {"expected_failure": {}}
+
+    expected = "there is no argument 'expected_failure'; did you mean 'expected_failures'?"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        collect(Misspelt)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            {"skip": {"contract.reper": "x"}},
+            "skip: there is no check 'contract.reper'; did you mean 'contract.repr'?",
+        ),
+        ({"groups": ["contracts"]}, "groups: there is no group 'contracts'; did you mean 'contract'?"),
+        ({"supports": ["contract.repr"]}, "supports: 'contract.repr' is no capability"),
+        ({"params": {"contract.repr": {"size": 3}}}, "params['contract.repr']: there is no parameter 'size'"),
+    ],
+)
+def test_what_does_not_exist_is_refused(options, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        collect(Good, **options)
+
+
+def test_a_check_that_takes_too_long_fails_and_the_others_go_on():
+    class Sleeps(Good):
+        def extra_repr(self):
+            while True:
+                pass
+
+    report = collect(Sleeps, timeout=0.2)
+    assert report["contract.repr"].failure.what == "did not end within 0.2 s: timeout= allows more"
+    assert report["contract.runs_eval"].status == "passed"
+
+
+def test_a_check_that_breaks_says_so():
+    class Broken:
+        id, level = "mine.broken", Level.MUST
+
+        def __call__(self, subject):
+            return {}["nothing"]
+
+    subject, plan = prepare(Good, (GIVEN,), Options())
+    assert run_one(Broken(), subject, plan).failure.what == "the check itself broke: KeyError: 'nothing'"
+
+
+def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
+    from tinynets.testing import check as module
+
+    class NoLinear:
+        """No linear layers here."""
+
+        id, level = "house.no_linear", Level.SHOULD
+
+        def __call__(self, subject):
+            for name, found in subject.model.named_modules():
+                if isinstance(found, nn.Linear):
+                    raise Failure("there is a linear layer", where=name)
+
+    class Entry:
+        name, value = "house", "house:checks"
+
+        def load(self):
+            return [NoLinear()]
+
+    class Wrong(Entry):
+        def load(self):
+            return "not a check"
+
+    module.list_checks.cache_clear()
+    try:
+        monkeypatch.setattr(module, "entry_points", lambda group: [Entry()])
+        found = collect(Good, groups=["house"])["house.no_linear"]
+        assert (found.status, found.failure.where) == ("warned", "linear")
+        module.list_checks.cache_clear()
+        monkeypatch.setattr(module, "entry_points", lambda group: [Wrong()])
+        with pytest.raises(
+            TypeError, match="entry point 'house' \\(house:checks\\): 'not a check' is not a Check"
+        ):
+            tn.testing.list_checks()
+    finally:
+        monkeypatch.undo()
+        module.list_checks.cache_clear()
+
+
+def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
+    report = collect(LongRepr, skip={"contract.structure": "not today | ever"})
+    data = json.loads(report.to_json(tmp_path / "report.json"))
+    assert json.loads((tmp_path / "report.json").read_text()) == data
+    assert (data["model"], data["ok"], data["counts"]) == ("LongRepr", False, report.counts)
+    assert [entry["id"] for entry in data["results"]] == [result.id for result in report]
+    assert data["environment"]["torch"] == torch.__version__
+
+    suite = ElementTree.fromstring(report.to_junit())
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(IDS)), "1")
+    assert cases["contract.repr"].find("failure").get("message") == "repr(model) is too long"
+    assert cases["contract.structure"].find("skipped").get("message") == "not today | ever"
+    assert len(list(suite.iter("skipped"))) == int(suite.get("skipped"))
+
+    rows = [line for line in report.to_markdown().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(IDS)
+    assert "| `contract.structure` | must | skipped | not today \\| ever |" in rows
+
+
+def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
+    from rich.console import Console
+
+    report = collect(LongRepr)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report)
+    shown = console.export_text()
+    assert all(id in shown for id in IDS)
+    lines = str(report).splitlines()
+    assert lines[0].startswith(f"LongRepr: {len(IDS)} checks in ")
+    assert "failed   contract.repr" in str(report)
+
+
+def test_the_callback_sees_every_result_as_it_comes():
+    seen = []
+    report = collect(Good, callback=seen.append)
+    assert seen == list(report)
+
+
+def test_a_check_is_run_once_when_it_is_asked_for():
+    run = Run(*prepare(Good, (GIVEN,), Options()))
+    check = next(check for check in tn.testing.list_checks() if check.id == "contract.runs_eval")
+    assert run.result(check) is run.result(check)
