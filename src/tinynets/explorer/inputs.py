@@ -205,5 +205,5 @@ def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
 
 def _array(spec: Spec) -> ArraySpec | None:
     if isinstance(spec, UnionSpec):
-        return next((arm for arm in spec.arms if isinstance(arm, ArraySpec)), None)
+        return next((array for arm in spec.arms if (array := _array(arm)) is not None), None)
     return spec if isinstance(spec, ArraySpec) else None
