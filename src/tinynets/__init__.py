@@ -16,6 +16,8 @@ from .contract import ShapeError as ShapeError
 from .contract import checks as checks
 from .contract import contract as contract
 from .explorer import explain as explain
+from .exporting import export as export
+from .exporting import load_exported as load_exported
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
 from .models import create_model as create_model
@@ -57,11 +59,13 @@ __all__ = [
     "create_model",
     "evaluating",
     "explain",
+    "export",
     "freeze",
     "frozen",
     "inference",
     "list_models",
     "load",
+    "load_exported",
     "mode_report",
     "models",
     "training",

@@ -1,0 +1,77 @@
+"""An exported model that was loaded: a program behind its contract."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from .signature import Signature
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a file says of a tensor by itself, as far as it does.
+
+    Attributes:
+        name: of the tensor.
+        dtype: as torch writes it; empty if it is not said.
+        shape: one size for each axis, None for any; None if nothing is said.
+    """
+
+    name: str = ""
+    dtype: str = ""
+    shape: tuple[int | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A program that can be run, and what its file says of it besides the contract."""
+
+    run: Callable[[list[Tensor]], Any]
+    inputs: list[Seen]
+    outputs: list[Seen]
+
+
+class Exported:
+    """An exported model, called like the model that it was: in eval mode, and without gradients.
+
+    Attributes:
+        path: of the file.
+        format: `"pt2"`, `"aoti"` or `"onnx"`.
+        signature: the contract; with the class, the constructor's arguments and the normalisation.
+    """
+
+    def __init__(
+        self, path: Path, format: str, signature: Signature, run: Callable[[list[Tensor]], Any]
+    ) -> None:
+        self.path = path
+        self.format = format
+        self.signature = signature
+        self._run = run
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        self._parameters = inspect.Signature([inspect.Parameter(t.name, kind) for t in signature.inputs])
+
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
+        """Run the program.
+
+        Raises:
+            TypeError: too many or too few arguments.
+            ShapeError, DtypeError, ContractError: an argument does not fit the contract, or the output does
+                not, as it would not if the file held another program.
+        """
+        values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
+        bindings = self.signature.check_inputs(values)
+        with torch.no_grad():
+            returned = self._run(values)
+        self.signature.check_outputs(pytree.tree_leaves(returned), bindings)
+        return returned
+
+    def __repr__(self) -> str:
+        return f"Exported({self.format}, {self.signature})"
