@@ -173,7 +173,7 @@ def test_a_truncated_file_is_refused(lenet: Path, length: int):
         ({"config": "{"}, "header of .* is damaged"),
         ({"config": "[1]"}, "header of .* is damaged"),
         ({"config": '{"depth": 3}'}, "asks for a LeNet5 that cannot be built: .*unexpected keyword"),
-        ({"config": '{"image_size": 1}'}, "cannot be built: image_size must be at least 12"),
+        ({"config": '{"image_size": 1}'}, "cannot be built: image_size must be at least 16"),
         ({"config": '{"num_classes": 9}'}, r"misshapen head.weight: \[10, 84\] where \[9, 84\] is expected"),
         ({"config": '{"num_classes": 1000000000}'}, "misshapen head.weight"),
         ({"config": '{"num_classes": 1000000000000000000000000000000}'}, "LeNet5 that cannot be built"),

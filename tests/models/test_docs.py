@@ -67,9 +67,8 @@ def input_sizes(name: str) -> str:
     if len(sizes[:2]) == 1:
         return f"{sizes[0]}"
     if "image_size" in inspect.signature(MODELS[name].model).parameters:
-        step = f", multiples of {sizes.step}" if sizes.step > 1 else f", {sizes[0]} at least"
-        return f"`image_size`{step}"
-    return "any" if sizes[0] == 1 else f"any, {sizes[0]} at least"
+        return f"`image_size`, multiples of {sizes.step}" if sizes.step > 1 else f"`image_size` >= {sizes[0]}"
+    return f"any >= {sizes[0]}"
 
 
 def model_table() -> str:

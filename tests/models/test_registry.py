@@ -72,7 +72,7 @@ def test_what_create_model_refuses(name: str, config: dict[str, Any], error: typ
         (lambda: CifarResNet(depth=21), "depth must be 6n+2"),
         (lambda: CifarResNet(depth=2), "depth must be 6n+2"),
         (lambda: WideResNet(depth=27), "depth must be 6n+4"),
-        (lambda: LeNet5(image_size=11), "image_size must be at least 12"),
+        (lambda: LeNet5(image_size=15), "image_size must be at least 16"),
         (lambda: MlpMixer(image_size=30), "image_size (=30) must be a multiple of patch_size (=4)"),
         (lambda: SimpleViT(num_heads=5), "embed_dim (=192) must be a multiple of num_heads (=5)"),
         (lambda: SimpleViT(embed_dim=6, num_heads=3), "embed_dim must be a multiple of 4"),

@@ -10,5 +10,6 @@ from .linear import linear as linear
 from .materialise import materialise as materialise
 from .validation import check_at_least_one as check_at_least_one
 from .validation import check_choice as check_choice
+from .validation import check_image_size as check_image_size
 from .validation import check_multiple as check_multiple
 from .validation import check_probability as check_probability

@@ -1,6 +1,10 @@
-"""Constructor arguments are checked where they are given, with the argument's name in the message."""
+"""Arguments are checked where they are given, with the argument's name in the message."""
 
 from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..contract import ShapeError
 
 
 def check_at_least_one(**sizes: object) -> None:
@@ -27,3 +31,23 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ValueError for a value that is not one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_image_size(model: nn.Module, images: Tensor, smallest: int, reason: str) -> None:
+    """Raise ShapeError for images of which nothing would be left.
+
+    Args:
+        model: named in the message.
+        images: `[batch channels height width]`.
+        smallest: what height and width must be at least.
+        reason: what the model does to its images, as in "halves its images twice".
+    """
+    height, width = images.shape[-2:]
+    if height < smallest or width < smallest:
+        got = str(list(images.shape))
+        raise ShapeError(
+            f"{type(model).__name__} {reason}: it takes {smallest}x{smallest} at least, got {got}",
+            where="images",
+            expected=f"[batch in_channels height>={smallest} width>={smallest}]",
+            got=got,
+        )

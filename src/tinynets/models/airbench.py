@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..contract import ShapeError, contract
-from ..layers import check_at_least_one, init_default
+from ..contract import contract
+from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage
 
@@ -102,14 +102,7 @@ class Airbench94Net(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch 256 (height-1)//8 (width-1)//8"]:
         """Map images to the output of the last group."""
-        if min(images.shape[-2:]) < 9:
-            raise ShapeError(
-                f"Airbench94Net halves its images three times: it takes 9x9 at least, "
-                f"got {list(images.shape)}",
-                where="images",
-                expected="[batch in_channels height>=9 width>=9]",
-                got=str(list(images.shape)),
-            )
+        check_image_size(self, images, 9, "halves its images three times")
         whitened: Float[Tensor, "batch 8*in_channels height-1 width-1"] = F.gelu(self.whitening(images))
         first: Float[Tensor, "batch 64 (height-1)//2 (width-1)//2"] = self.group1(whitened)
         second: Float[Tensor, "batch 256 (height-1)//4 (width-1)//4"] = self.group2(first)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, init_default
+from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 
@@ -143,6 +143,7 @@ class ConvMixer(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Map images to the output of the last block."""
+        check_image_size(self, images, self.patch_size, "cuts its images into patches")
         patches: Float[Tensor, "batch channels rows columns"] = self.patches_bn(F.gelu(self.patches(images)))
         mixed: Float[Tensor, "batch channels rows columns"] = self.blocks(patches)
         return mixed

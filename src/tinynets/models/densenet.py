@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, init_default, init_he
+from ..layers import check_at_least_one, check_image_size, init_default, init_he
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 
@@ -192,6 +192,7 @@ class DenseNetBC(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch channels3 height//4 width//4"]:
         """Map images to the normalised and activated output of the last block."""
+        check_image_size(self, images, 4, "halves its images twice")
         stem: Float[Tensor, "batch 2*growth height width"] = self.stem(images)
         first: Float[Tensor, "batch channels1 height width"] = self.block1(stem)
         half: Float[Tensor, "batch channels1//2 height//2 width//2"] = self.transition1(first)

@@ -22,7 +22,7 @@ class LeNet5(ImageClassifier):
     logits for radial basis functions. Images of 28 pixels are padded to 32, the size the paper feeds.
 
     Args:
-        image_size: height and width of the images, 12 at least.
+        image_size: height and width of the images, 16 at least.
         in_channels: channels of the images.
         num_classes: width of the output.
         generator: source of the initial weights; the global random state if None.
@@ -48,8 +48,8 @@ class LeNet5(ImageClassifier):
     ) -> None:
         super().__init__()
         check_at_least_one(image_size=image_size, in_channels=in_channels, num_classes=num_classes)
-        if image_size < 12:
-            raise ValueError(f"image_size must be at least 12, so that a pixel is left, got {image_size}")
+        if image_size < 16:
+            raise ValueError(f"image_size must be at least 16, so that a pixel is left, got {image_size}")
         self.image_size = image_size
         self.in_channels = in_channels
         self.num_classes = num_classes

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_probability, init_he, init_normal
+from ..layers import check_at_least_one, check_image_size, check_probability, init_he, init_normal
 from ..module import Module
 from .base import ImageClassifier, Stage, rename_keys, weight_shape
 
@@ -155,17 +155,18 @@ class MobileNetV2Cifar(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = self.forward_features(images)
+        features: Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"] = self.forward_features(images)
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"]:
+    ) -> Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"]:
         """Map images to the output of the last convolution."""
+        check_image_size(self, images, 1, "averages over the pixels")
         stem: Float[Tensor, "batch 32 height width"] = F.relu6(self.stem_bn(self.stem(images)), inplace=True)
-        blocks: Float[Tensor, "batch 320 (height+7)//8 (width+7)//8"] = self.blocks(stem)
-        last: Float[Tensor, "batch 1280 (height+7)//8 (width+7)//8"] = F.relu6(
+        blocks: Float[Tensor, "batch 320 (height-1)//8+1 (width-1)//8+1"] = self.blocks(stem)
+        last: Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"] = F.relu6(
             self.last_bn(self.last(blocks)), inplace=True
         )
         return last

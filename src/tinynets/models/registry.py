@@ -45,6 +45,12 @@ class Entry(NamedTuple):
         model: type[ImageClassifier] = getattr(import_module(__name__.rpartition(".")[0]), self.class_name)
         return model
 
+    @property
+    def size_text(self) -> str:
+        """Which images it takes without being told their size, in words."""
+        first = self.sizes[0]
+        return f"{first}x{first} images" if len(self.sizes[:2]) == 1 else f"images of any size >= {first}"
+
 
 def _from(smallest: int, step: int = 1) -> range:
     return range(smallest, sys.maxsize, step)
@@ -53,7 +59,7 @@ def _from(smallest: int, step: int = 1) -> range:
 MODELS: dict[str, Entry] = {
     "tiny_vision_mlp": Entry("TinyVisionMLP", "perceptron", range(28, 29), {}),
     "cifar_mlp": Entry("CifarMLP", "perceptron", range(32, 33), {}),
-    "lenet5": Entry("LeNet5", "convolutional", _from(12), {}),
+    "lenet5": Entry("LeNet5", "convolutional", _from(16), {}),
     "vgg16_cifar": Entry("Vgg16Cifar", "convolutional", _from(32), {}),
     "mobilenet_v2_cifar": Entry("MobileNetV2Cifar", "convolutional", _from(1), {}),
     "airbench94": Entry("Airbench94Net", "convolutional", _from(9), {}),
@@ -125,6 +131,8 @@ def create_model(name: str, **config: Any) -> ImageClassifier:
     for option in config:
         if option not in options:
             free = [other for other in options if other not in entry.fixed]
+            if option == "image_size":
+                raise TypeError(f"{name} has no option 'image_size': it takes {entry.size_text}")
             raise TypeError(
                 f"{name} has no option {option!r}{_suggest(option, free)} It has {', '.join(free)}"
             )

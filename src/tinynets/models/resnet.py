@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_choice, init_default, init_he
+from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
 from ..layers.residual import BasicBlock
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
 
@@ -92,18 +92,19 @@ class CifarResNet(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"] = self.forward_features(images)
+        features: Float[Tensor, "batch 64 (height-1)//4+1 (width-1)//4+1"] = self.forward_features(images)
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"]:
+    ) -> Float[Tensor, "batch 64 (height-1)//4+1 (width-1)//4+1"]:
         """Map images to the output of the last stage."""
+        check_image_size(self, images, 1, "averages over the pixels")
         stem: Float[Tensor, "batch 16 height width"] = F.relu(self.bn1(self.conv1(images)), inplace=True)
         first: Float[Tensor, "batch 16 height width"] = self.layer1(stem)
-        second: Float[Tensor, "batch 32 (height+1)//2 (width+1)//2"] = self.layer2(first)
-        third: Float[Tensor, "batch 64 (height+3)//4 (width+3)//4"] = self.layer3(second)
+        second: Float[Tensor, "batch 32 (height-1)//2+1 (width-1)//2+1"] = self.layer2(first)
+        third: Float[Tensor, "batch 64 (height-1)//4+1 (width-1)//4+1"] = self.layer3(second)
         return third
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
@@ -176,19 +177,20 @@ class ResNet18Cifar(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"] = self.forward_features(images)
+        features: Float[Tensor, "batch 512 (height-1)//8+1 (width-1)//8+1"] = self.forward_features(images)
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"]:
+    ) -> Float[Tensor, "batch 512 (height-1)//8+1 (width-1)//8+1"]:
         """Map images to the output of the last stage."""
+        check_image_size(self, images, 1, "averages over the pixels")
         stem: Float[Tensor, "batch 64 height width"] = F.relu(self.bn1(self.conv1(images)), inplace=True)
         first: Float[Tensor, "batch 64 height width"] = self.layer1(stem)
-        second: Float[Tensor, "batch 128 (height+1)//2 (width+1)//2"] = self.layer2(first)
-        third: Float[Tensor, "batch 256 (height+3)//4 (width+3)//4"] = self.layer3(second)
-        fourth: Float[Tensor, "batch 512 (height+7)//8 (width+7)//8"] = self.layer4(third)
+        second: Float[Tensor, "batch 128 (height-1)//2+1 (width-1)//2+1"] = self.layer2(first)
+        third: Float[Tensor, "batch 256 (height-1)//4+1 (width-1)//4+1"] = self.layer3(second)
+        fourth: Float[Tensor, "batch 512 (height-1)//8+1 (width-1)//8+1"] = self.layer4(third)
         return fourth
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:

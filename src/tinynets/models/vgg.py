@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..contract import ShapeError
-from ..layers import check_at_least_one, init_he, init_normal
+from ..layers import check_at_least_one, check_image_size, init_he, init_normal
 from ..module import Module
 from .base import ImageClassifier, Stage, rename_keys, weight_shape
 
@@ -109,13 +108,7 @@ class Vgg16Cifar(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch 512 height//32 width//32"]:
         """Map images to the output of the last stage."""
-        if min(images.shape[-2:]) < 32:
-            raise ShapeError(
-                f"Vgg16Cifar halves its images five times: it takes 32x32 at least, got {list(images.shape)}",
-                where="images",
-                expected="[batch in_channels height>=32 width>=32]",
-                got=str(list(images.shape)),
-            )
+        check_image_size(self, images, 32, "halves its images five times")
         first: Float[Tensor, "batch 64 height//2 width//2"] = self.stage1(images)
         second: Float[Tensor, "batch 128 height//4 width//4"] = self.stage2(first)
         third: Float[Tensor, "batch 256 height//8 width//8"] = self.stage3(second)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_probability, init_he
+from ..layers import check_at_least_one, check_image_size, check_probability, init_he
 from ..module import Module
 from .base import ImageClassifier, Stage
 
@@ -117,21 +117,22 @@ class WideResNet(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch 64*widen_factor (height+3)//4 (width+3)//4"] = self.forward_features(
-            images
+        features: Float[Tensor, "batch 64*widen_factor (height-1)//4+1 (width-1)//4+1"] = (
+            self.forward_features(images)
         )
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch 64*widen_factor (height+3)//4 (width+3)//4"]:
+    ) -> Float[Tensor, "batch 64*widen_factor (height-1)//4+1 (width-1)//4+1"]:
         """Map images to the normalised and activated output of the last stage."""
+        check_image_size(self, images, 1, "averages over the pixels")
         stem: Float[Tensor, "batch 16 height width"] = self.conv1(images)
         first: Float[Tensor, "batch 16*widen_factor height width"] = self.layer1(stem)
-        second: Float[Tensor, "batch 32*widen_factor (height+1)//2 (width+1)//2"] = self.layer2(first)
-        third: Float[Tensor, "batch 64*widen_factor (height+3)//4 (width+3)//4"] = self.layer3(second)
-        active: Float[Tensor, "batch 64*widen_factor (height+3)//4 (width+3)//4"] = F.relu(
+        second: Float[Tensor, "batch 32*widen_factor (height-1)//2+1 (width-1)//2+1"] = self.layer2(first)
+        third: Float[Tensor, "batch 64*widen_factor (height-1)//4+1 (width-1)//4+1"] = self.layer3(second)
+        active: Float[Tensor, "batch 64*widen_factor (height-1)//4+1 (width-1)//4+1"] = F.relu(
             self.bn(third), inplace=True
         )
         return active
