@@ -4,12 +4,17 @@ import time
 
 import pytest
 import torch
+import torchinfo
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
 
 from .nets import Loop, Modes
+
+
+# Attention, and linear layers that see tokens.
+TORCHINFO_MISCOUNTS = {"mlp_mixer", "simple_vit", "cct_2_3x2", "cct_7_3x1"}
 
 
 def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:
@@ -32,6 +37,63 @@ def test_zoo_agrees_with_the_flop_counter(name: str) -> None:
     with torch.device("meta"):
         inputs = torch.empty(shape)
     assert run.macs.value == macs_by_torch(model.to("meta"), inputs)
+    theirs = torchinfo.summary(model, input_data=inputs, device="meta", verbose=0)
+    assert run.parameters == theirs.total_params
+    if name not in TORCHINFO_MISCOUNTS:
+        assert run.macs.value == theirs.total_mult_adds - added_by_torchinfo(model, inputs)
+    else:
+        assert run.macs.value > 1.5 * theirs.total_mult_adds
+
+
+def added_by_torchinfo(model: nn.Module, inputs: torch.Tensor) -> int:
+    """What torchinfo adds to the multiplications: each bias, and each parameter of a normalization."""
+    added = [0]
+
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        for name, parameter in layer.named_parameters(recurse=False):
+            if isinstance(layer, nn.Conv2d):
+                added[0] += (name == "bias") * parameter.numel() * output[:, 0].numel()
+            elif not (isinstance(layer, nn.Linear) and name == "weight"):
+                added[0] += parameter.numel() * output.shape[0]
+
+    for module in model.modules():
+        module.register_forward_hook(count)
+    model(inputs)
+    return added[0]
+
+
+class Gram(nn.Module):
+    def forward(self, x):
+        return x @ x.T
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "right", "theirs"),
+    [
+        (nn.Linear(8, 4, bias=False), (2, 8), 64, 64),
+        (nn.Conv2d(4, 8, 3, groups=2, bias=False), (2, 4, 8, 8), 10_368, 10_368),
+        (nn.Linear(8, 4), (2, 8), 64, 72),  # the bias is no multiplication
+        (nn.Linear(8, 4, bias=False), (2, 5, 8), 320, 64),  # five tokens count as one
+        (Gram(), (2, 8), 32, 0),  # an operator counts nothing
+        (nn.ConvTranspose2d(3, 4, 3, bias=False), (2, 3, 8, 8), 13_824, 21_600),  # by its larger output
+    ],
+    ids=["linear", "grouped", "bias", "tokens", "operator", "transposed"],
+)
+def test_where_torchinfo_is_right_and_where_not(model, shape, right: int, theirs: int) -> None:
+    """If one of the wrong ones is right some day, docs/explain.md has to change."""
+    inputs = torch.zeros(shape)
+    assert tn.explain(model, inputs).run.macs.value == macs_by_torch(model, inputs) == right
+    assert torchinfo.summary(model, input_data=inputs, verbose=0).total_mult_adds == theirs
+
+
+def test_torchinfo_counts_tied_weights_twice_and_changes_modes() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Dropout(), nn.Linear(8, 8, bias=False))
+    model[2].weight = model[0].weight
+    model[1].eval()
+    assert tn.explain(model, "batch 8").run.parameters == 64
+    assert not model[1].training
+    assert torchinfo.summary(model, (2, 8), verbose=0).total_params == 128
+    assert model[1].training
 
 
 def test_macs_of_lines_add_up() -> None:
@@ -48,6 +110,20 @@ def test_tied_weights_count_once() -> None:
     model[2].weight = model[0].weight
     run = tn.explain(model, "batch 8").run
     assert run.parameters == 64 + 8 + 8
+
+
+@pytest.mark.parametrize(
+    ("layer", "weights"),
+    [
+        (nn.LSTM(8, 16, batch_first=True), 64 * (8 + 16)),
+        (nn.LSTM(8, 16, 2, bidirectional=True), 2 * 64 * (8 + 16) + 2 * 64 * (32 + 16)),
+        (nn.GRU(8, 16), 48 * (8 + 16)),
+    ],
+    ids=["lstm", "two layers, both ways", "gru"],
+)
+def test_a_recurrent_layer_counts_its_weights_once_a_step(layer: nn.Module, weights: int) -> None:
+    """Torch's counter does not know the kernel of an LSTM on the CPU."""
+    assert tn.explain(layer, torch.zeros(5, 3, 8)).run.macs.value == 5 * 3 * weights
 
 
 def test_saved_bytes_are_what_autograd_keeps() -> None:

@@ -161,6 +161,27 @@ def test_branches_on_the_batch_are_those_of_the_batch_that_was_given() -> None:
     assert tn.explain(Compares(), torch.zeros(4, 6)).run.tied == ("batch",)
 
 
+class TimeFirst(nn.Module):
+    def __init__(self, unbinds: bool) -> None:
+        super().__init__()
+        self.unbinds = unbinds
+        self.cell = nn.Linear(8, 8)
+
+    def forward(self, x):
+        hidden = x[0]
+        for step in x if self.unbinds else (x[index] for index in range(x.shape[0])):
+            hidden = self.cell(hidden + step)
+        return hidden
+
+
+@pytest.mark.parametrize("unbinds", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_loop_over_the_first_axis_runs_as_often_as_it_would(unbinds: bool) -> None:
+    run = tn.explain(TimeFirst(unbinds), "tokens=3 batch 8").run
+    line = by_code(tn.explain(TimeFirst(unbinds), torch.zeros(3, 5, 8)), "hidden = self.cell")
+    assert (run.tied, run.macs.formula) == (("tokens",), "192·batch")
+    assert (line.count, line.macs.value) == (3, 3 * 5 * 64)
+
+
 @pytest.mark.slow
 def test_kernels_that_refuse_symbols_are_replaced() -> None:
     run = tn.explain(nn.LSTM(8, 16, batch_first=True), "batch tokens=7 8").run

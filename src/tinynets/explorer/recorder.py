@@ -41,9 +41,10 @@ class Recorder:
 
     Args:
         model: the private copy that will run.
+        unroll: whether it may take a symbolic axis apart.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, unroll: bool = True) -> None:
         self.model = model
         self.paths: dict[int, str] = {id(module): name for name, module in _named(model)}
         self.parameters = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -52,7 +53,7 @@ class Recorder:
         self._codes = {code for module in model.modules() for code in functions_of(type(module), module)}
         self._sources: dict[CodeType, Source | None] = {}
         self._active: list[_Active] = []
-        self._tally = Tally(self._running)
+        self._tally = Tally(self._running, unroll=unroll)
         self._tally.know([*model.parameters(), *model.buffers()])
         self._tally.warn = self._warn
         self._kept: set[Any] = set(self._tally.births)

@@ -18,8 +18,8 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from .records import Amount
 
 # What the leading axis measures while it is traced: a size that no model has for another axis, so that no
-# comparison holds by chance and ties the batch to a number.
-_UNUSUAL = 10_007
+# comparison holds by chance and ties the batch to a number; and not more, since a loop may run over it.
+_UNUSUAL = 53
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

@@ -21,9 +21,29 @@ from .facts import broadcast_warning
 from .sizes import Product, product
 from .visits import Visit, is_tensor, storage_of
 
-_ATTENTION_ON_CPU = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _recurrent_layer(inputs: Any, weight_input: Any, weight_hidden: Any, *_: Any, **__: Any) -> Any:
+    return 2 * inputs.shape[0] * inputs.shape[1] * (weight_input.numel() + weight_hidden.numel())
+
+
+# What torch's own counter does not know: kernels for the CPU.
+_ALSO_COUNTED = {
+    getattr(torch.ops.aten, name, None): count
+    for name, count in (
+        ("_scaled_dot_product_flash_attention_for_cpu", _attention),
+        ("mkldnn_rnn_layer", _recurrent_layer),
+    )
+}
 # Kernels in C++ that turn symbols into numbers, where torch has one in Python that makes the same memory.
 _TIE_SYMBOLS = {torch.ops.aten.constant_pad_nd.default}
+
+
+class LoopsOverAxisError(Exception):
+    """The model takes a symbolic axis apart, so that it must have the size that it has."""
 
 
 class Tally(TorchDispatchMode):
@@ -31,11 +51,13 @@ class Tally(TorchDispatchMode):
 
     Args:
         running: returns the visits that are running, outermost first.
+        unroll: whether a symbolic axis may be taken apart; else `LoopsOverAxisError` is raised.
     """
 
-    def __init__(self, running: Callable[[], Iterable[Visit]]) -> None:
+    def __init__(self, running: Callable[[], Iterable[Visit]], *, unroll: bool) -> None:
         super().__init__()
         self.running = running
+        self.unroll = unroll
         self.births: dict[Any, None] = {}  # every storage seen: weak, so that none is taken for another
         self._known_macs: dict[Any, Counter[Product]] = {}
         self.warn: Callable[[str], None] = lambda _: None
@@ -55,6 +77,10 @@ class Tally(TorchDispatchMode):
         packet = getattr(func, "_overloadpacket", None)
         if packet is None:  # a higher-order operator
             return func(*args, **kwargs)
+        if func is torch.ops.aten.unbind.int and not self.unroll:
+            tensor, axis = (*args, 0)[:2]
+            if isinstance(tensor.shape[axis], torch.SymInt):
+                raise LoopsOverAxisError
         if packet not in flop_registry and func.namespace != "prim" and func._can_decompose():
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -92,16 +118,13 @@ class Tally(TorchDispatchMode):
 
     def _macs(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Counter[Product]:
         """Half of what torch's own counter counts; the same call again is not worked out again."""
-        count = flop_registry.get(packet)
-        if count is None and packet is not _ATTENTION_ON_CPU:
+        count = flop_registry.get(packet) or _ALSO_COUNTED.get(packet)
+        if count is None:
             return Counter()
         leaves = pytree.tree_leaves((args, kwargs, result))
         key = (packet, *(str(tuple(leaf.shape)) if is_tensor(leaf) else str(leaf) for leaf in leaves))
         if key not in self._known_macs:
-            if count is not None:
-                flops: Any = count(*args, **kwargs, out_val=result)
-            else:
-                flops = sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
+            flops: Any = count(*args, **kwargs, out_val=result)
             self._known_macs[key] = product([flops // 2])
         return self._known_macs[key]
 

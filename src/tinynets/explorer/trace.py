@@ -24,6 +24,7 @@ from .inputs import InputError, Inputs
 from .recorder import Recorder
 from .records import Run
 from .sizes import Sizes
+from .tally import LoopsOverAxisError
 
 Method = Literal["symbolic", "fixed", "real"]
 
@@ -56,18 +57,20 @@ def _explained(
     """Take the first method that gets through, or else show where the best one failed."""
     if on == "real":
         return _attempt(model, inputs, named, "real", mode, "asked for")[0]
-    run, error = _attempt(model, inputs, named, "symbolic", mode, "")
+    run, error, unusual = _attempt(model, inputs, named, "symbolic", mode, "")
     if error is None and not run.tied:
         return run
     if error is None or _needs_values(error):
         # Kernels written in C++ tie symbols to numbers or refuse them; torch has others in Python.
-        other, problem = _attempt(model, inputs, named, "symbolic", mode, "", python_kernels=True)
+        other, problem, _ = _attempt(
+            model, inputs, named, "symbolic", mode, "", python_kernels=True, unusual=unusual
+        )
         if problem is None and (error is not None or len(other.tied) < len(run.tied)):
             return other
         if error is None:
             return run
     reason = _reason(run)
-    second, second_error = _attempt(model, inputs, named, "fixed", mode, reason)
+    second, second_error, _ = _attempt(model, inputs, named, "fixed", mode, reason)
     if second_error is None:
         return second
     if not any(_needs_values(e) for e in (error, second_error)) or _on_meta(model):
@@ -104,7 +107,7 @@ def _attempt(
     *,
     python_kernels: bool = False,
     unusual: bool = True,
-) -> tuple[Run, Exception | None]:
+) -> tuple[Run, Exception | None, bool]:
     sizes = Sizes(symbolic=method == "symbolic", unusual=unusual)
     real = method == "real"
     with untouched_randomness(model):
@@ -117,12 +120,13 @@ def _attempt(
         dispatcher = enable_python_dispatcher() if python_kernels else contextlib.nullcontext()
         with contextlib.nullcontext() if real else fakes, dispatcher:
             positional, keywords = Inputs(copied, sizes, real).make(inputs, named)
-            recorder = Recorder(copied)
+            recorder = Recorder(copied, unroll=not unusual)
             try:
                 _call(recorder, positional, keywords)
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
-    if unusual and not sizes.hold():  # the model compares the batch with a number, and the real one decides
+    # Where the model compares the batch with a number, or loops over it, the real one decides.
+    if unusual and (isinstance(error, LoopsOverAxisError) or not sizes.hold()):
         return _attempt(
             model, inputs, named, method, mode, reason, python_kernels=python_kernels, unusual=False
         )
@@ -133,7 +137,7 @@ def _attempt(
     run = _run(model, copied, recorder, sizes, method, mode, reason, hooks, error)
     if python_kernels:
         run.notes = (*run.notes, "new memory is that of torch's kernels written in Python")
-    return run, error
+    return run, error, unusual
 
 
 def _call(recorder: Recorder, positional: tuple[Any, ...], keywords: dict[str, Any]) -> None:
