@@ -1,11 +1,11 @@
 """`examples/serve.py` under 64 clients at once: throughput, latency, and every answer compared.
 
-Run `python benchmarks/serve.py`; it starts two servers on free ports of this machine, one that runs every image
-alone and one that batches, and gives them turns. The clients share the machine with the servers.
+Run `python benchmarks/serve.py`. It starts two servers on free ports of this machine, one that runs every
+image alone and one that batches, and gives them turns. The clients share the machine with the servers.
 
-An answer is wrong if its status is not 200, its label is not the most probable class of the model alone, or a
-probability differs by more than 1e-5 from that of the model alone, called on this image in one thread. Equality
-would be too much to ask: another batch size takes the sums of a matrix product in another order.
+An answer is wrong if its status is not 200, its label is not the most probable class of the model alone, or
+a probability differs by more than 1e-5 from that of the model alone, called on this image in one thread.
+Equality would be too much to ask: another batch size takes the sums of a matrix product in another order.
 """
 
 from __future__ import annotations
