@@ -3,7 +3,15 @@
 from . import batch as batch
 from . import contract as contract
 from . import gradients as gradients
+from . import ignored as ignored
+from . import device as device
+from . import dtype as dtype
 from . import initial as initial
+from . import layout as layout
 from . import learning as learning
+from . import modes as modes
+from . import purity as purity
+from . import purity_memory as purity_memory
+from . import purity_threads as purity_threads
 from . import sequence as sequence
 from . import state as state
