@@ -119,10 +119,15 @@ class Run:
 
 def prime(subject: Subject) -> None:
     """Compute what checks share, before one of them changes the model."""
-    with warnings.catch_warnings(), suppress(Skip, Failure):
-        warnings.simplefilter("ignore")
-        _ = subject.reference, subject.output_axes
-    subject.restore()
+    states, flags = RandomStates(), read_flags()
+    try:
+        with warnings.catch_warnings(), suppress(Skip, Failure):
+            warnings.simplefilter("ignore")
+            _ = subject.reference, subject.output_axes
+    finally:
+        write_flags(flags)
+        states.restore()
+        subject.restore()
 
 
 def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
