@@ -67,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("target", help="a name of the zoo, pkg.mod:Model, or file.py:make_model")
     _add_input(explain)
     explain.add_argument("--depth", default="1", help="levels of modules to show, or 'all' (default: 1)")
-    explain.add_argument("--mode", choices=["as-is", "train", "eval", "both"], default="as-is")
+    explain.add_argument(
+        "--mode",
+        choices=["as-is", "train", "eval", "both"],
+        help="default: as-is; both with --html, so that the page can switch",
+    )
     explain.add_argument("--real", action="store_true", help="run on real tensors instead of fake ones")
     explain.add_argument("--format", choices=["text", "markdown", "json"], default="text")
     explain.add_argument("--html", metavar="PATH", help="write one page for a browser instead")
@@ -137,8 +141,9 @@ def _explain(options: argparse.Namespace) -> int:
     from .explorer import explain
     from .explorer.targets import load_model
 
+    mode: str = options.mode or ("both" if options.html else "as-is")
     chosen: dict[str, list[str] | None] = {"as-is": None, "both": ["train", "eval"]}
-    modes = cast("list[Literal['train', 'eval']] | None", chosen.get(options.mode, [options.mode]))
+    modes = cast("list[Literal['train', 'eval']] | None", chosen.get(mode, [mode]))
     try:
         depth = None if options.depth == "all" else int(options.depth)
         explanation = explain(

@@ -1,18 +1,34 @@
 """The page in a real browser: rows, toggles, keyboard, both themes, and a silent console."""
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import tinynets as tn
+from tinynets.explorer import Explanation
+from tinynets.explorer.sizes import human
 
-from .nets import Broken
+from .nets import Broken, Modes
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+# selenium comes with the development extra. It could download a browser too, but tests use no network.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 DRIVER = shutil.which("chromedriver")
+MISSING = [
+    f"{what} ({remedy})"
+    for what, remedy, found in (
+        ("selenium", "pip install selenium", importlib.util.find_spec("selenium")),
+        ("a Chromium", "apt-get install chromium", CHROMIUM),
+        ("its driver", "apt-get install chromium-driver", DRIVER),
+    )
+    if not found
+]
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -28,17 +44,14 @@ FLAGS = [
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"
-    ),
+    pytest.mark.skipif(bool(MISSING), reason=f"not here: {', '.join(MISSING)}"),
 ]
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="selenium drives the browser: pip install selenium"
-    )
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
@@ -49,12 +62,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.quit()
 
 
+@pytest.fixture(scope="module")
+def vit() -> Explanation:
+    return tn.explain(tn.create_model("simple_vit"), modes=("train", "eval"))
+
+
 @pytest.fixture
-def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
-    explanation = tn.explain(tn.create_model("simple_vit"), modes=("train", "eval"))
-    browser.get(explanation.to_html(tmp_path / "page.html").as_uri())
-    browser.explanation = explanation
+def page(browser: Any, vit: Explanation, tmp_path: Path) -> Iterator[Any]:
+    browser.get(vit.to_html(tmp_path / "page.html").as_uri())
+    browser.explanation = vit
     yield browser
+    assert_silent(browser)
+
+
+def assert_silent(browser: Any) -> None:
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
@@ -87,9 +108,9 @@ def test_modules_open_by_click_and_by_key(page: Any) -> None:
 
 
 def test_open_all_and_close_all(page: Any) -> None:
-    page.find_element("id", "open").click()
+    page.find_element("name", "open").click()
     assert len(visible(page, ".row:not(.argument)")) == len(list(page.explanation.run.frame.walk()))
-    page.find_element("id", "close").click()
+    page.find_element("name", "close").click()
     assert len(visible(page, ".row:not(.argument)")) == len(page.explanation.lines)
 
 
@@ -126,7 +147,7 @@ def test_both_themes_are_readable(page: Any, tmp_path: Path) -> None:
                     element.text,
                 )
         assert page.save_screenshot(str(tmp_path / f"{theme}.png"))
-        page.find_element("id", "theme").click()
+        page.find_element("name", "theme").click()
     assert len(seen) == 2
 
 
@@ -143,6 +164,112 @@ def test_a_narrow_window_does_not_scroll_sideways(page: Any) -> None:
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     finally:
         page.set_window_size(1150, 1400)
+
+
+def type_size(browser: Any, axis: str, size: str) -> None:
+    """By the keyboard alone."""
+    field = browser.find_element("css selector", f"input[type=number][name={axis}]")
+    browser.execute_script("arguments[0].focus(); arguments[0].select()", field)
+    browser.switch_to.active_element.send_keys(size)
+
+
+def test_another_batch_changes_every_number_to_what_a_trace_of_it_says(browser: Any, tmp_path: Path) -> None:
+    page, model = browser, tn.create_model("lenet5")
+    explanation = tn.explain(model, modes=("train", "eval"))
+    page.get(explanation.to_html(tmp_path / "page.html").as_uri())
+    type_size(page, "batch", "48")
+    images = torch.empty(48, *explanation.run.frame.arguments[0].sizes[1:])
+    traced = tn.explain(model, images, modes=("train", "eval"))
+    for name in ("train", "eval"):
+        page.find_element("css selector", f"input[value={name}]").click()
+        run = next(run for run in traced.runs if run.mode == name)
+        lines = [line for _, _, line in run.frame.walk()]
+        section = f"section[data-mode={name}]"
+        texts = page.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((row) => ({"
+            "shape: row.querySelector('.shape').textContent, facts: row.querySelector('.facts').textContent}))",
+            f"{section} .row:not(.argument)",
+        )
+        assert len(texts) == len(lines)
+        for text, line in zip(texts, lines, strict=True):
+            if len(line.values) == 1:
+                assert text["shape"].split("]")[0] == str(list(line.values[0].sizes))[:-1]
+            if line.macs.value:
+                assert f"{line.macs.value:,} MACs" in text["facts"]
+            if line.allocated.value:
+                assert f"+{human(line.allocated.value, 'B')}" in text["facts"]
+        told = page.find_element("css selector", ".bar output").text
+        saved = human(run.saved.value, "B")
+        new = human(run.allocated.value, "B")
+        assert told == f"{run.macs.value:,} MACs · {new} new · {saved} saved for backward"
+        assert "batch=48" in page.find_element("css selector", f"{section} .head").text
+
+
+def test_numbers_go_back_to_names_and_wrong_sizes_change_nothing(page: Any) -> None:
+    cells = lambda: page.execute_script("return document.querySelector('section').textContent")  # noqa: E731
+    before = cells()
+    type_size(page, "batch", "7")
+    assert "[7, 10]" in cells()
+    for wrong in ("0", "-3"):
+        type_size(page, "batch", wrong)
+        assert "[7, 10]" in cells()
+    pasted = "const f = document.querySelector('input[type=number]'); f.value = '1e2';"
+    page.execute_script(pasted + "f.dispatchEvent(new Event('input'))")
+    assert "[7, 10]" in cells()
+    type_size(page, "batch", "32\n")  # enter sends no form
+    page.find_element("name", "numbers").send_keys(" ")
+    assert cells() == before
+
+
+def test_several_axes_and_a_size_that_passes_what_a_double_holds(browser: Any, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv1d(64, 8, 3, stride=2), nn.Flatten())
+    browser.get(tn.explain(model, "batch=3 64 length=77").to_html(tmp_path / "page.html").as_uri())
+    type_size(browser, "length", "1000")
+    rows = [row.text for row in visible(browser, ".row .shape")]
+    assert rows == ["[3, 64, 1000]", "[3, 8, 499]", "[3, 3992]"]
+    type_size(browser, "batch", "9007199254740993")
+    assert f"{9007199254740993 * 64 * 8 * 3 * 499:,} MACs" in browser.find_element("tag name", "output").text
+    assert_silent(browser)
+
+
+def test_a_page_of_one_mode_says_how_to_get_both(browser: Any, tmp_path: Path) -> None:
+    browser.get(tn.explain(Modes(), "batch 8").to_html(tmp_path / "page.html").as_uri())
+    assert not visible(browser, "input[type=radio]")
+    assert 'modes=("train", "eval") shows both' in visible(browser, ".bar")[0].text
+
+
+def test_sizes_that_cannot_change_are_not_offered(browser: Any, tmp_path: Path) -> None:
+    real = tn.explain(Modes(), torch.rand(4, 8), on="real")
+    browser.get(real.to_html(tmp_path / "page.html").as_uri())
+    assert not visible(browser, "input[type=number]")
+    assert_silent(browser)
+
+
+def test_two_outputs_of_a_notebook_do_not_disturb_each_other(browser: Any, tmp_path: Path) -> None:
+    explanation = tn.explain(Modes(), "batch 8", modes=("train", "eval"))
+    page = tmp_path / "notebook.html"
+    output = explanation._repr_html_()
+    page.write_text(f"<!doctype html><meta charset=utf-8><body>{output}<hr>{output}", encoding="utf-8")
+    browser.get(page.as_uri())
+    first, second = browser.find_elements("css selector", ".tn")
+    first.find_element("css selector", "input[value=eval]").click()
+    field = first.find_element("css selector", "input[type=number]")
+    field.clear()
+    field.send_keys("5")
+    assert "EVAL" in first.text
+    assert "[5, 8]" in first.text
+    assert "TRAIN" in second.text
+    assert "[batch, 8]" in second.text
+    assert_silent(browser)
+
+
+def test_without_a_script_a_notebook_shows_all_modes_and_no_controls(browser: Any, tmp_path: Path) -> None:
+    output = tn.explain(Modes(), "batch 8", modes=("train", "eval"))._repr_html_()
+    page = tmp_path / "notebook.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8><body>{output.partition('<script>')[0]}")
+    browser.get(page.as_uri())
+    assert len(visible(browser, "section")) == 2
+    assert not visible(browser, ".bar")
 
 
 def test_a_failure_is_marked(browser: Any, tmp_path: Path) -> None:

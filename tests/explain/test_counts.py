@@ -12,7 +12,6 @@ import tinynets as tn
 
 from .nets import Loop, Modes
 
-
 # Attention, and linear layers that see tokens.
 TORCHINFO_MISCOUNTS = {"mlp_mixer", "simple_vit", "cct_2_3x2", "cct_7_3x1"}
 

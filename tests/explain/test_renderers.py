@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tinynets as tn
+from tinynets.explorer.controls import tree
 
 from .nets import Broken, Modes, Nested
 
@@ -111,3 +112,29 @@ heavy = {"sympy", "rich", "torch._dynamo", "torch.fx.experimental.symbolic_shape
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("expression", "nested"),
+    [
+        ("784", 784),
+        ("batch", "batch"),
+        ("2048*batch+12", ["Add", ["Mult", 2048, "batch"], 12]),
+        ("(tokens+3)//4", ["FloorDiv", ["Add", "tokens", 3], 4]),
+        ("Max(1,-batch**2)", ["Max", 1, ["Sub", 0, ["Pow", "batch", 2]]]),
+        ("?", None),
+        ("batch/2", None),
+        ("ceiling(batch)", None),
+    ],
+)
+def test_what_the_page_can_compute(expression: str, nested: object) -> None:
+    assert tree(expression) == nested
+
+
+def test_expressions_are_in_terms_of_the_free_axes() -> None:
+    run = tn.explain(tn.CifarMLP()).run
+    assert run.free == ("batch",)
+    first = run.frame.lines[1]
+    assert (first.values[0].shape, first.values[0].expressions) == (("batch", "hidden1"), ("batch", "512"))
+    assert (first.macs.expression, first.allocated.expression) == ("1572864*batch", "4096*batch")
+    assert tn.explain(Modes(), "batch 8", on="real").run.free == ()

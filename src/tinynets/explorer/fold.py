@@ -75,11 +75,13 @@ def _tensor(
 ) -> tuple[TensorFacts, Verdict]:
     shape = tuple(sizes.final(size) for size in raw.shape)
     verdict: Verdict = ""
-    texts = tuple(axis_text(size) for size in shape)
+    texts = expressions = tuple(axis_text(size) for size in shape)
     if declared:
         verdict, texts = declarations.judge(declared, shape)
     numbers = tuple(sizes.number(size) for size in shape)
-    return TensorFacts(raw.label, texts, numbers, raw.dtype, raw.device, raw.layout, raw.memory), verdict
+    return TensorFacts(
+        raw.label, texts, numbers, expressions, raw.dtype, raw.device, raw.layout, raw.memory
+    ), verdict
 
 
 def _line(

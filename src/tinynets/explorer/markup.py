@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from .records import Frame, Line, Run
+from .controls import tree
+from .records import Frame, Line, Run, TensorFacts
 from .text import axis_names, fact_texts, footer, header, kind_text, without_annotation
 
 if TYPE_CHECKING:
@@ -45,12 +47,29 @@ def axis_styles(count: int) -> str:
 
 def shape_markup(shape: tuple[str, ...], axes: dict[str, int], tag: str = "span") -> str:
     """Return a shape with its axis names in their colours."""
+    return f"[{', '.join(axis_markup(axis, axes, tag) for axis in shape)}]"
+
+
+def axis_markup(axis: str, axes: dict[str, int], tag: str = "span") -> str:
+    """Return one axis with the names in it in their colours."""
 
     def colour(match: re.Match[str]) -> str:
         index = axes.get(match[0])
         return match[0] if index is None else f'<{tag} class="a{index}">{match[0]}</{tag}>'
 
-    return f"[{', '.join(re.sub(r'[A-Za-z_][A-Za-z0-9_]*', colour, escape(axis)) for axis in shape)}]"
+    return re.sub(r"[A-Za-z_][A-Za-z0-9_]*", colour, escape(axis))
+
+
+def sized(html: str, expression: str, formula: str = "", *, unit: str = "", total: str = "") -> str:
+    """Return a piece whose number the script can work out, with `formula` for when the number is shown."""
+    size = tree(expression)
+    if size is None or html.isdigit():
+        return html
+    data = f' data-unit="{unit}"' if unit else ""
+    data += f' data-total="{escape(total)}"' if total else ""
+    return (
+        f'<span data-size="{escape(json.dumps(size))}" data-formula="{escape(formula)}"{data}>{html}</span>'
+    )
 
 
 class Markup:
@@ -59,24 +78,52 @@ class Markup:
     def __init__(self, explanation: Explanation) -> None:
         self.axes = {name: index for index, name in enumerate(axis_names(explanation))}
         self.depth = explanation.depth
+        self.free = {name for run in explanation.runs for name in run.free}
 
     def run(self, run: Run) -> str:
         """Return one mode's rows, with what stands above and below."""
-        parts = [f'<div class="head">{escape(header(run))}</div>', self._arguments(run.frame)]
+        head = escape(header(run)).replace("  ", " · ")
+        for name in run.free:
+            head = head.replace(f" {name}={run.axes[name]}", f" {name}={self.size(name, run.axes[name])}", 1)
+        parts = [f'<div class="head">{head}</div>', self._arguments(run.frame)]
         parts += [self._line(run.frame, line, 1) for line in run.frame.lines]
         if run.error:
             parts.append(f'<p class="bad"><code>{escape(run.error)}</code></p>')
-        parts += [f'<div class="path">{escape(text)}</div>' for text in footer(run)]
+        totals, *rest = footer(run)
+        parts.append(f'<div class="path">{self._totals(run, totals)}</div>')
+        parts += [f'<div class="path">{escape(text)}</div>' for text in rest]
         return "".join(parts)
 
-    def shape(self, shape: tuple[str, ...]) -> str:
+    def size(self, name: str, size: int) -> str:
+        """Return the size of an axis, which follows what the reader types."""
+        if name not in self.free:
+            return str(size)
+        return f'<span data-size="{escape(json.dumps(name))}" data-always>{size}</span>'
+
+    def shape(self, value: TensorFacts) -> str:
         """Return a shape with its axis names in their colours."""
-        return shape_markup(shape, self.axes)
+        axes = [
+            sized(axis_markup(axis, self.axes), expression, axis)
+            for axis, expression in zip(value.shape, value.expressions, strict=True)
+        ]
+        return f"[{', '.join(axes)}]"
+
+    def _totals(self, run: Run, text: str) -> str:
+        amounts = {"MACs": run.macs, "new": run.allocated, "saved for backward": run.saved}
+        parts: list[str] = []
+        for part in text.split(" | "):
+            name = next((name for name, amount in amounts.items() if part == f"{amount.formula} {name}"), "")
+            if name:
+                amount, unit = amounts[name], "MACs" if name == "MACs" else "B"
+                formula = escape(amount.formula)
+                part = f"{sized(formula, amount.expression, formula, unit=unit, total=name)} {name}"
+            parts.append(part if name else escape(part))
+        return " | ".join(parts)
 
     def _arguments(self, frame: Frame) -> str:
         rows = [
             f'<div class="row argument"><span></span><span></span><code>{escape(argument.label)}</code>'
-            f'<span class="shape">{self.shape(argument.shape)}</span>'
+            f'<span class="shape">{self.shape(argument)}</span>'
             f'<span class="facts">{kind_text((argument,))}</span></div>'
             for argument in frame.arguments
         ]
@@ -116,23 +163,27 @@ class Markup:
 
     def _shapes(self, line: Line) -> str:
         named = len(line.values) > 1
-        parts = [
-            (escape(value.label) + " " if named else "") + self.shape(value.shape) for value in line.values
-        ]
-        title = "; ".join(str(list(value.sizes)) for value in line.values)
+        parts = [(escape(value.label) + " " if named else "") + self.shape(value) for value in line.values]
         verdict = {
             "=": ' <span class="good" title="as declared">=</span>',
             "≠": f' <span class="bad">≠ [{escape(", ".join(line.declared.split()))}]</span>',
             "": "",
         }[line.verdict]
-        return f'<span class="shape" title="{escape(title)}">{"<br>".join(parts)}{verdict}</span>'
+        return f'<span class="shape">{"<br>".join(parts)}{verdict}</span>'
+
+    def _amount(self, line: Line, fact: str) -> str:
+        text = escape(fact)
+        for amount, before, after, unit in ((line.allocated, "+", "", "B"), (line.macs, "", " MACs", "MACs")):
+            if fact == f"{before}{amount.formula}{after}":
+                return before + sized(amount.formula, amount.expression, amount.formula, unit=unit) + after
+        return text
 
     def _facts(self, line: Line) -> str:
         facts = fact_texts(line) if line.kind != "control" else []
         parts = [
             f'<span class="act">{escape(fact)}</span>'
             if "ACTIVE" in fact or "batch statistics" in fact
-            else escape(fact)
+            else self._amount(line, fact)
             for fact in facts
         ]
         text = " · ".join(parts)

@@ -6,6 +6,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
+from .controls import CONTROL_STYLE, SCRIPT, bar
 from .export import to_data
 from .markup import STYLE, Markup, axis_styles
 from .picture import FLOW_STYLE, flow_picture
@@ -24,33 +25,12 @@ _PAGE_STYLE = f"""
 :root[data-theme=light]{{color-scheme:light}}
 body{{margin:0}}.tn{{min-height:100vh;box-sizing:border-box;padding:1.2em clamp(.6em,3vw,2.5em)}}
 h1{{font-size:1.35em;margin:0}}h2{{font-size:1.05em;margin:1.6em 0 .4em}}
-.bar{{display:flex;flex-wrap:wrap;gap:.6em 1.4em;align-items:center;margin:.4em 0 1em}}
-.bar button,.bar label{{font:inherit;color:inherit;background:var(--wash);border:1px solid var(--rule);
-border-radius:6px;padding:.15em .7em;cursor:pointer}}
-.bar fieldset{{border:0;margin:0;padding:0;display:flex;gap:.4em}}
-.bar input:focus-visible+span,.bar button:focus-visible{{outline:2px solid currentColor;outline-offset:2px}}
 .legend{{display:flex;flex-wrap:wrap;gap:.2em 1em;font-family:ui-monospace,monospace;font-size:13px}}
-section[hidden]{{display:none}}.flow{{max-width:100%;height:auto}}
+.flow{{max-width:100%;height:auto}}
 {FLOW_STYLE}
 @media (max-width:700px){{.tn .row{{grid-template-columns:4ch 1.2em 1fr}}
 .tn .row>.shape,.tn .row>.facts{{grid-column:3}}}}
-@media print{{.bar{{display:none}}section[hidden]{{display:block}}.tn{{padding:0}}
-.tn .row{{break-inside:avoid}}}}
-"""
-
-_SCRIPT = """
-const all = (query) => [...document.querySelectorAll(query)];
-for (const input of all("input[name=mode]")) input.addEventListener("change", () => {
-  for (const section of all("section[data-mode]")) section.hidden = section.dataset.mode !== input.value;
-});
-const open = (value) => all("section:not([hidden]) details").forEach((item) => { item.open = value; });
-document.getElementById("open").addEventListener("click", () => open(true));
-document.getElementById("close").addEventListener("click", () => open(false));
-document.getElementById("theme").addEventListener("click", () => {
-  const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
-});
-addEventListener("beforeprint", () => all("details").forEach((item) => { item.open = true; }));
+@media print{{.tn{{padding:0}}.tn .row{{break-inside:avoid}}}}
 """
 
 
@@ -61,32 +41,19 @@ def page(explanation: Explanation) -> str:
     # The data must not be able to end its own script element.
     data = json.dumps(to_data(explanation), ensure_ascii=False).replace("<", "\\u003c")
     sections = [
-        f'<section data-mode="{escape(run.mode)}"{" hidden" if index else ""}>{markup.run(run)}'
+        f'<section data-mode="{escape(run.mode)}">{markup.run(run)}'
         f"{_titled(flow_picture(run, markup.axes))}</section>"
-        for index, run in enumerate(explanation.runs)
+        for run in explanation.runs
     ]
+    style = f"{STYLE}{CONTROL_STYLE}{_PAGE_STYLE}{axis_styles(len(markup.axes))}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_PAGE_STYLE}{axis_styles(len(markup.axes))}</style></head>"
-        f'<body><main class="tn"><h1>{escape(title)}</h1>{_bar(explanation)}{_legend(explanation, markup)}'
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
+        f'<body><main class="tn"><h1>{escape(title)}</h1>{bar(explanation, theme=True)}'
+        f"{_legend(explanation, markup)}"
         f'{"".join(sections)}</main><script type="application/json" id="data">{data}</script>'
-        f"<script>{_SCRIPT}</script></body></html>\n"
-    )
-
-
-def _bar(explanation: Explanation) -> str:
-    modes = ""
-    if len(explanation.runs) > 1:
-        choices = [
-            f'<label><input type="radio" name="mode" value="{escape(run.mode)}"{"" if index else " checked"}>'
-            f"<span> {escape(run.mode)}</span></label>"
-            for index, run in enumerate(explanation.runs)
-        ]
-        modes = f'<fieldset aria-label="mode">{"".join(choices)}</fieldset>'
-    return (
-        f'<div class="bar">{modes}<button id="open">open all</button><button id="close">close all</button>'
-        '<button id="theme">light / dark</button></div>'
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 
@@ -94,7 +61,7 @@ def _legend(explanation: Explanation, markup: Markup) -> str:
     sizes = explanation.axes
     items = [
         f'<span><span class="a{markup.axes[name]}">{escape(name)}</span>'
-        f"{f' = {sizes[name]}' if name in sizes else ''}</span>"
+        f"{f' = {markup.size(name, sizes[name])}' if name in sizes else ''}</span>"
         for name in axis_names(explanation)
     ]
     return f'<div class="legend" aria-label="axes">{"".join(items)}</div>'

@@ -14,11 +14,13 @@ LineKind = Literal["assign", "return", "statement", "control", "module"]
 class Amount:
     """A number that may grow with the axes: `formula` says how, `value` is what it comes to.
 
-    `value` is None where the number depends on what the tensors hold.
+    `value` is None where the number depends on what the tensors hold. `expression` is the formula again, in
+    Python's own operators and without units: `2048*batch`.
     """
 
     formula: str = "0"
     value: int | None = 0
+    expression: str = "0"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class TensorFacts:
         label: how it hangs together with what the line made: `""` for the value itself, or `[0]`, `['mask']`.
         shape: one text for each axis: its name, an expression over names, or a number.
         sizes: the same as numbers; None where a size depends on values.
+        expressions: the same in terms of the free axes alone: `batch`, `784`, `(tokens+3)//4`.
         dtype: such as `float32`.
         device: such as `cpu`.
         layout: `contiguous`, `channels_last`, `channels_last_3d`, `strided` for other strides, or the name
@@ -39,6 +42,7 @@ class TensorFacts:
     label: str
     shape: tuple[str, ...]
     sizes: tuple[int | None, ...]
+    expressions: tuple[str, ...]
     dtype: str
     device: str
     layout: str = "contiguous"
@@ -163,6 +167,7 @@ class Run:
         mode: `train`, `eval`, or `as is`.
         frame: the model's own forward.
         axes: axis name -> size, where the size was given or chosen.
+        free: the axes that may have any other size as well; all formulas are in terms of them.
         method: `symbolic` (fake tensors, named sizes), `fixed` (fake tensors, numbers only) or `real`.
         reason: why it is not symbolic, if it is not.
         notes: what else a reader should know.
@@ -181,6 +186,7 @@ class Run:
     mode: str
     frame: Frame
     axes: dict[str, int]
+    free: tuple[str, ...]
     method: str
     reason: str
     notes: tuple[str, ...]

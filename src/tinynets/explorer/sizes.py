@@ -125,6 +125,11 @@ class Sizes:
         value = size.xreplace(known)
         return int(value) if value.is_number else None
 
+    def free_axes(self) -> list[str]:
+        """Names of axes that stayed symbols."""
+        fixed = self.fixed_axes()
+        return [str(name) for name in self._names.values() if str(name) not in fixed]
+
     def fixed_axes(self) -> list[str]:
         """Names of axes that the model has tied to one number."""
         environment = self.environment
@@ -155,7 +160,7 @@ class Sizes:
 
     def amount(self, size: Any, *, unit: str = "") -> Amount:
         """Return a final size as an amount; `unit="B"` writes bytes."""
-        return Amount(_formula(size, unit), self.number(size))
+        return Amount(_formula(size, unit), self.number(size), axis_text(size))
 
     def rename(self, text: str) -> str:
         """Put axis names into a message in which torch names its symbols."""

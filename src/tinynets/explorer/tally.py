@@ -78,8 +78,8 @@ class Tally(TorchDispatchMode):
         if packet is None:  # a higher-order operator
             return func(*args, **kwargs)
         if func is torch.ops.aten.unbind.int and not self.unroll:
-            tensor, axis = (*args, 0)[:2]
-            if isinstance(tensor.shape[axis], torch.SymInt):
+            values: list[Any] = [*args]
+            if isinstance(values[0].shape[values[1] if len(values) > 1 else 0], torch.SymInt):
                 raise LoopsOverAxisError
         if packet not in flop_registry and func.namespace != "prim" and func._can_decompose():
             with self:

@@ -188,6 +188,7 @@ def _run(
         mode,
         frame,
         {**sizes.values, **{name: size for name, size in sizes.measured.items() if name not in sizes.values}},
+        tuple(sizes.free_axes()),
         method,
         reason,
         tuple(notes),
