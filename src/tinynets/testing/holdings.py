@@ -203,4 +203,5 @@ def _foreign(value: object) -> bool:
 
 def _of_numpy(value: object) -> bool:
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray | numpy.random.Generator)
+    kinds = () if numpy is None else (numpy.ndarray, numpy.random.Generator, numpy.random.RandomState)
+    return isinstance(value, kinds)

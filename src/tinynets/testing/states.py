@@ -39,9 +39,7 @@ def state_of(holding: Holding) -> State | None:
         return _NamespaceState(holding)
     if isinstance(value, list | deque | set):
         return _ItemsState(holding)
-    if isinstance(value, torch.Generator | random.Random) or hasattr(value, "bit_generator"):
-        return _GeneratorState(holding)
-    return _ArrayState(holding)
+    return _ArrayState(holding) if hasattr(value, "tobytes") else _GeneratorState(holding)
 
 
 class TensorState:
@@ -187,23 +185,23 @@ class _GeneratorState:
         self.saved = self._read()
 
     def _read(self) -> Any:
-        if isinstance(self.generator, torch.Generator):
-            return self.generator.get_state()
         if isinstance(self.generator, random.Random):
             return self.generator.getstate()
-        return self.generator.bit_generator.state
+        if hasattr(self.generator, "bit_generator"):
+            return self.generator.bit_generator.state
+        return self.generator.get_state()
 
     def changes(self) -> Iterator[Change]:
         if not equal(self._read(), self.saved):
             yield Change(self.holding.path, self.holding.kind, self.generator, self.generator)
 
     def restore(self) -> None:
-        if isinstance(self.generator, torch.Generator):
-            self.generator.set_state(self.saved)
-        elif isinstance(self.generator, random.Random):
+        if isinstance(self.generator, random.Random):
             self.generator.setstate(self.saved)
-        else:
+        elif hasattr(self.generator, "bit_generator"):
             self.generator.bit_generator.state = self.saved
+        else:
+            self.generator.set_state(self.saved)
 
 
 class _ArrayState:
