@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -127,13 +127,20 @@ def slices(name: str, dead: Tensor, batch_axis: int | None = None) -> list[str]:
 
 
 def _runs(flags: Tensor) -> list[str]:
-    """Return the runs of True in a vector, as `3` or `0:2`."""
+    """Return where a vector is True, as `3`, `0:2` or `1::2`."""
+    places = [int(place) for place in flags.nonzero().flatten()]
+    steps = {b - a for a, b in pairwise(places)}
+    if len(places) > 2 and len(steps) == 1 and (step := steps.pop()) > 1:
+        end = "" if places[-1] + step >= len(flags) else str(places[-1] + 1)
+        return [f"{places[0]}:{end}:{step}"]
     found: list[str] = []
-    start: int | None = None
-    for index, flag in enumerate([*map(bool, flags), False]):
-        if flag and start is None:
-            start = index
-        elif not flag and start is not None:
-            found.append(str(start) if index == start + 1 else f"{start}:{index}")
-            start = None
+    for place in places:
+        if (
+            found
+            and (last := [int(end) for end in found[-1].split(":")])
+            and last[-1] + (len(last) == 1) == place
+        ):
+            found[-1] = f"{last[0]}:{place + 1}"
+        else:
+            found.append(str(place))
     return found

@@ -76,15 +76,22 @@ def compare_samples(
         Failure: the outputs differ.
         Skip: the model cannot show it.
     """
-    waiting = [_telling_outputs(subject)]
+    reference, stirred = _telling_outputs(subject)
+    waiting = [reference]
     guilty = cases[0]
+
+    def outputs(arguments: Arguments, *, anew: bool) -> list[Leaf]:
+        if anew and subject.stateful and not stirred:
+            subject.restore()  # each call is to start from the same memories
+        return subject.outputs(arguments)
 
     def measure() -> Difference | None:
         nonlocal guilty
-        batch = waiting.pop() if waiting else subject.outputs(subject.batch())
+        first = bool(waiting)
+        batch = waiting.pop() if first else outputs(subject.batch(), anew=False)
         found: Difference | None = None
         for case in cases:
-            now = _difference(subject, subject.outputs(case.make()), batch, case)
+            now = _difference(subject, outputs(case.make(), anew=first), batch, case)
             if now is not None and (found is None or now.error > found.error):
                 found, guilty = now, case
         return found
@@ -155,18 +162,24 @@ def draws(subject: Subject) -> bool:
     return bool(states.moved())
 
 
-def _telling_outputs(subject: Subject) -> list[Leaf]:
-    """Return outputs that differ between samples, for else no leak would show: a head may start at zero.
+def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
+    """Return outputs that differ between samples, since else no leak would show, and whether it took a step.
+
+    A head may start at zero: then the model is moved one step of training away.
 
     Raises:
-        Skip: no output does, before and after a step of training.
+        Skip: the outputs are alike all the same.
     """
-    if _alike(subject, subject.reference):
-        found = subject.outputs(subject.batch()) if stir(subject) else subject.reference
-        if _alike(subject, found):
-            raise Skip("every sample gives the same output: a leak between them would not show")
-        return found
-    return subject.reference
+    found = subject.reference
+    if subject.stateful:
+        subject.restore()
+        found = subject.outputs(subject.batch())
+    stirred = _alike(subject, found) and stir(subject)
+    if stirred:
+        found = subject.outputs(subject.batch())
+    if _alike(subject, found):
+        raise Skip("every sample gives the same output: a leak between them would not show")
+    return found, stirred
 
 
 def _alike(subject: Subject, outputs: list[Leaf]) -> bool:

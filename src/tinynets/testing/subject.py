@@ -151,7 +151,10 @@ class Subject:
         other = size - 1 if size > 1 else 2
         large, small = self.batch(size), self.batch(other)
         try:
-            ours, theirs = leaves(self.run(large)), leaves(self.run(small))
+            ours = leaves(self.run(large))
+            if self.stateful:  # what it remembers of the first batch does not fit the second one
+                self.restore()
+            theirs = leaves(self.run(small))
         except Failure as failure:
             raise Skip(f"the model does not take {size} and {other} samples alike: {failure.what}") from None
         axes: list[int | None] = []
@@ -254,7 +257,7 @@ class Subject:
         found = measure()
         if found is None or found.error <= tolerance:
             return None
-        limit = f"limit {tolerance:.0e}"
+        limit = f"limit {tolerance:.0e}" if tolerance else "limit 0"
         try:
             with self.float64():
                 exact = measure()

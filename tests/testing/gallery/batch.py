@@ -143,6 +143,24 @@ class RecursOverTheBatch(Recurs):
         super().__init__(batch_first=False)
 
 
+class RemembersAndLeaks(Encoder):
+    """Meant to remember its last call, which is no leak; the mean is."""
+
+    def __init__(self, leak=True):
+        super().__init__()
+        self.last, self.leak = torch.zeros(()), leak
+
+    def between(self, x):
+        y = x + self.last - x.mean(0) * self.leak
+        self.last = y.detach().mean()
+        return y
+
+
+class Remembers(RemembersAndLeaks):
+    def __init__(self):
+        super().__init__(leak=False)
+
+
 class LeaksByTheGradient(Encoder):
     """A straight-through mean: the value is the sample's own, the gradient is not."""
 
@@ -314,6 +332,7 @@ BUGS = [
     Bug("batch.neighbour", HidesTheBatchInAnotherAxis, TransposesBack, ROWS, "forward itself"),
     Bug("batch.neighbour", AttendsToTheBatch, Attends, STEPS, "batch_first=False"),
     Bug("batch.neighbour", RecursOverTheBatch, Recurs, STEPS, "`recurrent` (GRU) does it: batch_first=False"),
+    Bug("batch.neighbour", RemembersAndLeaks, Remembers, ROWS, "output[", {"stateful": True}),
     Bug("batch.permute", LooksWhichIsBusiest, Encoder, ROWS, "LooksWhichIsBusiest.forward itself"),
     Bug("batch.permute", FavoursTheFirst, Encoder, ROWS, "changes with the order of the batch"),
     Bug("batch.subset", NormalisesPixelsByTheBatch, Pixels, IMAGES, "`body.1` (BatchNorm2d) does it: track"),

@@ -232,6 +232,7 @@ def nan(subject: Subject) -> str | None:
     except Failure as failure:
         if failure.error is not None:
             raise Skip(f"the model refuses a NaN: {failure.what}") from None
+        failure.size = f"sample {spoilt} is NaN"
         raise
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-import warnings
 from typing import Any
 
-import torch
-from torch import nn
-from torch.utils import _pytree as pytree
 from torch.utils import checkpoint as recomputing
 
 from ..arguments import Arguments
 from ..base import Failure, Level, Skip, check
 from ..coverage import dead_inputs
+from ..flow import changed_in_place, first_nan, owner_of, reason_for_zero, reasons_for_none
 from ..subject import Subject, raised
 from ..training import Pass, backward, measured, norm, trained, training
 
@@ -35,16 +31,16 @@ def reach(subject: Subject) -> None:
     """
     found = training(subject)
     if found.failure is not None:
+        found.failure.cause = changed_in_place(subject)
         raise found.failure
     lost = [name for name in found.passes[0] if all(one[name] is None for one in found.passes)]
     if not lost:
         return
-    reasons = _reasons(subject, lost)
     raise Failure(
         f"{_count(len(lost), len(found.passes[0]))} no gradient in training",
         where=_listed(lost),
         size=f"None in {len(found.passes)} batches, with a step of training after each",
-        cause="; ".join(dict.fromkeys(reasons)),
+        cause="; ".join(reasons_for_none(subject, lost)),
     )
 
 
@@ -72,6 +68,7 @@ def zero(subject: Subject) -> None:
             f"{_count(len(silent), len(passes[0]))} a gradient of zero in training",
             where=_listed(silent),
             size=f"exactly 0 in {len(passes)} batches, with a step of training after each",
+            cause=reason_for_zero(subject, silent),
         )
 
 
@@ -130,7 +127,7 @@ def finite(subject: Subject) -> str | None:
         raise Failure(
             f"{_count(len(broken), len(passes[0]))} a gradient that is not finite",
             where=_listed(broken),
-            cause=_anomaly(subject),
+            cause=first_nan(subject),
         )
     later = next((number for number, one in enumerate(passes) if _not_finite(one)), None)
     return None if later is None else f"not finite any more after {later} steps of training"
@@ -156,7 +153,7 @@ def scale(subject: Subject, *, limit: float = 1e3) -> None:
         raise Skip("no gradient is finite: see gradients.finite")
     name = max(ratios, key=ratios.__getitem__)
     if ratios[name] > limit:
-        owner = _owner(subject.model, name)
+        owner = owner_of(subject.model, name)
         size = f"{ratios[name]:.1e} times its parameter (limit {limit:.0e})"
         raise Failure("a gradient is large against its parameter", where=f"`{name}`, of {owner}", size=size)
 
@@ -237,63 +234,3 @@ def _count(number: int, total: int) -> str:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(f"`{name}`" for name in names[:_NAMED]) + more
-
-
-def _owner(model: nn.Module, name: str) -> str:
-    path = name.rpartition(".")[0]
-    kind = type(model.get_submodule(path)).__name__
-    return f"`{path}` ({kind})" if path else kind
-
-
-def _reasons(subject: Subject, names: list[str]) -> list[str]:
-    """Say of the module of each parameter whether a pass called it, and whether gradients could leave it."""
-    model = subject.model
-    calls: dict[str, tuple[bool, bool]] = {}
-
-    def watch(path: str):
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, torch.Tensor)]
-            calls[path] = torch.is_grad_enabled(), any(t.requires_grad for t in tensors)
-
-        return hook
-
-    paths = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
-    for path in paths:
-        model.get_submodule(path).register_forward_hook(watch(path))
-    backward(subject)
-    reasons: list[str] = []
-    for path in paths:
-        owner = _owner(model, f"{path}.x" if path else "x")
-        if path not in calls:
-            reasons.append(f"{owner} is never called")
-        elif not calls[path][0]:
-            reasons.append(f"{owner} is called under torch.no_grad()")
-        elif not calls[path][1]:
-            reasons.append(f"{owner} is called, but what it returns is cut from the graph")
-        elif path:
-            reasons.append(f"{owner} is called, but nothing that is returned depends on it")
-        else:
-            reasons.append(f"{owner}.forward does not use it, or cuts it from the graph")
-    return reasons
-
-
-def _anomaly(subject: Subject) -> str:
-    """Say which operation returned the first NaN in the backward pass, and in which line it was called."""
-    with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anomaly():
-        warnings.simplefilter("always")
-        try:
-            backward(subject)
-        except Failure as failure:
-            operation = re.search(r"Function '(\w+?)\d*' returned nan", failure.what)
-        else:
-            return ""
-    traces = re.findall(
-        r'File "([^"]+)", line (\d+), in \w+\n\s+(.+)', "".join(str(w.message) for w in caught)
-    )
-    own = [t for t in traces if "/torch/" not in t[0] and "/tinynets/testing/" not in t[0]]
-    line = f" of {own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""
-    return (
-        f"{operation[1].removesuffix('Backward')} returns the first NaN: the gradient{line}"
-        if operation
-        else ""
-    )
