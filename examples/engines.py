@@ -24,7 +24,7 @@ def options(description: str | None, *, out: str) -> argparse.ArgumentParser:
     both = parser(description, out=out, epochs=5, learning_rate=3e-3)
     both.add_argument("--model", type=digit_model, default="simple_vit", metavar="NAME", help="of the zoo")
     both.add_argument("--freeze", metavar="PART", help="submodule that stays as it is, such as `patches`")
-    both.add_argument("--limit", type=at_least(1), default=None, help="train on so many images only")
+    both.add_argument("--limit", type=at_least(1), default=None, help="use so many images only")
     return both
 
 
@@ -42,7 +42,13 @@ def model_and_data(chosen: argparse.Namespace) -> tuple[ImageClassifier, Data]:
     """Build the same model on every process, freeze what is asked for, and load the digits."""
     data = load_digits(seed=chosen.seed)
     part = slice(chosen.limit)
-    data = replace(data, train_images=data.train_images[part], train_labels=data.train_labels[part])
+    data = replace(
+        data,
+        train_images=data.train_images[part],
+        train_labels=data.train_labels[part],
+        held_out_images=data.held_out_images[part],
+        held_out_labels=data.held_out_labels[part],
+    )
     torch.manual_seed(chosen.seed)
     model = build(chosen.model, data.train_images)
     if chosen.freeze:

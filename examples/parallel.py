@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
@@ -54,7 +55,7 @@ def _join() -> torch.device:
     if "LOCAL_RANK" not in os.environ:
         raise ScriptError("not started by torchrun: torchrun --standalone --nproc-per-node 2 SCRIPT")
     if not torch.cuda.is_available():
-        dist.init_process_group("gloo")
+        _init("gloo")
         return torch.device("cpu")
     processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if processes > gpus:
@@ -64,8 +65,17 @@ def _join() -> torch.device:
         )
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
-    dist.init_process_group("nccl", device_id=device)
+    _init("nccl", device)
     return device
+
+
+def _init(backend: str, device: torch.device | None = None) -> None:
+    # torchrun keeps one store for all its restarts (torch 2.13, 2.14), in which new processes would find
+    # the addresses of the dead ones. Hence a part of the store for each attempt.
+    store, rank, world = next(dist.rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"attempt-{attempt}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, device_id=device)
 
 
 def refuse_batch_norm(model: ImageClassifier, name: str) -> None:
@@ -95,15 +105,13 @@ def distribute(model: ImageClassifier, strategy: str, precision: str, device: to
     """
     if strategy == "ddp":
         return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-    mixed = MixedPrecisionPolicy()
-    if precision == "bfloat16":
-        # Weights are gathered and used in bfloat16; gradients are summed, and weights kept, in float32.
-        mixed = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
-        )
+    # In bfloat16, weights are gathered and used as such; they are kept, and gradients summed, in float32.
+    mixed = precision == "bfloat16"
+    inner = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if mixed else MixedPrecisionPolicy()
     for stage in model.stages:  # each is gathered when it is its turn, and freed after
-        fully_shard(model.get_submodule(stage.name), mp_policy=mixed)
-    return fully_shard(model, mp_policy=mixed)
+        fully_shard(model.get_submodule(stage.name), mp_policy=inner)
+    outer = replace(inner, output_dtype=torch.float32) if mixed else inner  # for the loss
+    return fully_shard(model, mp_policy=outer)
 
 
 def casting(strategy: str, precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -98,7 +98,11 @@ def split(model: ImageClassifier, mesh: DeviceMesh) -> None:
 
 
 def attention_kernel(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of forward and backward: DTensor can split the fused attention of GPUs only."""
+    """Return the context of forward and backward: DTensor can split the fused attention of GPUs only.
+
+    On CPUs, infer with `tn.evaluating` and `torch.no_grad`: under `torch.inference_mode`, DTensor (torch
+    2.13) takes most of a minute for each layer of unfused attention.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 

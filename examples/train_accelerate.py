@@ -1,6 +1,8 @@
 """Train on the digits with Hugging Face Accelerate.
 
-accelerate launch --num_processes 2 examples/train_accelerate.py --freeze patches
+    torchrun --standalone --nproc-per-node 2 examples/train_accelerate.py --freeze patches
+
+`accelerate launch` starts it as well, on GPUs; on CPUs it starts one process, however many it is asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(chosen: argparse.Namespace) -> None:
     """Train, look at the held-out images after each epoch, and save."""
-    accelerator = Accelerator(mixed_precision=chosen.precision)
+    # Accelerate looks for GPUs by itself, but without this word every process would be a group of its own.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=chosen.precision)
     bare, data = model_and_data(chosen)
     batches, held_out = loaders(data, chosen.batch_size)
     optimizer = optimizer_of(bare, chosen.learning_rate)

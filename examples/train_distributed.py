@@ -41,7 +41,6 @@ except ModuleNotFoundError as missing:
     raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[examples]'") from None
 
 
-@record  # so that torchrun shows this process's error, not only that it died
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
     options = parse(arguments)
@@ -197,4 +196,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(record(main)())  # torchrun then shows the error, not only that a process died

@@ -1,7 +1,4 @@
-"""Train on the digits with Lightning Fabric.
-
-python examples/train_fabric.py --processes 2 --freeze patches
-"""
+"""Train on the digits with Lightning Fabric: `python examples/train_fabric.py --processes 2`."""
 
 from __future__ import annotations
 

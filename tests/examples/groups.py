@@ -1,0 +1,49 @@
+"""Start scripts on several processes, and leave none of them behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import EXAMPLES
+
+WORK = Path(__file__).parent / "distributed_work.py"
+
+
+def run_group(command: list[str], *, timeout: float = 150) -> subprocess.CompletedProcess[str]:
+    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is."""
+    environment = {
+        **os.environ,
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
+    }
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        printed, errors = process.communicate(timeout=timeout)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, printed, errors)
+
+
+def torchrun(
+    processes: int, *arguments: object, restarts: int = 0, script: Path = WORK
+) -> subprocess.CompletedProcess[str]:
+    """Run a script as `torchrun` does, with a rendezvous at a free port."""
+    torch_run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    sizes = ["--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
+    return run_group([*torch_run, *sizes, str(script), *map(str, arguments)])
