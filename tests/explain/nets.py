@@ -1,11 +1,26 @@
 """Models whose forward passes are explained: each shows one thing."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 import tinynets as tn
+from tinynets.explorer import Explanation
+
+
+@functools.cache
+def zoo(name: str) -> Explanation:
+    """A model of the zoo in both modes, traced once for all tests that only look at it."""
+    return tn.explain(tn.create_model(name), modes=("train", "eval"))
+
+
+@functools.cache
+def explained(kind: type[nn.Module], shape: str = "batch 8") -> Explanation:
+    """One of the models below in both modes, traced once for all tests that only look at it."""
+    return tn.explain(kind(), shape, modes=("train", "eval"))
 
 
 class Comments(nn.Module):

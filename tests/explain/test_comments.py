@@ -70,7 +70,15 @@ def test_writing_twice_is_writing_once(file: Path) -> None:
     assert run("comments", "--check", file, "--input", "batch 8") == 0
 
 
-@pytest.mark.parametrize(("ending", "encoding"), [("\r\n", "utf-8"), ("\n", "utf-8-sig"), ("\n", "latin-1")])
+@pytest.mark.parametrize(
+    ("ending", "encoding"),
+    [
+        ("\r\n", "utf-8-sig"),
+        pytest.param("\r\n", "utf-8", marks=pytest.mark.slow),
+        pytest.param("\n", "utf-8-sig", marks=pytest.mark.slow),
+        pytest.param("\n", "latin-1", marks=pytest.mark.slow),
+    ],
+)
 def test_endings_and_encodings_stay(file: Path, ending: str, encoding: str) -> None:
     head = "# -*- coding: latin-1 -*-\n# \xe9t\xe9\n" if encoding == "latin-1" else "# \u00e9t\u00e9\n"
     file.write_bytes((head + MODEL).replace("\n", ending).encode(encoding))

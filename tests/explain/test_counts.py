@@ -116,7 +116,7 @@ def test_tied_weights_count_once() -> None:
     [
         (nn.LSTM(8, 16, batch_first=True), 64 * (8 + 16)),
         (nn.LSTM(8, 16, 2, bidirectional=True), 2 * 64 * (8 + 16) + 2 * 64 * (32 + 16)),
-        (nn.GRU(8, 16), 48 * (8 + 16)),
+        pytest.param(nn.GRU(8, 16), 48 * (8 + 16), marks=pytest.mark.slow),
     ],
     ids=["lstm", "two layers, both ways", "gru"],
 )

@@ -6,7 +6,18 @@ from torch import nn
 
 import tinynets as tn
 
-from .nets import Broadcast, Broken, BrokenContract, Comments, Loop, Modes, NeedsValues, Nested
+from .nets import (
+    Broadcast,
+    Broken,
+    BrokenContract,
+    Comments,
+    Loop,
+    Modes,
+    NeedsValues,
+    Nested,
+    explained,
+    zoo,
+)
 
 
 def by_code(explanation, start: str):
@@ -25,13 +36,13 @@ def test_a_typed_model_tells_its_inputs_itself() -> None:
 
 
 def test_einops_is_named_and_its_result_is_a_view() -> None:
-    flat = by_code(tn.explain(tn.CifarMLP()), "flat:")
+    flat = by_code(zoo("cifar_mlp"), "flat:")
     assert [op.name for op in flat.ops] == ["rearrange"]
     assert (flat.values[0].memory, flat.allocated.value) == ("view", 0)
 
 
 def test_no_helper_of_the_contract_is_shown() -> None:
-    assert "_tn_" not in tn.explain(tn.TinyVisionMLP(), depth=None).to_json()
+    assert "_tn_" not in zoo("tiny_vision_mlp").to_json()
 
 
 def test_sizes_come_from_a_tensor() -> None:
@@ -41,7 +52,7 @@ def test_sizes_come_from_a_tensor() -> None:
 
 
 def test_comments_are_declarations() -> None:
-    lines = tn.explain(Comments(), "batch 1 28 28").lines
+    lines = explained(Comments, "batch 1 28 28").lines
     assert [(line.verdict, line.declared_by) for line in lines] == [
         ("=", "comment"),
         ("≠", "comment"),
@@ -63,7 +74,7 @@ def test_dtype_in_a_string() -> None:
 
 
 def test_loops_fold_and_branches_show_what_ran() -> None:
-    lines = tn.explain(Loop(), "batch 8").lines
+    lines = explained(Loop).lines
     assert [line.code.split()[0] for line in lines] == ["for", "x", "if", "out", "return"]
     assert lines[1].count == 12
     assert lines[1].parameters == 12 * 72
@@ -71,7 +82,7 @@ def test_loops_fold_and_branches_show_what_ran() -> None:
 
 
 def test_nested_modules_expand() -> None:
-    explanation = tn.explain(Nested(), "batch 8", depth=None)
+    explanation = explained(Nested)
     paths = [frame.path for _, frame, _ in explanation.run.frame.walk()]
     assert list(dict.fromkeys(paths)) == ["", "body", "body.2"]
     assert len(list(explanation.run.frame.walk(1))) == 2
@@ -86,7 +97,7 @@ def test_items_that_are_alike_fold() -> None:
 
 
 def test_a_failing_forward_shows_how_far_it_got() -> None:
-    explanation = tn.explain(Broken(), "batch 8")
+    explanation = explained(Broken)
     assert explanation.failed
     assert [line.failed for line in explanation.lines] == [False, True]
     operands = dict(explanation.lines[1].operands)
@@ -103,7 +114,7 @@ def test_a_refused_contract_is_a_failing_line() -> None:
 
 
 def test_mode_facts() -> None:
-    train, evaluated = tn.explain(Modes(), "batch 8", modes=("train", "eval")).runs
+    train, evaluated = explained(Modes).runs
     assert train.frame.lines[0].facts == ("bn uses batch statistics",)
     assert train.frame.lines[1].facts == ("dropout p=0.25 ACTIVE",)
     assert evaluated.frame.lines[0].facts == ("bn uses running statistics",)

@@ -13,7 +13,7 @@ import pytest
 import tinynets as tn
 from tinynets.explorer.controls import tree
 
-from .nets import Broken, Modes, Nested
+from .nets import Broken, Modes, Nested, explained, zoo
 
 GOLDENS = Path(__file__).parent / "goldens"
 ZOO = ["tiny_vision_mlp", "cifar_mlp", "lenet5", pytest.param("simple_vit", marks=pytest.mark.slow)]
@@ -28,8 +28,7 @@ def without_line_numbers(text: str) -> str:
 @pytest.mark.parametrize("name", ZOO)
 def test_golden_text(name: str) -> None:
     """`TINYNETS_WRITE_GOLDENS=1 pytest` writes them anew; read the difference before committing it."""
-    explanation = tn.explain(tn.create_model(name), modes=("train", "eval"), depth=2)
-    text = without_line_numbers(explanation.to_text())
+    text = without_line_numbers(zoo(name).to_text(depth=2))
     golden = GOLDENS / f"{name}.txt"
     if os.environ.get("TINYNETS_WRITE_GOLDENS"):
         golden.parent.mkdir(exist_ok=True)
@@ -39,12 +38,12 @@ def test_golden_text(name: str) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_lines_fit_the_terminal(width: int) -> None:
-    text = tn.explain(tn.create_model("lenet5"), depth=None).to_text(width=width)
+    text = zoo("lenet5").to_text(width=width, depth=None)
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_printing_to_a_pipe_is_plain(capsys) -> None:
-    explanation = tn.explain(Modes(), "batch 8")
+    explanation = explained(Modes)
     explanation.print()
     assert capsys.readouterr().out == str(explanation) + "\n"
     assert "\x1b" not in str(explanation)
@@ -54,12 +53,12 @@ def test_a_terminal_gets_colours(monkeypatch, capsys) -> None:
     pytest.importorskip("rich", reason="rich is an optional extra")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    tn.explain(Modes(), "batch 8").print()
+    explained(Modes).print()
     assert "\x1b[" in capsys.readouterr().out
 
 
 def test_json_holds_everything() -> None:
-    data = json.loads(tn.explain(Nested(), "batch 8", modes=("train", "eval")).to_json())
+    data = json.loads(explained(Nested).to_json())
     assert [run["mode"] for run in data["runs"]] == ["train", "eval"]
     line = data["runs"][0]["frame"]["lines"][0]
     assert line["values"][0]["shape"] == ["batch", "4"]
@@ -67,7 +66,7 @@ def test_json_holds_everything() -> None:
 
 
 def test_markdown_is_a_table() -> None:
-    text = tn.explain(Broken(), "batch 8").to_markdown()
+    text = explained(Broken).to_markdown().split("\n\n**")[0]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert "**failed here**" in text
@@ -95,7 +94,7 @@ class Balanced(HTMLParser):
 
 @pytest.mark.parametrize("model", [Nested, Broken, Modes])
 def test_markup_is_well_formed(model, tmp_path) -> None:
-    explanation = tn.explain(model(), "batch 8", modes=("train", "eval"))
+    explanation = explained(model)
     page = explanation.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
     for text in (explanation._repr_html_(), page):
         parser = Balanced()
@@ -132,7 +131,7 @@ def test_what_the_page_can_compute(expression: str, nested: object) -> None:
 
 
 def test_expressions_are_in_terms_of_the_free_axes() -> None:
-    run = tn.explain(tn.CifarMLP()).run
+    run = zoo("cifar_mlp").run
     assert run.free == ("batch",)
     first = run.frame.lines[1]
     assert (first.values[0].shape, first.values[0].expressions) == (("batch", "hidden1"), ("batch", "512"))
