@@ -2,13 +2,14 @@
 
 from . import batch as batch
 from . import contract as contract
-from . import gradients as gradients
-from . import ignored as ignored
 from . import device as device
 from . import dtype as dtype
+from . import gradients as gradients
+from . import ignored as ignored
 from . import initial as initial
 from . import layout as layout
 from . import learning as learning
+from . import meta as meta
 from . import modes as modes
 from . import purity as purity
 from . import purity_memory as purity_memory

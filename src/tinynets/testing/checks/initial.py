@@ -61,6 +61,8 @@ def _made(subject: Subject, elsewhere: int) -> tuple[dict[str, Tensor], list[str
 def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -> None:
     """The weights as they come are finite and vary, and so do the outputs, from sample to sample.
 
+    The outputs are those of training mode.
+
     Why: a forgotten `nn.init` leaves what was in memory; a constant matrix has the same gradient in every
     row and stays one; outputs that are tiny, huge or all alike at the start are slow to train.
     Fix: initialise the weights that the message names.
@@ -77,7 +79,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         if not isinstance(owner, _AFFINE) and _is_constant_matrix(parameter):
             constant.append(path)
     cause = f"{listed(constant)}: every value is the same" if constant else ""
-    for leaf, axis in _batched(subject):
+    for leaf, axis in _outputs(subject):
         first, others = (
             leaf.tensor.narrow(axis, 0, 1),
             leaf.tensor.narrow(axis, 1, leaf.tensor.shape[axis] - 1),
@@ -98,9 +100,12 @@ def _is_constant_matrix(parameter: Tensor) -> bool:
     return wide and bool((parameter == parameter.flatten()[0]).all())
 
 
-def _batched(subject: Subject) -> list[tuple[Leaf, int]]:
+def _outputs(subject: Subject) -> list[tuple[Leaf, int]]:
+    """Return float outputs with their batch axis, in training mode: before, batch norms do not normalise."""
     try:
-        pairs = subject.batched(subject.reference)
-    except Skip:
+        found = subject.outputs(subject.batch(training=True), training=True)
+        if [leaf.path for leaf in found] != [leaf.path for leaf in subject.reference]:
+            return []  # auxiliary outputs: which axis counts samples is known in eval mode only
+        return [(leaf, axis) for leaf, axis in subject.batched(found) if leaf.tensor.is_floating_point()]
+    except (Skip, Failure):
         return []
-    return [(leaf, axis) for leaf, axis in pairs if leaf.tensor.is_floating_point()]
