@@ -91,7 +91,9 @@ def test_another_dtype_is_refused_even_if_the_model_takes_it(pt2: Path) -> None:
 def test_what_a_program_returns_is_checked_too(pt2: Path) -> None:
     loaded = tn.load_exported(pt2)
     broken = Exported(loaded.path, "pt2", loaded.signature, lambda inputs: inputs[0].flatten(1))
-    with pytest.raises(tn.ShapeError, match=r"^TinyVisionMLP returned axis 1 = 784, expected num_classes = 10"):
+    with pytest.raises(
+        tn.ShapeError, match=r"^TinyVisionMLP returned axis 1 = 784, expected num_classes = 10"
+    ):
         broken(torch.rand(3, 1, 28, 28))
 
 
@@ -158,7 +160,9 @@ def test_what_cannot_be_exported_is_refused_with_a_remedy(model: tn.Module, tmp_
     path = tmp_path / "model.pt2"
     with pytest.raises(TypeError, match=r'as in export\(model, path, "batch 8"\)'):
         tn.export(nn.Linear(8, 2), path, torch.rand(4, 8))
-    with pytest.raises(TypeError, match="Paired.forward returns Pair, a class that a process without your code"):
+    with pytest.raises(
+        TypeError, match="Paired.forward returns Pair, a class that a process without your code"
+    ):
         tn.export(nets.Paired(), path)
     with pytest.raises(TypeError, match=r"export\(\) takes a torch.nn.Module, got int"):
         tn.export(3, path)

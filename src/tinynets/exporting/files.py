@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..checkpoint import CheckpointError
 from .loaded import Exported, Opened, Seen
+from .quiet import torch_about_itself
 from .signature import Signature, TensorSpec, from_json
 
 _ZIP = b"PK\x03\x04"
@@ -56,7 +57,8 @@ def _signature(path: Path, text: str | None) -> Signature:
 
 def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[], Opened]) -> Exported:
     try:
-        opened = open_file()
+        with torch_about_itself():
+            opened = open_file()
     except Exception as error:  # whatever torch or ONNX Runtime make of a program that is not whole
         raise CheckpointError(
             f"the program in {path} cannot be loaded: {(str(error).splitlines() or [repr(error)])[0]}"

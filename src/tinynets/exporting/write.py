@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
 from ..checkpoint import unwrapped, write_atomically
+from .quiet import torch_about_itself
 
 Format = Literal["pt2", "aoti", "onnx"]
 _SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
@@ -60,8 +60,6 @@ def export(
         to_bytes = pt2_to_bytes if chosen == "pt2" else aoti_to_bytes
     from .programs import program_of
 
-    with warnings.catch_warnings():
-        # torch copies a program in a way that torch deprecates.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+    with torch_about_itself():
         content = to_bytes(program_of(unwrapped(model), inputs))
     write_atomically(path, content)
