@@ -184,7 +184,7 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
 
 def forward_specs(model: nn.Module) -> dict[str, Spec]:
     """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
-    record = contract_of(type(model).forward)
+    record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
         # Not among the sites where the line before has checked the same.

@@ -57,7 +57,7 @@ def held(model: nn.Module) -> list[Held]:
     for prefix, module in named_modules(model):
         instance = {name: value for name, value in vars(module).items() if name not in _INTERNAL}
         for name, value in instance.items():
-            if not _computed_by_a_hook(module, name):
+            if not computed_by_a_hook(module, name):
                 path = f"{prefix}.{name}" if prefix else name
                 found += [Held(p, v, module, name) for p, v in _inside(path, value, 0, seen)]
         for klass in type(module).__mro__:
@@ -92,7 +92,8 @@ def listed(names: list[str], most: int = 3) -> str:
     return ", ".join(f"`{name}`" for name in names[:most]) + more
 
 
-def _computed_by_a_hook(module: nn.Module, name: str) -> bool:
+def computed_by_a_hook(module: nn.Module, name: str) -> bool:
+    """Return whether an attribute belongs to a pre-hook, which computes it anew before each call."""
     hooks: dict[int, object] = vars(module)["_forward_pre_hooks"]
     return any(name in getattr(hook, "__dict__", {}).values() for hook in hooks.values())
 

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ...modes.flags import named
 from ..arguments import Arguments
 from ..base import Failure, Level, Skip, check
 from ..calls import again, listed
 from ..compare import Difference, Leaf, detached, leaves, objective, same_bits, worst
 from ..globals import seed_everything
+from ..held import computed_by_a_hook
 from ..holdings import holdings
 from ..subject import Subject, raised
 from ..watch import culprits, first_difference
@@ -187,6 +189,13 @@ def retention(subject: Subject) -> None:
     model = subject.model
     model.train()
     graphs = {holding.path for holding in holdings(model) if _has_graph(holding.value)}
+    # The old weight and spectral norms keep one small graph, that of the weight, until the next call.
+    graphs |= {
+        f"{path}.{name}".lstrip(".")
+        for path, module in named(model)
+        for name in vars(module)
+        if computed_by_a_hook(module, name)
+    }
     sizes: list[dict[str, int]] = []
     for seed in range(_CALLS):
         arguments = subject.batch(seed=seed, training=True)
@@ -194,9 +203,9 @@ def retention(subject: Subject) -> None:
         with torch.enable_grad():
             output = subject.call(arguments)
         made = {leaf.name: leaf.tensor for leaf in leaves(output) if id(leaf.tensor) not in known}
-        named = {**dict(zip(arguments.names, arguments.tensors, strict=True)), **made}
-        references = {name: weakref.ref(tensor) for name, tensor in named.items()}
-        del arguments, output, made, named
+        tensors = {**dict(zip(arguments.names, arguments.tensors, strict=True)), **made}
+        references = {name: weakref.ref(tensor) for name, tensor in tensors.items()}
+        del arguments, output, made, tensors
         _refuse_kept(model, references, graphs)
         sizes.append(_sizes(model))
     growing = [

@@ -40,7 +40,8 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
     if subject.stateful:
         raise Skip("the model is declared stateful")
     model = subject.model
-    batches = [subject.batch(seed=seed) for seed in range(min(_BATCHES, count))]
+    size = None if subject.example.size is None else 1  # it is the number of calls that matters
+    batches = [subject.batch(size, seed=seed) for seed in range(min(_BATCHES, count))]
     model.eval()
     torch.set_num_threads(1)  # new threads take it over, so that all of them cut sums into the same pieces
     before, states = Snapshot(model), RandomStates()
