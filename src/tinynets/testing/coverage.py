@@ -23,9 +23,12 @@ def dead_inputs(subject: Subject) -> tuple[list[str], str]:
     of training, since a head or a gate may start at zero.
 
     Raises:
-        Skip: no input is of a float type, or no output carries a gradient.
+        Skip: no input is of a float type, no output carries a gradient, or the model does not train.
     """
-    covered = _covered(subject, 0)
+    try:
+        covered = _covered(subject, 0)
+    except Failure as failure:
+        raise Skip(f"no pass of training comes to its end: {failure.what}") from None
     last, stirred, draws = 0, False, 1
     while not all(bool(part.all()) for part in covered.values()) and draws < _DRAWS:
         if draws > 2 * last + 3:

@@ -182,7 +182,7 @@ def measured(model: nn.Module) -> Pass:
     """Return the gradients that a pass has left."""
     found: Pass = {}
     for name, parameter in trained(model).items():
-        gradient = _dense(parameter.grad)
+        gradient = dense(parameter.grad)
         if gradient is None or gradient.numel() == 0:
             found[name] = None if gradient is None else Gradient(0.0, 0.0)
         else:
@@ -197,7 +197,7 @@ def descend(model: nn.Module) -> None:
     """
     with torch.no_grad():
         for parameter in model.parameters():
-            gradient = _dense(parameter.grad)
+            gradient = dense(parameter.grad)
             if gradient is None or gradient.numel() == 0:
                 continue
             peak = float(gradient.abs().max())
@@ -206,5 +206,6 @@ def descend(model: nn.Module) -> None:
                 parameter.sub_(gradient / peak, alpha=_STEP * max(size, _SMALLEST))
 
 
-def _dense(gradient: Tensor | None) -> Tensor | None:
+def dense(gradient: Tensor | None) -> Tensor | None:
+    """Return a gradient with all its zeros, as those of sparse embeddings have not."""
     return gradient.to_dense() if gradient is not None and gradient.layout is not torch.strided else gradient

@@ -12,7 +12,7 @@ from ..base import Failure, Level, Skip, check
 from ..coverage import dead_inputs
 from ..flow import changed_in_place, first_nan, owner_of, reason_for_zero, reasons_for_none
 from ..subject import Subject, raised
-from ..training import Pass, backward, measured, norm, trained, training
+from ..training import Pass, backward, dense, measured, norm, trained, training
 
 _NAMED = 5
 _recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed
@@ -188,7 +188,7 @@ def checkpoint(subject: Subject, *, tolerance: float = 5e-5) -> None:
     """
     _passes(subject)
     backward(subject)
-    plain = {name: None if p.grad is None else p.grad for name, p in trained(subject.model).items()}
+    plain = {name: dense(p.grad) for name, p in trained(subject.model).items()}
     subject.restore()
 
     def call(arguments: Arguments) -> Any:
@@ -200,13 +200,13 @@ def checkpoint(subject: Subject, *, tolerance: float = 5e-5) -> None:
     backward(subject, call=call)
     largest = max((float(g.abs().max()) for g in plain.values() if g is not None and g.numel()), default=0.0)
     for name, parameter in trained(subject.model).items():
-        before, now = plain[name], parameter.grad
+        before, now = plain[name], dense(parameter.grad)
         if (before is None) != (now is None):
             raise Failure(
                 "a parameter gets a gradient only without, or only with checkpointing", where=f"`{name}`"
             )
         if before is not None and now is not None and before.numel():
-            error = float((now.to_dense() - before.to_dense()).abs().max()) / (largest or 1.0)
+            error = float((now - before).abs().max()) / (largest or 1.0)
             if not error <= tolerance:
                 raise Failure(
                     "checkpointing changes the gradients",
