@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types parity bench clean
+.PHONY: help demo test quick lint types docs parity bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -30,6 +30,9 @@ lint: $(STAMP)  ## ruff: style and formatting
 types: $(STAMP)  ## pyright strict on src
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(STAMP)  ## build the documentation into site/; warnings are errors
+	$(BIN)/mkdocs build --quiet
+
 parity:  ## compare the zoo with torchvision and timm, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
@@ -42,4 +45,4 @@ bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-parity .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build
+	rm -rf $(VENV) $(VENV)-parity .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
