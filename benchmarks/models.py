@@ -1,126 +1,91 @@
-"""Every model beside its public partner at equal weights: forward, and forward with backward.
+"""Every model beside its partner of the parity tests at equal weights: forward, and forward with backward.
 
 Wants torchvision and timm (`make parity` brings them). One thread; both sides take turns.
-`--compiled` adds `torch.compile` on both sides, which takes minutes.
+`--compiled` compiles both sides, which takes minutes; `--only lenet5 cct_2_3x2` takes some of the models.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import timm.models.convmixer
-import timm.models.mlp_mixer
-import timm.models.vision_transformer
 import torch
-import torchvision.models as tv
 from harness import Spread, Variant, interleaved, ratio, table, write
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 import tinynets as tn
-from tinynets import models
-from tinynets.models.mobilenet import STAGES
-from tinynets.models.vit import sine_positions
+from tinynets.models import (
+    Airbench94Net,
+    CifarResNet,
+    ConvMixer,
+    DenseNetBC,
+    ImageClassifier,
+    LeNet5,
+    MlpMixer,
+    ResNet18Cifar,
+    SimpleViT,
+    Vgg16Cifar,
+    WideResNet,
+)
 
-Pair = tuple[models.ImageClassifier, nn.Module]
-
-
-class ThinResNet(nn.Module):
-    """ResNet-20 with shortcut B out of torchvision's blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU(inplace=True)
-        for stage, (before, width) in enumerate(((16, 16), (16, 32), (32, 64)), start=1):
-            blocks = [BasicBlock(width, width) for _ in range(3)]
-            if before != width:
-                shortcut = nn.Sequential(nn.Conv2d(before, width, 1, 2, bias=False), nn.BatchNorm2d(width))
-                blocks[0] = BasicBlock(before, width, 2, shortcut)
-            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.fc(torch.flatten(self.avgpool(self.layer3(self.layer2(self.layer1(x)))), 1))
+# The partners are those of the parity tests, so that what is fast is also what is right.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
+import references
+import timm_nets
+import torchvision_nets
+from references import cct_without_dropout, in_order
 
 
-def resnet20() -> Pair:
-    partner = ThinResNet()
-    return models.CifarResNet.from_chenyaofo(partner.state_dict()), partner
+@dataclass(frozen=True)
+class Pair:
+    """A partner, what it is called, and how to build ours from its weights."""
+
+    label: str
+    partner: Callable[[], nn.Module]
+    ours: Callable[[dict[str, Tensor]], ImageClassifier]
+
+    def build(self) -> tuple[ImageClassifier, nn.Module]:
+        partner = self.partner()
+        for parameter in partner.parameters():
+            if not parameter.any():  # a head of zeros would make all nets agree
+                nn.init.normal_(parameter, std=0.02)
+        return self.ours(partner.state_dict()), partner
 
 
-def resnet18() -> Pair:
-    partner = tv.resnet18(num_classes=10)
-    partner.conv1, partner.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    return models.ResNet18Cifar.from_torchvision(partner.state_dict()), partner
+def airbench() -> nn.Module:
+    """Freeze what the authors' code freezes."""
+    partner = references.airbench_reference()
+    for module in partner.modules():
+        if isinstance(module, nn.BatchNorm2d) or module is partner[0]:
+            module.weight.requires_grad_(False)
+    return partner
 
 
-def mobilenet() -> Pair:
-    setting = [list(stage) for stage in STAGES]
-    partner = tv.mobilenet_v2(num_classes=10, inverted_residual_setting=setting)
-    partner.features[0][0].stride = (1, 1)
-    return models.MobileNetV2Cifar.from_torchvision(partner.state_dict()), partner
-
-
-def densenet() -> Pair:
-    partner = tv.DenseNet(growth_rate=12, block_config=(16, 16, 16), num_init_features=24, num_classes=10)
-    partner.features.conv0 = nn.Conv2d(3, 24, 3, padding=1, bias=False)
-    partner.features.norm0 = partner.features.relu0 = partner.features.pool0 = nn.Identity()
-    return models.DenseNetBC.from_torchvision(partner.state_dict()), partner
-
-
-def vgg16() -> Pair:
-    partner = nn.Sequential()
-    partner.add_module("features", tv.vgg16_bn().features)
-    partner.add_module("flatten", nn.Flatten())
-    partner.add_module("classifier", nn.Linear(512, 10))
-    return models.Vgg16Cifar.from_torchvision(partner.state_dict()), partner
-
-
-def mlp_mixer() -> Pair:
-    partner = timm.models.mlp_mixer.MlpMixer(
-        img_size=32, patch_size=4, embed_dim=128, num_blocks=8, num_classes=10
-    )
-    nn.init.normal_(partner.head.weight)
-    return models.MlpMixer.from_timm(partner.state_dict()), partner
-
-
-def convmixer() -> Pair:
-    partner = timm.models.convmixer.ConvMixer(dim=256, depth=8, kernel_size=5, patch_size=2, num_classes=10)
-    return models.ConvMixer.from_timm(partner.state_dict()), partner
-
-
-def simple_vit() -> Pair:
-    partner = timm.models.vision_transformer.VisionTransformer(
-        img_size=32,
-        patch_size=4,
-        embed_dim=192,
-        depth=6,
-        num_heads=3,
-        class_token=False,
-        global_pool="avg",
-        fc_norm=False,
-        num_classes=10,
-    )
-    partner.pos_embed = nn.Parameter(sine_positions(8, 192).float()[None], requires_grad=False)
-    return models.SimpleViT.from_timm(partner.state_dict()), partner
-
-
-PAIRS: dict[str, tuple[str, Callable[[], Pair]]] = {
-    "resnet20, shortcut B": ("torchvision's blocks", resnet20),
-    "resnet18_cifar": ("torchvision", resnet18),
-    "mobilenet_v2_cifar": ("torchvision", mobilenet),
-    "densenet_bc_100_12": ("torchvision", densenet),
-    "vgg16_cifar": ("torchvision", vgg16),
-    "mlp_mixer": ("timm", mlp_mixer),
-    "convmixer_256_8": ("timm", convmixer),
-    "simple_vit": ("timm", simple_vit),
+REFERENCE = "reference"
+PAIRS: dict[str, Pair] = {
+    "lenet5": Pair(REFERENCE, references.lenet_reference, in_order(LeNet5)),
+    "resnet20": Pair(REFERENCE, lambda: references.ReferenceResNet(20, "A"), in_order(CifarResNet)),
+    "resnet20, shortcut B": Pair(
+        "torchvision's blocks", torchvision_nets.ThinResNet, CifarResNet.from_chenyaofo
+    ),
+    "resnet18_cifar": Pair("torchvision", torchvision_nets.resnet18, ResNet18Cifar.from_torchvision),
+    "wrn_16_4": Pair(REFERENCE, lambda: references.ReferenceWideResNet(16, 4), in_order(WideResNet)),
+    "mobilenet_v2_cifar": Pair(
+        "torchvision", torchvision_nets.mobilenet, torchvision_nets.mobilenet_without_dropout
+    ),
+    "densenet_bc_100_12": Pair("torchvision", torchvision_nets.densenet, DenseNetBC.from_torchvision),
+    "vgg16_cifar": Pair("torchvision", torchvision_nets.vgg16, Vgg16Cifar.from_torchvision),
+    "airbench94": Pair(REFERENCE, airbench, in_order(Airbench94Net)),
+    "mlp_mixer": Pair("timm", timm_nets.mixer, MlpMixer.from_timm),
+    "convmixer_256_8": Pair("timm", timm_nets.convmixer, ConvMixer.from_timm),
+    "simple_vit": Pair("timm", timm_nets.vit, SimpleViT.from_timm),
+    "cct_2_3x2": Pair(REFERENCE, lambda: references.ReferenceCCT(2, 2), cct_without_dropout),
+    "cct_7_3x1": Pair(REFERENCE, lambda: references.ReferenceCCT(7, 1), cct_without_dropout),
 }
 
 
@@ -145,8 +110,9 @@ def forward_backward(model: nn.Module) -> Callable[[Tensor], object]:
 
 def compare(pair: Pair, batch: int, rounds: int, compiled: bool) -> dict[str, dict[str, Any]]:
     """Time both sides, and ours with checks off, in eval and in training."""
-    ours, theirs = pair
-    images = torch.randn(batch, 3, 32, 32)
+    ours, theirs = pair.build()
+    size = getattr(ours, "image_size", 32)
+    images = torch.randn(batch, ours.in_channels, size, size)
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-3, atol=1e-3)
     results: dict[str, dict[str, Any]] = {}
@@ -186,8 +152,7 @@ def main() -> None:
     record: dict[str, Any] = {"batch": options.batch, "compiled": options.compiled, "models": {}}
     rows: list[list[str]] = []
     for name in options.only:
-        partner, build = PAIRS[name]
-        results = compare(build(), options.batch, options.rounds, options.compiled)
+        results = compare(PAIRS[name], options.batch, options.rounds, options.compiled)
         record["models"][name] = {
             task: {
                 side: value.record() if isinstance(value, Spread) else round(value, 4)
@@ -195,7 +160,7 @@ def main() -> None:
             }
             for task, sides in results.items()
         }
-        row = [name, partner]
+        row = [name, PAIRS[name].label]
         for sides in results.values():
             row += [sides["milliseconds"].text(1), sides["ours"].text(3), f"{sides['fastest']:.3f}"]
         rows.append(row)

@@ -76,16 +76,19 @@ class LeNet5(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels image_size image_size"]
     ) -> Float[Tensor, "batch 16 side2 side2"]:
         """Map images to the pooled output of the second convolution."""
-        # Pooled before the ReLU, which commutes with a maximum: a quarter of the work.
-        first: Float[Tensor, "batch 6 side1 side1"] = F.relu(F.max_pool2d(self.conv1(images), 2))
-        second: Float[Tensor, "batch 16 side2 side2"] = F.relu(F.max_pool2d(self.conv2(first), 2))
+        first: Float[Tensor, "batch 6 side1 side1"] = F.max_pool2d(
+            F.relu(self.conv1(images), inplace=True), 2
+        )
+        second: Float[Tensor, "batch 16 side2 side2"] = F.max_pool2d(
+            F.relu(self.conv2(first), inplace=True), 2
+        )
         return second
 
     def forward_pool(self, features: Float[Tensor, "batch 16 side2 side2"]) -> Float[Tensor, "batch 84"]:
         """Map features to one row per image: two linear layers over all pixels."""
         flat: Float[Tensor, "batch 16*side2*side2"] = rearrange(features, "b c h w -> b (c h w)")
-        third: Float[Tensor, "batch 120"] = F.relu(self.fc1(flat))
-        fourth: Float[Tensor, "batch 84"] = F.relu(self.fc2(third))
+        third: Float[Tensor, "batch 120"] = F.relu(self.fc1(flat), inplace=True)
+        fourth: Float[Tensor, "batch 84"] = F.relu(self.fc2(third), inplace=True)
         return fourth
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
