@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from .exporting.command import add_command as add_export
+
 _EXIT_CODES = """
 exit codes:
   0  all is well
@@ -111,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     comments.add_argument("--factory", help="pkg.mod:make, which builds the model; else defaults are used")
     _add_input(comments)
     comments.set_defaults(run=_comments)
+
+    _add_input(add_export(commands, _EXIT_CODES))
     return parser
 
 
