@@ -2,6 +2,7 @@
 
 from . import batch as batch
 from . import contract as contract
+from . import deploy as deploy
 from . import device as device
 from . import dtype as dtype
 from . import gradients as gradients
@@ -16,3 +17,4 @@ from . import purity_memory as purity_memory
 from . import purity_threads as purity_threads
 from . import sequence as sequence
 from . import state as state
+from . import transforms as transforms
