@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("target", help="a name of the zoo, pkg.mod:Model, or file.py:make_model")
     _add_input(explain)
-    explain.add_argument("--depth", default="1", help="levels of modules to show, or 'all' (default: 1)")
+    explain.add_argument(
+        "--depth", type=_depth, default=1, help="levels of modules to show, or 'all' (default: 1)"
+    )
     explain.add_argument(
         "--mode",
         choices=["as-is", "train", "eval", "both"],
@@ -129,6 +131,14 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _depth(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1, or 'all', got {text!r}")
+    return int(text)
+
+
 def _list(options: argparse.Namespace) -> int:
     from .models import list_models
 
@@ -149,11 +159,10 @@ def _explain(options: argparse.Namespace) -> int:
     chosen: dict[str, list[str] | None] = {"as-is": None, "both": ["train", "eval"]}
     modes = cast("list[Literal['train', 'eval']] | None", chosen.get(mode, [mode]))
     try:
-        depth = None if options.depth == "all" else int(options.depth)
         explanation = explain(
             load_model(options.target),
             *options.input,
-            depth=depth,
+            depth=options.depth,
             on="real" if options.real else "fake",
             modes=modes,
         )
@@ -161,7 +170,11 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"tinynets: {error}", file=sys.stderr)
         return USAGE
     if options.html:
-        print(explanation.to_html(options.html))
+        try:
+            print(explanation.to_html(options.html))
+        except OSError as error:
+            print(f"tinynets: {options.html} cannot be written: {error.strerror}", file=sys.stderr)
+            return USAGE
     elif options.format == "json":
         print(explanation.to_json())
     elif options.format == "markdown":
@@ -190,7 +203,13 @@ def _comments_of(path: Path, options: argparse.Namespace) -> int:
     from .explorer.comments import find_comments, unseen_comments, write_comments
 
     if not path.is_file():
-        print(f"{path}: no such file", file=sys.stderr)
+        print(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}", file=sys.stderr)
+        return USAGE
+    try:
+        ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        print(f"{path}:{line}: no Python: {getattr(error, 'msg', error)}", file=sys.stderr)
         return USAGE
     explanations, problems = _explanations(path, options)
     for problem in problems:
@@ -208,7 +227,7 @@ def _comments_of(path: Path, options: argparse.Namespace) -> int:
     unseen = unseen_comments(path, explanations) if problems else []
     if unseen:
         print(f"{path}: not checked: the comments of lines {', '.join(map(str, unseen))}", file=sys.stderr)
-    return FAILED if stale else USAGE if unseen else OK
+    return FAILED if stale else USAGE if unseen or (problems and options.factory) else OK
 
 
 def _explanations(path: Path, options: argparse.Namespace) -> tuple[list[Any], list[str]]:
@@ -219,8 +238,8 @@ def _explanations(path: Path, options: argparse.Namespace) -> tuple[list[Any], l
     problems: list[str] = []
     try:
         module = import_file(path)
-    except Exception:
-        return [], [f"cannot be imported\n{traceback.format_exc(limit=-1)}"]
+    except TargetError as error:
+        return [], [str(error)]
     if options.factory:
         sources: list[Any] = [lambda: load_model(options.factory)]
         names = [options.factory]
@@ -233,14 +252,13 @@ def _explanations(path: Path, options: argparse.Namespace) -> tuple[list[Any], l
         try:
             explanation = explain(make(), *options.input, modes=("train", "eval"))
         except TargetError as error:
-            problems.append(f"{name} not looked at: {error}, and give it as --factory")
+            hint = "" if options.factory else ", and give it as --factory"
+            problems.append(f"{name} not looked at: {error}{hint}")
         except Exception as error:  # whatever a constructor does
             problems.append(f"{name} not looked at: {type(error).__name__}: {error}")
         else:
             errors = [run.error.splitlines()[0] for run in explanation.runs if run.error]
-            if (
-                errors
-            ):  # the input may be wrong for this model, so what it shows is not held against a comment
+            if errors:  # the input may be wrong for this model: what it shows is not held against a comment
                 problems.append(f"{name} failed: {errors[0]}")
             else:
                 explanations.append(explanation)

@@ -105,6 +105,47 @@ def test_a_factory_builds_it(file: Path) -> None:
     assert run("comments", "--check", file, "--input", "batch 8", "--factory", f"{file}:make") == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def f(:\n", "SyntaxError: invalid syntax ({name}:1)"),
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module' ({name}:1)"),
+        ("x = 1\nraise SystemExit(3)\n", "SystemExit: 3 ({name}:2)"),
+        (
+            "def Small():\n    raise OSError('no weights')\n",
+            "cannot be built: OSError: no weights ({name}:2)",
+        ),
+    ],
+)
+def test_code_that_fails_is_told_in_one_line_with_its_place(file: Path, source, message, capsys) -> None:
+    file.write_text(source)
+    assert run("explain", f"{file}:Small", "--input", "batch 8") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(message.format(name=file.name))
+
+
+def test_what_is_no_python_or_cannot_be_built_is_no_stale_comment(file: Path, capsys) -> None:
+    assert run("comments", "--check", file, "--input", "batch 8", "--factory", "no_such_model") == 2
+    file.write_text("x = 1\ndef f(:\n")
+    assert run("comments", "--check", file) == 2
+    assert f"{file}:2: no Python: invalid syntax" in capsys.readouterr().err
+
+
+def test_a_dict_that_holds_a_tensor_gets_no_comment(file: Path) -> None:
+    lines = "        kept = {'x': hidden}\n        return kept\n"
+    file.write_text(MODEL.partition("        kept = ")[0] + lines)
+    assert run("comments", "--write", file, "--input", "batch 8") == 0
+    assert file.read_text().endswith(lines)
+
+
+@pytest.mark.parametrize("depth", ["0", "-3", "x"])
+def test_a_wrong_depth_is_told(depth: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("explain", "cifar_mlp", "--depth", depth)
+    assert stopped.value.code == 2
+    assert "a number from 1, or 'all'" in capsys.readouterr().err
+
+
 def test_a_wrong_input_is_not_held_against_a_comment(file: Path, capsys) -> None:
     assert run("comments", "--check", file, "--input", "batch 9") == 2
     assert "Small failed" in capsys.readouterr().err
@@ -147,6 +188,8 @@ def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Pat
         (["explain", "torch.nn:NoSuchLayer"], 2),
         (["explain", "torch.nn:Identity"], 2),
         (["explain", "cifar_mlp", "--input", "batch 3 31 31"], 1),
+        (["explain", "cifar_mlp", "--input", "batch -3"], 2),
+        (["explain", "cifar_mlp", "--html", "no/such/folder/page.html"], 2),
         (["list", "--family", "no such family"], 2),
     ],
 )

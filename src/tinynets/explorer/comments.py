@@ -62,7 +62,8 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
         if written and not wrong:
             continue
         shape = (wrong[0] if wrong else same[0]).values[0].shape
-        plain = not written and end not in comments and len(shapes) == 1
+        tensors = all(not line.values[0].label for line in same)  # not a dict or a list that holds one
+        plain = not written and end not in comments and len(shapes) == 1 and tensors
         if (wrong or plain) and "?" not in " ".join(shape):
             right = f"[{', '.join(shape)}]"
             found.append(Finding(end, same[0].code, _bracketed(written), right))

@@ -93,6 +93,9 @@ class Inputs:
         if found is None or axes is None or axes.many_index is not None:
             raise InputError(f'{text!r} is not a shape: write it as "batch 3 32 32" or "int64[batch 77]"')
         shape = [self._size(axis, index == 0, named=named) for index, axis in enumerate(axes.axes)]
+        for axis, size in zip(axes.axes, shape, strict=True):
+            if isinstance(size, int) and size < 0:
+                raise InputError(f"axis {axis.text!r} is negative")
         dtype: Any = getattr(torch, found["dtype"], None) if found["dtype"] else self._dtype(spec)
         if not isinstance(dtype, torch.dtype):
             raise InputError(f"{found['dtype']!r} is not a dtype of torch: write it as float32, int64, bool")

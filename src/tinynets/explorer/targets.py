@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,9 +23,33 @@ class TargetError(Exception):
     """The target does not lead to a model; the message says what to write."""
 
 
+@contextlib.contextmanager
+def _told(what: str) -> Generator[None, None, None]:
+    """Turn whatever the user's code raises, `sys.exit()` included, into one line that says where."""
+    try:
+        yield
+    except (TargetError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+        place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
+        if isinstance(error, SyntaxError) and error.filename:
+            place = f"{os.path.basename(error.filename)}:{error.lineno}"
+        text = getattr(error, "msg", None) or str(error)
+        raise TargetError(f"{what}: {type(error).__name__}: {text} ({place})") from error
+
+
 def import_file(path: Path) -> ModuleType:
-    """Import a file under the name that it has in its package, so that its relative imports work."""
-    path = path.resolve()
+    """Import a file under the name that it has in its package, so that its relative imports work.
+
+    Raises:
+        TargetError: it cannot be imported.
+    """
+    with _told(f"{path} cannot be imported"):
+        return _imported(path.resolve())
+
+
+def _imported(path: Path) -> ModuleType:
     parts = [path.stem]
     folder = path.parent
     while (folder / "__init__.py").exists():
@@ -40,7 +67,11 @@ def import_file(path: Path) -> ModuleType:
         raise TargetError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -60,15 +91,20 @@ def load_target(target: str) -> Any:
         TargetError: there is nothing of that name.
     """
     place, colon, name = target.partition(":")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise TargetError(f"there is no file {place}")
+        if not name:
+            raise TargetError(f"name the model too, as in {place}:Model")
     if not colon:
         return _from_zoo(target)
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
-        is_file = place.endswith(".py") and Path(place).exists()
-        value: Any = import_file(Path(place)) if is_file else importlib.import_module(place)
-    except ImportError as error:
-        raise TargetError(f"{place} cannot be imported: {error}") from error
+    if place.endswith(".py"):
+        value: Any = import_file(Path(place))
+    else:
+        with _told(f"{place} cannot be imported"):
+            value = importlib.import_module(place)
     for part in name.split("."):
         if not hasattr(value, part):
             raise TargetError(f"{place} has no {name}")
@@ -80,7 +116,7 @@ def build(value: Any, name: str) -> nn.Module:
     """Make a model of a class or function, or return the model that it is already.
 
     Raises:
-        TargetError: it needs arguments, or makes something else.
+        TargetError: it needs arguments, raises, or makes something else.
     """
     if not isinstance(value, nn.Module):
         if not callable(value):
@@ -90,7 +126,8 @@ def build(value: Any, name: str) -> nn.Module:
             raise TargetError(
                 f"{name} needs {', '.join(missing)}: write a function that builds it and name that"
             )
-        value = value()
+        with _told(f"{name} cannot be built"):
+            value = value()
     if not isinstance(value, nn.Module):
         raise TargetError(f"{name} makes {type(value).__name__}, not a model")
     return value
