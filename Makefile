@@ -37,7 +37,7 @@ parity:  ## compare the zoo with torchvision and timm, in an environment of its 
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm pytest pytest-xdist hypothesis -e .
-	$(VENV)-parity/bin/python -m pytest tests/parity
+	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py
 
 bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/contract.py
