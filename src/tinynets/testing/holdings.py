@@ -118,6 +118,7 @@ class _Walk:
             self.plain_object(holding.path, value, depth)
 
     def module(self, path: str, module: nn.Module) -> None:
+        self.found.append(Holding(path, module))
         own = vars(module)
         for name, kind in _REGISTERED.items():
             if isinstance(own.get(name), dict):

@@ -22,6 +22,9 @@ from .subject import Subject
 RUNS = "contract.runs_eval"
 """The check that says whether the model runs at all: where it fails, the others have nothing to look at."""
 
+TRAINS = "contract.runs_train"
+"""The same in training mode: what other checks find to be broken in the same way is not reported again."""
+
 
 class _Timeout(BaseException):
     """Not an `Exception`: no `except Exception` of the model's may swallow it."""
@@ -106,6 +109,24 @@ class Run:
             reason = f"the model does not run: see {RUNS}"
         if reason is not None:
             return Result(check.id, check.level, Status.SKIPPED, reason)
+        if check.id == TRAINS:
+            return self._trains
+        result = run_one(check, self.subject, self.plan)
+        if result.status in (Status.FAILED, Status.WARNED) and self._is_of_training(result.failure):
+            note = f"the model does not run in training mode: see {TRAINS}"
+            return Result(check.id, check.level, Status.SKIPPED, note, seconds=result.seconds)
+        return result
+
+    def _is_of_training(self, failure: Failure | None) -> bool:
+        """Whether a check fails only since the model raises in training mode, which is reported once."""
+        if failure is None or failure.error is None or TRAINS not in {check.id for check in self.plan.checks}:
+            return False
+        known = self._trains.failure
+        return known is not None and (known.what, known.where) == (failure.what, failure.where)
+
+    @cached_property
+    def _trains(self) -> Result:
+        check = next(check for check in self.plan.checks if check.id == TRAINS)
         return run_one(check, self.subject, self.plan)
 
     @cached_property

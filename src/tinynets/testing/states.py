@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .changes import MISSING, Change, changed_entries, equal
 from .compare import same_bits
@@ -35,6 +35,8 @@ def state_of(holding: Holding) -> State | None:
     if isinstance(value, Tensor):
         usable = not value.is_inference() and value.layout is torch.strided
         return TensorState(holding) if usable else None
+    if isinstance(value, nn.Module):
+        return _ClassState(holding)
     if isinstance(value, Namespace):
         return _NamespaceState(holding)
     if isinstance(value, list | deque | set):
@@ -49,20 +51,22 @@ class TensorState:
         tensor: Tensor = holding.value
         self.holding, self.tensor = holding, tensor
         self.home = tensor.detach()  # shares the memory, so that aliases stay aliases
-        self.values = None if tensor.is_meta else self.home.clone()
+        self.cells = _each_once(self.home)
+        self.values = None if tensor.is_meta else self.cells.clone()
         self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
         self.grad = tensor.grad if tensor.is_leaf else None
         grad = Holding(f"{holding.path}.grad", self.grad, holding.kind)
         usable = self.grad is not None and self.grad.layout is torch.strided
         self.grad_state = TensorState(grad) if usable else None
-        self.hooks = {name: _hooks(tensor, name) for name in _HOOKS}
+        # With the dicts themselves, by which the handles of the hooks remove them.
+        self.hooks = {name: (getattr(tensor, name, None), _hooks(tensor, name)) for name in _HOOKS}
 
     def changes(self) -> Iterator[Change]:
         """Yield how it differs from what it was."""
         path, kind, tensor = self.holding.path, self.holding.kind, self.tensor
         if self._moved():
             yield Change(path, kind, self.home, tensor)
-        elif self.values is not None and not same_bits(self.home, self.values):
+        elif self.values is not None and not same_bits(self.cells, self.values):
             yield Change(path, kind, tensor, tensor)
         if tensor.requires_grad != self.requires_grad:
             yield Change(f"{path}.requires_grad", Kind.FLAG, self.requires_grad, tensor.requires_grad)
@@ -71,7 +75,7 @@ class TensorState:
             yield Change(f"{path}.grad", kind, self.grad, grad)
         elif self.grad_state is not None:
             yield from self.grad_state.changes()
-        for name, hooks in self.hooks.items():
+        for name, (_, hooks) in self.hooks.items():
             if _hooks(tensor, name) != hooks:
                 yield Change(f"{path}.{name}", Kind.HOOK, hooks, _hooks(tensor, name))
 
@@ -80,11 +84,11 @@ class TensorState:
         tensor = self.tensor
         with torch.no_grad():
             if self.is_leaf and not tensor.is_leaf:
-                tensor.detach_()  # an in-place write of something with a graph has put it into that graph
+                _take_out_of_graph(tensor, self.home)
             if self._moved():
                 tensor.data = self.home
-            if self.values is not None and not same_bits(self.home, self.values):
-                _own_memory(self.home).copy_(_own_memory(self.values))
+            if self.values is not None and not same_bits(self.cells, self.values):
+                self.cells.copy_(self.values)
             if not tensor.is_leaf:
                 return
             if tensor.requires_grad != self.requires_grad:
@@ -93,9 +97,12 @@ class TensorState:
                 self.grad_state.restore()
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
-            for name, hooks in self.hooks.items():
+            for name, (registry, hooks) in self.hooks.items():
                 if _hooks(tensor, name) != hooks:
-                    setattr(tensor, name, hooks or None)
+                    if registry is not None:
+                        registry.clear()
+                        registry.update(hooks)
+                    setattr(tensor, name, registry)
 
     def _moved(self) -> bool:
         tensor, home = self.tensor, self.home
@@ -115,10 +122,20 @@ def _hooks(tensor: Tensor, name: str) -> dict[int, Any]:
     return dict(getattr(tensor, name, None) or {}) if tensor.is_leaf else {}
 
 
-def _own_memory(tensor: Tensor) -> Tensor:
-    """Each element once: an expanded tensor has one for many places, and refuses to be written to."""
+def _each_once(tensor: Tensor) -> Tensor:
+    """Return each place in memory once: an expanded tensor shows one many times, and cannot be written to."""
+    if 0 not in tensor.stride():
+        return tensor
     shown = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor[tuple(slice(0, 1) if step == 0 and size > 1 else slice(None) for size, step in shown)]
+
+
+def _take_out_of_graph(tensor: Tensor, home: Tensor) -> None:
+    """Make a tensor a leaf again, which it was before something with a graph was written into it."""
+    try:
+        tensor.detach_()
+    except RuntimeError:  # a view cannot be detached in place
+        torch.utils.swap_tensors(tensor, home.detach())  # pyright: ignore[reportUnknownMemberType]
 
 
 class _DictState:
@@ -130,12 +147,35 @@ class _DictState:
 
     def changes(self) -> Iterator[Change]:
         yield from changed_entries(self.holding, self.saved, self.mapping)
+        now = list(self.mapping)
+        registered = self.holding.kind in (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
+        if registered and now != list(self.saved) and set(now) == set(self.saved):
+            path = f"order in {self.holding.path or 'the model'}"
+            yield Change(path, self.holding.kind, ", ".join(self.saved), ", ".join(now))
 
     def restore(self) -> None:
         # Also the order: that of submodules and parameters is what optimisers and checkpoints go by.
         if list(map(id, self.mapping)) != self.keys or list(map(id, self.mapping.values())) != self.values:
             self.mapping.clear()
             self.mapping.update(self.saved)
+
+
+class _ClassState:
+    """The class of a module, which parametrizations and sharding change."""
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.module: nn.Module = holding.value
+        self.cls: type[nn.Module] = type(self.module)
+
+    def changes(self) -> Iterator[Change]:
+        if type(self.module) is not self.cls:
+            name, kind = self.holding.name("__class__"), self.holding.kind
+            yield Change(name, kind, self.cls.__name__, type(self.module).__name__)
+
+    def restore(self) -> None:
+        if type(self.module) is not self.cls:
+            self.module.__class__ = self.cls
 
 
 class _NamespaceState:

@@ -160,11 +160,18 @@ def live_weights(subject: Subject) -> None:
         kept = [change.path for change in before.changes(Kind.ATTRIBUTE, Kind.BUFFER)]
         load(model, weights)
         found = worst(_seeded(subject, arguments), wanted)
-        if found is not None and found.error > FLOAT32_LIMIT:
+        if found is None:
+            continue
+        subject.restore()
+        model.eval()
+        load(model, weights)
+        # A small effect is no rounding where the same weights, without a call before, give the very same bits.
+        limit = 0.0 if worst(_seeded(subject, arguments), wanted) is None else FLOAT32_LIMIT
+        if found.error > limit:
             raise Failure(
                 f"weights {way} after a call do not have their full effect",
                 where=found.where,
-                size=f"{found.error:.1e} of the largest value (limit {FLOAT32_LIMIT:.0e})",
+                size=f"{found.error:.1e} of the largest value (limit {limit:.0g})",
                 cause=f"the first call keeps {listed(kept)}" if kept else "",
             )
 
