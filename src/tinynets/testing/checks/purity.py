@@ -165,7 +165,7 @@ def live_weights(subject: Subject) -> None:
         subject.restore()
         model.eval()
         load(model, weights)
-        # A small effect is no rounding where the same weights, without a call before, give the very same bits.
+        # A small effect is no rounding where these weights, without a call before, give the very same bits.
         limit = 0.0 if worst(_seeded(subject, arguments), wanted) is None else FLOAT32_LIMIT
         if found.error > limit:
             raise Failure(
