@@ -1,4 +1,4 @@
-"""What the site needs beyond its pages: the navigation of the checks, and the example scripts that pages link to."""
+"""What the site needs beyond its pages: navigation of the checks, and the scripts that pages link to."""
 
 from __future__ import annotations
 

@@ -1,49 +1,182 @@
-"""Every Python block of README and docs runs, from top to bottom as one script per page."""
+"""The documentation is true: its code runs and prints what it shows, its links lead somewhere, the site builds."""
 
 import contextlib
+import importlib.util
 import io
 import linecache
+import os
 import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from inspect import ismodule
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+import tinynets as tn
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SLOW = {"start"}  # parses 5,000 digits and trains on them
+OTHER_NAMES = {"explain"}  # its outputs name the files net.py and broken.py
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page: Path) -> list[tuple[int, str]]:
+def blocks(page: Path, language: str = "python") -> list[tuple[int, str, str]]:
+    """Return the line, the source and the output shown right below of every block of a language."""
     text = page.read_text()
-    return [(text[: found.start(1)].count("\n"), found[1]) for found in BLOCK.finditer(text)]
+    found = list(BLOCK.finditer(text))
+    below = {a.end(): b for a, b in pairwise(found) if not text[a.end() : b.start()].strip()}
+    return [
+        (
+            text[: block.start(2)].count("\n"),
+            block[2],
+            shown[2] if (shown := below.get(block.end())) and shown[1] == "text" else "",
+        )
+        for block in found
+        if block[1] == language
+    ]
 
 
-def run_page(page: Path, name: str) -> None:
+def run_page(page: Path, languages: tuple[str, ...] = ("python",), compare: bool = True) -> None:
     namespace: dict[str, object] = {"__name__": f"page_{page.stem}"}
-    for line, source in blocks(page):
+    for line, source, shown in sorted(block for language in languages for block in blocks(page, language)):
         source = "\n" * line + source  # errors and checks name the line of the page
-        filename = f"<{name}:{line}>"
+        filename = f"<{page.name}:{line}>"
         # Checks read the source of a forward, as they would in a notebook cell.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(source, filename, "exec"), namespace)
+        if compare and printed.getvalue():
+            assert shown in printed.getvalue(), f"{page.name}:{line} prints\n{printed.getvalue()}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+        for page in PAGES
+        if blocks(page)
+    ],
+)
 def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_page(page, page.name)
+    run_page(page, compare=page.stem not in OTHER_NAMES)
+
+
+def test_the_page_with_partners_runs() -> None:
+    pytest.importorskip("torchvision")
+    run_page(ROOT / "docs" / "migration.md", ("python", "py"))
 
 
 def test_a_page_that_does_not_run_is_seen(tmp_path: Path) -> None:
     page = tmp_path / "broken.md"
     page.write_text("text\n```python\nx = 1\n```\nmore\n```python\nassert x == 2\n```\n")
     with pytest.raises(AssertionError):
-        run_page(page, "broken.md")
+        run_page(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_an_output_that_is_not_printed_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "stale.md"
+    page.write_text("```python\nprint('new')\n```\n\n```text\nnew\n```\n")
+    run_page(page)
+    page.write_text("```python\nprint('new')\n```\n\n```text\nold\n```\n")
+    with pytest.raises(AssertionError, match=r"stale\.md:1 prints"):
+        run_page(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def public_names() -> set[str]:
+    """Return every name that users may import, under the module that documents it."""
+    models = {name for name in dir(tn.models) if name[0].isupper()} - {"Any", "TYPE_CHECKING"}
+    testing = {name for name, value in vars(tn.testing).items() if name[0] != "_" and not ismodule(value)}
+    return {
+        *(f"tinynets.{name}" for name in set(tn.__all__) - models - {"models"}),
+        *(f"tinynets.models.{name}" for name in models),
+        *(f"tinynets.testing.{name}" for name in testing),
+    }
+
+
+def test_the_api_pages_have_every_public_name() -> None:
+    texts = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    documented = set(re.findall(r"^::: ([\w.]+)$", texts, re.MULTILINE))
+    documented |= set(re.findall(r"^ +heading: ([\w.]+)$", texts, re.MULTILINE))
+    assert sorted(public_names() - documented) == []
+
+
+needs_mkdocs = pytest.mark.skipif(
+    not importlib.util.find_spec("mkdocs"), reason="mkdocs is not installed: pip install 'tinynets[docs]'"
+)
+
+
+def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)],
+        cwd=root,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+class Loaded(HTMLParser):
+    """Collects what a page loads, as far as it comes from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elsewhere: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            loads = name == "src" or (name == "href" and tag == "link")
+            if loads and value and re.match(r"(https?:)?//", value):
+                self.elsewhere.append(value)
+
+
+@needs_mkdocs
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    run = build(ROOT, tmp_path / "site")
+    assert run.returncode == 0, run.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(PAGES) - 1  # README is none, and there is 404.html
+    for page in pages:
+        html = page.read_text()
+        parser = Loaded()
+        parser.feed(html)
+        assert parser.elsewhere == [], page.name
+        assert "doc-symbol-module" not in html, (
+            f"{page.name} shows a module in place of the function of its name"
+        )
+    assert "TinyVisionMLP(images): axis 1 is 28, expected 1" in (tmp_path / "site" / "index.html").read_text()
+
+
+@needs_mkdocs
+@pytest.mark.slow
+def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("mkdocs.yml", "docs/hooks.py", "docs/contract.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    settings = (tmp_path / "mkdocs.yml").read_text()
+    nav = re.compile(r"^nav:.*?(?=^validation:)", re.MULTILINE | re.DOTALL)
+    pages = "nav:\n  - one: index.md\n  - two: contract.md\n\n"
+    (tmp_path / "mkdocs.yml").write_text(nav.sub(pages, settings))
+    page = tmp_path / "docs" / "index.md"
+    page.write_text(
+        "# Title\n\n[no page](gone.md), [no heading](contract.md#gone), [right](contract.md#errors)\n"
+    )
+    run = build(tmp_path, tmp_path / "site")
+    assert run.returncode != 0
+    assert "'gone.md'" in run.stderr
+    assert "'contract.md#gone'" in run.stderr
+    assert "#errors" not in run.stderr
