@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from filelock import FileLock
 
 import tinynets as tn
 
@@ -23,11 +24,19 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Start two processes once, and let them do all the work of `TOGETHER`."""
-    folder = tmp_path_factory.mktemp("group")
-    return folder, torchrun(2, "all", folder)
+@pytest.fixture(scope="session")
+def group(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Start two processes once, and let them do all the work of `TOGETHER`; pytest's workers share the result."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "group"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            run = torchrun(2, "all", folder)
+            (folder / "run.json").write_text(json.dumps([run.args, run.returncode, run.stdout, run.stderr]))
+    return folder, subprocess.CompletedProcess(*json.loads((folder / "run.json").read_text()))
 
 
 @pytest.mark.parametrize("work", TOGETHER)
@@ -51,9 +60,9 @@ def test_a_process_killed_while_saving_is_started_again_and_changes_no_bit(group
 
 
 def test_a_contract_error_names_the_rank(tmp_path: Path) -> None:
-    run = torchrun(2, "refused", tmp_path, "--model", "lenet5")
+    run = torchrun(2, "refused", tmp_path, "--model", "tiny_vision_mlp")
     assert run.returncode == 1
-    assert "[rank1]: tinynets.ShapeError: LeNet5(images): axis 1 is 3, expected 1" in run.stderr
+    assert "[rank1]: tinynets.ShapeError: TinyVisionMLP(images): axis 1 is 3, expected 1" in run.stderr
     assert "[rank1]: on rank 1 of 2" in run.stderr
     assert "[rank0]: tinynets" not in run.stderr
 
