@@ -502,6 +502,7 @@ def test_a_scripted_model_gets_its_mode_and_weights_back():
         for tensor in model.state_dict().values():
             tensor.add_(1)
     snapshot.restore()
+    tn.testing.check_model(model, INPUT, groups=("contract", "purity"))
     assert model.training
     assert all(module.training for module in model.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ...modes.flags import named
 from ...modes.sensitivity import train_behaviour
 from ..base import Failure, Level, check
 from ..calls import again, listed, still_training
@@ -148,30 +149,31 @@ def flags(subject: Subject) -> None:
     needs goes into a `with` block.
     Declare: an exemption with the reason.
     """
+    model = subject.model
     for training in (False, True):
-        model, arguments = subject.model, subject.batch(training=training)
+        subject.restore()
         model.train(training)
-        before, global_flags = Snapshot(model), read_flags()
+        arguments = subject.batch(training=training)
+        own, global_flags = _own_flags(model), read_flags()
         with torch.enable_grad():
             subject.call(arguments)
-            changed = [str(change) for change in before.changes(Kind.FLAG)] + changed_flags(global_flags)
+            changed = _changed(own, _own_flags(model)) + changed_flags(global_flags)
         if changed:
-            before.restore()
+            subject.restore()
             write_flags(global_flags)
+            model.train(training)
 
             def watch() -> Callable[[], object]:
-                flags, own = read_flags(), _own_flags(subject.model)
-                return lambda: changed_flags(flags) or own != _own_flags(subject.model)
+                flags, own = read_flags(), _own_flags(model)
+                return lambda: changed_flags(flags) or own != _own_flags(model)
 
             found = culprits(model, partial(subject.call, arguments), watch)
             mode = "training" if training else "eval"
-            cause = f"done by {listed(found)}" if found else ""
             raise Failure(
                 f"a call in {mode} mode changes {len(changed)} flag{'s' * (len(changed) > 1)}",
                 where=listed(changed),
-                cause=cause,
+                cause=f"done by {listed(found)}" if found else "",
             )
-        before.restore()
 
 
 @check("modes.roundtrip", Level.MUST)
@@ -232,8 +234,8 @@ def sensitivity(subject: Subject) -> str:
     found = {path: what for path, module in _named(subject.model) if (what := train_behaviour(module))}
     summary = "no module reads the mode"
     if found:
-        named = listed([f"{path} ({what})" for path, what in found.items()])
-        summary = f"{len(found)} module{'s read' if len(found) > 1 else ' reads'} the mode: {named}"
+        reading = listed([f"{path} ({what})" for path, what in found.items()])
+        summary = f"{len(found)} module{'s read' if len(found) > 1 else ' reads'} the mode: {reading}"
     if subject.train_example is not subject.example:
         return summary
     arguments = subject.batch()
@@ -255,12 +257,16 @@ def _from(found: Difference, module: str) -> str:
 
 
 def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(path or type(model).__name__, module) for path, module in cast("Any", model).named_modules()]
+    return [(path or type(model).__name__, module) for path, module in named(model)]
 
 
-def _own_flags(model: nn.Module) -> list[bool]:
-    modules = [module.training for module in model.modules()]
-    return modules + [parameter.requires_grad for parameter in model.parameters()]
+def _own_flags(model: nn.Module) -> dict[str, bool]:
+    flags = {f"{path}.training".lstrip("."): module.training for path, module in named(model)}
+    return {**flags, **{f"{name}.requires_grad": p.requires_grad for name, p in model.named_parameters()}}
+
+
+def _changed(before: dict[str, bool], after: dict[str, bool]) -> list[str]:
+    return [f"{name}: {old} -> {after[name]}" for name, old in before.items() if after.get(name, old) != old]
 
 
 def _overriding(cls: type[nn.Module]) -> str:

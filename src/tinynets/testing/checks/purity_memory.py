@@ -249,7 +249,7 @@ def _sizes(model: nn.Module) -> dict[str, int]:
     for holding in holdings(model):
         if isinstance(holding.value, Tensor):
             sizes[holding.path] += holding.value.numel()
-        elif hasattr(holding.value, "__len__"):
+        elif hasattr(holding.value, "__len__") and not isinstance(holding.value, nn.Module):
             sizes[f"len({holding.path or 'vars(model)'})"] += len(holding.value)
     return sizes
 
