@@ -134,7 +134,10 @@ class RandomStates:
 def seed_everything(seed: int) -> None:
     """Seed torch, Python and, where it is loaded, numpy."""
     random.seed(seed)
-    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+    if torch.cuda.is_initialized() or torch.xpu.is_initialized() or torch.mps.is_available():
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
+        torch.default_generator.manual_seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(seed)
