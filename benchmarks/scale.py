@@ -45,7 +45,7 @@ def looks() -> dict[str, Callable[[nn.Module], object]]:
     return {
         "build": lambda model: model,
         "explain": lambda model: str(tn.explain(model, "batch 3 224 224")),
-        # `tinynets.testing.check_model` belongs here: "check": lambda model: check_model(model, ...)
+        "check": lambda model: tn.testing.check_model(model, "batch 3 224 224"),
     }
 
 

@@ -159,3 +159,17 @@ ALL = slice(None)
 )
 def test_dead_elements_are_named_as_slices(dead: torch.Tensor, batch_axis: int | None, expected: list[str]):
     assert slices("x", dead, batch_axis) == expected
+
+
+def test_a_number_in_the_error_is_called_the_batch_size_only_if_other_sizes_break():
+    class Narrow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4, track_running_stats=False)
+
+        def forward(self, x):
+            return self.norm(x)
+
+    found = tn.testing.check_model(Narrow, "batch 4", groups=["batch"], on_fail="collect")["batch.sizes[1]"]
+    assert "Expected more than 1 value per channel" in found.failure.what
+    assert found.failure.cause == ""

@@ -100,6 +100,7 @@ class ModelCheck:
         static: whether it never calls the model; those run first.
         slow: whether it takes seconds: it runs only where slow checks are asked for.
         opt_in: whether it runs only where `supports` names it.
+        valueless: whether it says something about a model on the meta device, which has shapes and no values.
     """
 
     id: str
@@ -109,6 +110,7 @@ class ModelCheck:
     static: bool = False
     slow: bool = False
     opt_in: bool = False
+    valueless: bool = False
 
     def __call__(self, subject: Subject, /, **params: Any) -> str | None:
         """Call the function with the subject, its variant and parameters."""
@@ -133,13 +135,14 @@ def check(
     static: bool = False,
     slow: bool = False,
     opt_in: bool = False,
+    valueless: bool = False,
 ) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
     """Register a function as one check, or as one for each variant."""
 
     def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
         for variant in variants or (None,):
             full = id if variant is None else f"{id}[{variant}]"
-            _REGISTERED[full] = ModelCheck(full, level, function, variant, static, slow, opt_in)
+            _REGISTERED[full] = ModelCheck(full, level, function, variant, static, slow, opt_in, valueless)
         return function
 
     return register

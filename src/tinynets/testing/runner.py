@@ -103,6 +103,9 @@ class Run:
     def result(self, check: Check) -> Result:
         """Run one check, unless it is not selected or cannot say anything, and return its result."""
         reason = self.plan.unselected(check)
+        needs_values = not (getattr(check, "static", False) or getattr(check, "valueless", False))
+        if reason is None and needs_values and self.subject.on_meta:
+            reason = "the model is on the meta device: it has shapes and no values"
         if reason is None and check.id == RUNS:
             return self._runs
         if reason is None and not getattr(check, "static", False) and self._runs.failure is not None:

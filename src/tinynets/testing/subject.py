@@ -87,9 +87,17 @@ class Subject:
             raise Skip("the inputs have no batch axis: name one by batch_axes=")
         if size is None and example.size is not None:
             size = self.default_size
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seed)
-        drawn = draw(example, size, generator, integer_limit(self.model))
+        drawn = self._drawn(example, size, self.seed * 1_000_003 + seed)
         return drawn.to(torch.float64) if self._float64 else drawn
+
+    def _drawn(self, example: Arguments, size: int | None, seed: int) -> Arguments:
+        drawn = draw(example, size, torch.Generator().manual_seed(seed), integer_limit(self.model))
+        return drawn.map(lambda tensor: tensor.to("meta")) if self.on_meta else drawn
+
+    @cached_property
+    def on_meta(self) -> bool:
+        """Whether the model has shapes and no values."""
+        return any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
 
     @cached_property
     def default_size(self) -> int:
@@ -97,8 +105,7 @@ class Subject:
         given = self.example.size or BATCH
         for size in (BATCH, given):
             try:
-                generator = torch.Generator().manual_seed(self.seed)
-                self.run(draw(self.example, size, generator, integer_limit(self.model)))
+                self.run(self._drawn(self.example, size, self.seed))
             except Failure:
                 continue
             return size

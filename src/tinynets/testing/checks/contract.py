@@ -9,7 +9,7 @@ from ..compare import leaves
 from ..subject import Subject
 
 
-@check("contract.runs_eval", Level.MUST)
+@check("contract.runs_eval", Level.MUST, valueless=True)
 def runs_eval(subject: Subject) -> None:
     """The model runs in eval mode, and every number that it gives is finite.
 
@@ -21,13 +21,13 @@ def runs_eval(subject: Subject) -> None:
     _runs(subject, training=False)
 
 
-@check("contract.runs_train", Level.MUST)
+@check("contract.runs_train", Level.MUST, valueless=True)
 def runs_train(subject: Subject) -> None:
     """The model runs in training mode, and every number that it gives is finite.
 
     Why: a model that is only ever called in eval mode in its tests breaks in the first step of training.
     Fix: the message has the exception and the line, or the output with the NaN.
-    Declare: where training takes other arguments (targets of a detector), `train_args=`.
+    Declare: where training takes other arguments (targets of a detector), `train_inputs=`.
     """
     _runs(subject, training=True)
 
@@ -37,6 +37,8 @@ def _runs(subject: Subject, *, training: bool) -> None:
     if not found:
         raise Failure("the output holds no tensor", cause="forward returns nothing: is a `return` missing?")
     for leaf in found:
+        if leaf.tensor.is_meta:
+            continue
         if leaf.tensor.is_floating_point() or leaf.tensor.is_complex():
             bad = int((~leaf.tensor.isfinite()).sum())
             if bad:
@@ -44,7 +46,7 @@ def _runs(subject: Subject, *, training: bool) -> None:
                 raise Failure("the output is not finite", where=leaf.name, size=size)
 
 
-@check("contract.structure", Level.MUST)
+@check("contract.structure", Level.MUST, valueless=True)
 def structure(subject: Subject) -> str | None:
     """Two batches give outputs of the same structure, ranks and dtypes, in either mode.
 

@@ -139,7 +139,7 @@ def seeded(subject: Subject) -> str | None:
     return subject.close(measure, objection, tolerance=0.0)
 
 
-@check("modes.flags", Level.MUST)
+@check("modes.flags", Level.MUST, valueless=True)
 def flags(subject: Subject) -> None:
     """A call leaves every `training` and `requires_grad` flag and the global flags of torch as they were.
 
