@@ -145,7 +145,13 @@ AOTI = {"supports": {"transforms.aoti"}, "timeout": None}
 BUGS = [
     Bug("transforms.functional_call", WeightInAList, Fine, INPUT, "`first.weight`: what is given for it"),
     Bug("transforms.functional_call", WeightInAPartial, Fine, INPUT, "`first.weight`: what is given"),
-    Bug("transforms.functional_call", CachedWeight, ComputedWeight, INPUT, "not use all the weights"),
+    Bug(
+        "transforms.functional_call",
+        CachedWeight,
+        ComputedWeight,
+        INPUT,
+        "not used; the model also holds `cache`",
+    ),
     Bug("transforms.hooks", ForwardOfTheStack, Stack, INPUT, "`layers.forward(...)` is called"),
     Bug("transforms.hooks", ForwardOfALayer, Fine, INPUT, "`second.forward(...)` is called"),
     Bug("transforms.per_sample_grads", BranchOnValues, Fine, INPUT, "y.sum() > 1e9", SAMPLES),
