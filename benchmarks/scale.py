@@ -140,6 +140,7 @@ def look(size: str, what: str, results: Any) -> None:
     """Build a large model without its weights and look at it; runs in a process of its own."""
     torch.set_num_threads(1)
     tn.explain(tn.TinyVisionMLP())  # imports what an explanation imports
+    tn.testing.list_checks()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
     with torch.device("meta"):
