@@ -54,6 +54,21 @@ def test_tied_weights_are_noted_where_the_format_matters():
     assert report["device.meta_init"].note == "to_empty() cuts ties: embed.weight = head.weight"
 
 
+@pytest.mark.parametrize("fault", [1.0, 1.01])
+def test_gradients_that_only_batch_norm_gets_wrong_under_vmap_are_not_the_models_fault(fault):
+    """What vmap over torch's own batch norm does in LeViT and XCiT (timm), made here by hand."""
+
+    class Norm(nn.BatchNorm1d):
+        def forward(self, x):
+            return super().forward(x) * (fault if torch._C._functorch.is_functorch_wrapped_tensor(x) else 1.0)
+
+    model = nn.Sequential(nn.Linear(6, 5), Norm(5), nn.Linear(5, 3))
+    report = tn.testing.check_model(model, torch.randn(4, 6), groups=("transforms",), on_fail="collect")
+    result = report["transforms.per_sample_grads"]
+    assert result.status == ("passed" if fault == 1.0 else "skipped"), result
+    assert fault == 1.0 or "torch's vmap over batch_norm" in result.note
+
+
 @pytest.mark.slow
 def test_the_model_is_handed_back():
     """Compiled, exported, converted, hooked: and then as it was, to the attribute."""

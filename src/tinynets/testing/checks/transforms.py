@@ -174,18 +174,26 @@ def per_sample_gradients(subject: Subject, *, tolerance: float = 1e-4) -> str | 
     """
     if not any(parameter.requires_grad for parameter in subject.model.parameters()):
         raise Skip("the model has no parameters to differentiate by")
-    error, name, scale = _vmap_against_loop(subject)
-    if error > tolerance:
+
+    def measure() -> Difference | None:
+        return _vmap_against_loop(subject)
+
+    def objection(found: Difference) -> Failure:
+        return Failure("vmap gives other gradients than a loop", where=found.where)
+
+    try:
+        return subject.close(measure, objection, tolerance=tolerance)
+    except Failure as failure:
         subject.restore()
-        if _spell_out_batch_norms(subject.model) and _vmap_against_loop(subject)[0] <= tolerance:
-            raise Skip("torch's own vmap over batch_norm in eval mode gives these gradients wrong")
-        size = f"{error:.1e} of the largest gradient (limit {tolerance:.0e})"
-        raise Failure("vmap gives other gradients than a loop", where=f"`{name}`", size=size)
-    return None if scale else "every gradient is 0, so this says little"
+        if failure.error is None and _spell_out_batch_norms(subject.model):
+            with suppress(Failure):
+                subject.close(measure, objection, tolerance=tolerance)
+                raise Skip("torch's vmap over batch_norm in eval mode gives these gradients wrong") from None
+        raise
 
 
-def _vmap_against_loop(subject: Subject) -> tuple[float, str, float]:
-    """Return the largest error over the largest gradient, whose it is, and the largest gradient."""
+def _vmap_against_loop(subject: Subject) -> Difference | None:
+    """Return the largest error of a gradient, as a share of the largest gradient of all."""
     parameters = {name: p.detach() for name, p in subject.model.named_parameters() if p.requires_grad}
     batch = subject.batch(2)
     axes = batch.axes
@@ -210,35 +218,36 @@ def _vmap_against_loop(subject: Subject) -> tuple[float, str, float]:
         failure.what = f"vmap(grad(...)) raised {short(error)}"
         raise failure from error
     scale = max(float(gradient.abs().max()) for gradient in together.values() if gradient.numel())
+    if scale == 0:
+        raise Skip("every gradient is 0")
     errors: list[tuple[float, str]] = []
     for index in range(2):
         alone = _gradients(subject, batch.rows([index]), list(parameters))
         for name, gradient in zip(parameters, alone, strict=True):
             gap = (together[name][index] - gradient).abs().max()
-            errors.append((float(gap.nan_to_num(nan=float("inf"))) / (scale or 1.0), name))
-    return *max(errors), scale
+            errors.append((float(gap.nan_to_num(nan=float("inf"))) / scale, name))
+    error, name = max(errors)
+    return Difference(f"the gradient of `{name}`", (), error)
 
 
 def _spell_out_batch_norms(model: nn.Module) -> bool:
     """Give batch norms a forward of plain arithmetic, the same in eval mode; return whether there are any."""
 
-    def spelled_out(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> Callable[[Tensor], Tensor]:
+    def spelled_out(norm: Any) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
             def along(vector: Tensor) -> Tensor:
                 return vector.reshape(-1, *[1] * (x.ndim - 2))
 
-            y = (x - along(mean)) * along((variance + norm.eps).rsqrt())
+            y = (x - along(norm.running_mean)) * along((norm.running_var + norm.eps).rsqrt())
             return y * along(norm.weight) + along(norm.bias) if norm.affine else y
 
         return forward
 
-    found = False
-    for _, module in named_modules(model):
-        statistics: list[Any] = [getattr(module, name, None) for name in ("running_mean", "running_var")]
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and None not in statistics:
-            vars(module)["forward"] = spelled_out(cast("nn.BatchNorm2d", module), *statistics)
-            found = True
-    return found
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+    norms = [m for _, m in named_modules(model) if isinstance(m, kinds) and m.track_running_stats]
+    for norm in norms:
+        vars(norm)["forward"] = spelled_out(norm)
+    return bool(norms)
 
 
 def _gradients(subject: Subject, sample: Arguments, names: list[str]) -> list[Tensor]:
