@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.utils import _pytree as pytree
 
 from .base import Failure, Skip
@@ -99,6 +101,25 @@ def reason_for_zero(subject: Subject, names: list[str]) -> str:
         return ""
     owner = owner_of(subject.model, f"{silent[-1]}.")
     return f"what follows {owner} is constant: its output gets a gradient of 0"
+
+
+def fewest_normalised(subject: Subject) -> tuple[str, int]:
+    """Return which batch normalisation takes the fewest values of each channel in training, and how many.
+
+    The path is `""` where there is none.
+    """
+    found: list[tuple[int, str]] = []
+
+    def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, args: found.append((args[0].numel() // max(args[0].shape[1], 1), path))
+
+    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
+        if isinstance(module, _BatchNorm):
+            module.register_forward_pre_hook(watch(path))
+    with suppress(Failure):
+        subject.run(subject.batch(training=True), training=True)
+    values, path = min(found, default=(0, ""))
+    return path, values
 
 
 def first_nan(subject: Subject) -> str:

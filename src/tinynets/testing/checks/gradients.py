@@ -10,11 +10,12 @@ from torch.utils import checkpoint as recomputing
 from ..arguments import Arguments
 from ..base import Failure, Level, Skip, check
 from ..coverage import dead_inputs
-from ..flow import changed_in_place, first_nan, owner_of, reason_for_zero, reasons_for_none
+from ..flow import changed_in_place, fewest_normalised, first_nan, owner_of, reason_for_zero, reasons_for_none
 from ..subject import Subject, raised
 from ..training import Pass, backward, dense, measured, norm, trained, training
 
 _NAMED = 5
+_FEW = 16  # values that a batch norm divides by the spread of: it may be tiny by chance
 _recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed
 
 
@@ -153,6 +154,10 @@ def scale(subject: Subject, *, limit: float = 1e3) -> None:
         raise Skip("no gradient is finite: see gradients.finite")
     name = max(ratios, key=ratios.__getitem__)
     if ratios[name] > limit:
+        path, values = fewest_normalised(subject)
+        if path and values <= _FEW:
+            owner, few = owner_of(subject.model, f"{path}."), f"{values} values of each channel"
+            raise Skip(f"gradients are large where {owner} normalises over {few}: try larger inputs")
         owner = owner_of(subject.model, name)
         size = f"{ratios[name]:.1e} times its parameter (limit {limit:.0e})"
         raise Failure("a gradient is large against its parameter", where=f"`{name}`, of {owner}", size=size)

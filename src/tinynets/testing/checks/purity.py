@@ -145,7 +145,10 @@ def live_weights(subject: Subject) -> None:
     never_run = _never_run(subject)
     seed_everything(subject.seed)
     perturb(never_run)
-    weights = {name: tensor.clone() for name, tensor in never_run.state_dict().items()}
+    weights = never_run.state_dict()  # with its metadata, by which a model may tell old checkpoints
+    for name, value in weights.items():
+        if isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - not an extra state
+            weights[name] = value.clone()
     never_run.eval()
     wanted = _seeded(subject, arguments, never_run)
     if worst(wanted, subject.reference) is None:
