@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import tinynets as tn
 from tinynets.testing.arguments import draw
+from tinynets.testing.check import Options, prepare
 from tinynets.testing.examples import example_arguments
 
 from .nets import Good
@@ -115,3 +116,18 @@ def test_missing_inputs_and_other_objects_are_refused():
         tn.testing.check_model(dict)
     with pytest.raises(TypeError, match="the model has lazy layers: call it once"):
         tn.testing.check_model(nn.LazyLinear(3), "batch 6")
+
+
+def test_inputs_given_as_shapes_are_drawn_from_the_seed_and_leave_the_generator_alone():
+    def examples():
+        subject, _ = prepare(Good, ("batch 6",), Options(seed=3))
+        return subject.example.tensors[0], next(subject.model.parameters())
+
+    before = torch.get_rng_state()
+    first = examples()
+    torch.manual_seed(1)
+    second = examples()
+    torch.manual_seed(2)
+    assert torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(2).get_state())
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    torch.set_rng_state(before)

@@ -153,11 +153,19 @@ def check_model(
 
 
 def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:
-    """Return the subject and the plan of one run.
+    """Return the subject and the plan of one run. The caller's generators are left as they are.
 
     Raises:
         TypeError, ValueError: as `check_model` does.
     """
+    states = RandomStates()
+    try:
+        return _prepared(model, inputs, options)
+    finally:
+        states.restore()
+
+
+def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:
     factory = None if isinstance(model, nn.Module) else model
     if factory is not None and not callable(factory):
         kind = type(model).__name__
@@ -167,18 +175,15 @@ def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) ->
     if isinstance(model, nn.Module):
         built = model
     else:
-        states = RandomStates()
-        try:
-            seed_everything(options.seed)
-            built = model()
-        finally:
-            states.restore()
+        seed_everything(options.seed)
+        built = model()
         if not isinstance(built, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
     if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
         raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
     options = _declared(built, options)
     plan = _plan(options)
+    seed_everything(options.seed)
     example = example_arguments(built, inputs, options.named, options.batch_axes)
     train = options.train_inputs
     subject = Subject(

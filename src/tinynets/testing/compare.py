@@ -59,6 +59,29 @@ def leaves(output: Any) -> list[Leaf]:
     return found
 
 
+class _Verbatim(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def outline(value: Any, *, sizes: bool = True) -> str:
+    """Return the containers of a value as Python shows them, with types for what is in them.
+
+    Args:
+        value: an output, or arguments.
+        sizes: whether a tensor is `float32[4 6]`; else it is `float32 of rank 2`.
+    """
+
+    def described(leaf: Any) -> str:
+        if not isinstance(leaf, Tensor):
+            return _Verbatim(type(leaf).__name__)
+        dtype = str(leaf.dtype).removeprefix("torch.")
+        shape = " ".join(map(str, leaf.shape))
+        return _Verbatim(f"{dtype}[{shape}]" if sizes else f"{dtype} of rank {leaf.ndim}")
+
+    return repr(pytree.tree_map(described, value))
+
+
 def detached(output: Any) -> list[Leaf]:
     """Return clones of the tensors of an output, free of any graph."""
     return [Leaf(leaf.path, leaf.tensor.detach().clone()) for leaf in leaves(output)]

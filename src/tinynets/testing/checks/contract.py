@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch.utils import _pytree as pytree
-
 from ..base import Failure, Level, check
-from ..compare import leaves
+from ..compare import leaves, outline
 from ..subject import Subject
 
 
@@ -59,20 +57,11 @@ def structure(subject: Subject) -> str | None:
         first, second = (
             subject.run(subject.batch(seed=seed, training=training), training=training) for seed in (0, 1)
         )
-        if (a := _kind(first)) != (b := _kind(second)):
+        if (a := outline(first, sizes=False)) != (b := outline(second, sizes=False)):
             mode = "training" if training else "eval"
             raise Failure(f"two batches give outputs of two kinds in {mode} mode", where=f"{a}, then {b}")
-        kinds.append(_kind(first))
+        kinds.append(a)
     return None if kinds[0] == kinds[1] else f"eval gives {kinds[0]}, training {kinds[1]}"
-
-
-def _kind(output: object) -> str:
-    structure = pytree.tree_structure(output)
-    described = [
-        f"{str(leaf.tensor.dtype).removeprefix('torch.')} of rank {leaf.tensor.ndim}"
-        for leaf in leaves(output)
-    ]
-    return f"{structure} with {', '.join(described)}" if structure.num_leaves > 1 else ", ".join(described)
 
 
 @check("contract.repr", Level.MUST, static=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base import Failure, Level, check
+from ..base import Failure, Level, Skip, check
 from ..compare import leaves, worst
 from ..held import held_tensors, listed, named_modules, non_persistent
 from ..subject import Subject, raised
@@ -55,6 +55,8 @@ def meta_init(subject: Subject) -> str | None:
     try:
         with _META:
             made = subject.fresh(subject.seed)
+    except Skip:
+        raise
     except Exception as error:
         failure = raised(error)
         failure.what = f"made on the meta device, {failure.what}"

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ...modes.flags import named
 from ..arguments import Arguments
 from ..base import Failure, Level, Skip, check
 from ..calls import again, listed
-from ..compare import Difference, Leaf, detached, leaves, objective, same_bits, worst
+from ..compare import Difference, Leaf, detached, leaves, objective, outline, same_bits, worst
 from ..globals import seed_everything
 from ..held import computed_by_a_hook
 from ..holdings import holdings
@@ -264,7 +263,8 @@ def _written_states(arguments: Arguments) -> list[Any]:
 
 
 def _structure(arguments: Arguments) -> str:
-    return str(pytree.tree_structure((arguments.args, arguments.kwargs)))
+    named = f" and {outline(arguments.kwargs)}" if arguments.kwargs else ""
+    return f"{outline(arguments.args)}{named}"
 
 
 def _without_gradients(subject: Subject, arguments: Arguments) -> Any:
