@@ -1,7 +1,7 @@
 """Which seeded bugs of the gallery other conformance suites flag: `python benchmarks/rivals.py`.
 
-Needs `torchtest2==0.1.0` and `pytest-torch==1.1.0`, best in an environment of their own. A suite catches a bug
-if one of its checks flags the broken model and passes the same model mended; a check that flags both says
+Needs `torchtest2==0.1.0` and `pytest-torch==1.1.0`, best in an environment of their own. A suite catches a
+bug if one of its checks flags the broken model and passes the same model mended; a check that flags both says
 nothing about the bug. Every model is looked at in a process of its own.
 """
 
