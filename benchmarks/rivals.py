@@ -36,9 +36,9 @@ def bugs() -> list[Any]:
 
 
 def ours(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:
-    run = Run(
-        *prepare(factory() if bug.single else factory, bug.inputs, Options(**{"slow": True, **bug.options}))
-    )
+    slow = {check.id for check in tn.testing.list_checks() if getattr(check, "slow", False)}
+    options = Options(**{"slow": bug.check in slow, **bug.options})
+    run = Run(*prepare(factory() if bug.single else factory, bug.inputs, options))
     for result in run.results():
         if result.status in ("failed", "warned") or result.note.startswith("not supported"):
             yield result.id
