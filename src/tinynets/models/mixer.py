@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from einops import rearrange
@@ -75,6 +75,9 @@ class MlpMixer(ImageClassifier):
     Raises:
         ValueError: an argument is out of range; the message names it.
     """
+
+    # Not an expected failure: once trained, it does not fail any more.
+    __checks__: ClassVar = {"skip": {"state.init": "the head starts at zero"}}
 
     in_channels: int
     image_size: int

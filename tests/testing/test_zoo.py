@@ -1,0 +1,83 @@
+"""The zoo's own test matrix: every name through every check of `tinynets.testing`.
+
+`tests/models` has what the checks do not know of: parameter counts, feature maps, heads, configurations, wrong
+images.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+import tinynets as tn
+from tinynets.models import ImageClassifier, create_model, list_models
+from tinynets.models.registry import MODELS
+from tinynets.testing import Case, Check, Options
+from tinynets.testing.examples import example_arguments
+
+NAMES = list_models()
+# The quick loop takes the smallest model of three families; the others are marked slow.
+QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
+# The depths and widths of one class differ in nothing that compiling or exporting could notice.
+CLASSES = list({MODELS[name].class_name: name for name in reversed(NAMES)}.values())[::-1]
+# Smaller images for what takes long, large enough that batch norms see more than one pixel.
+IMAGES: dict[str, int] = {
+    **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
+    **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
+    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8"], 8),
+}
+# What repeats, once or twice: a compiler sees nothing new in the tenth block.
+SHALLOW: dict[str, dict[str, int]] = {
+    "resnet20": {"depth": 8},
+    "wrn_16_4": {"depth": 10},
+    "densenet_bc_100_12": {"depth": 16},
+    "convmixer_256_8": {"depth": 2},
+    "mlp_mixer": {"depth": 2},
+    "simple_vit": {"depth": 2},
+}
+SUPPORTED = {"batch.empty", "batch.train_one", "state.pickle", "device.meta_init", "gradients.checkpoint"}
+# Its positions are no part of a checkpoint: `init` makes them, as it does everything after `to_empty`.
+UNSUPPORTED = {"simple_vit": {"device.meta_init"}}
+
+
+def case(name: str) -> Case:
+    inputs = (f"batch 3 {IMAGES[name]} {IMAGES[name]}",) if name in IMAGES else ()
+    config = {"image_size": 16} if name == "cct_7_3x1" else {}
+    supports = SUPPORTED - UNSUPPORTED.get(name, set())
+    return Case(name, partial(create_model, name, **config), inputs, Options(supports=supports, timeout=None))
+
+
+@tn.testing.parametrize_checks([case(name) for name in QUICK])
+def test_small_models(check: Check):
+    check()
+
+
+@pytest.mark.slow
+@tn.testing.parametrize_checks([case(name) for name in NAMES if name not in QUICK])
+def test_models(check: Check):
+    check()
+
+
+def shallow(name: str) -> partial[ImageClassifier]:
+    return partial(MODELS[name].model, **{**MODELS[name].fixed, **SHALLOW.get(name, {})})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_compiles_and_exports(name: str):
+    report = tn.testing.check_model(shallow(name), slow=True, groups=["transforms"], timeout=None)
+    for check in ("compile", "compile_dynamic", "export"):
+        assert report[f"transforms.{check}"].status == "passed", report[f"transforms.{check}"].message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_compiles_in_training_mode(name: str):
+    model = shallow(name)()
+    torch.compiler.reset()
+    compiled = torch.compile(model.train(), backend="eager", fullgraph=True)
+    compiled(*example_arguments(model, (), {}).args).sum().backward()
+    torch.compiler.reset()
+    assert model.classifier.weight.grad is not None
