@@ -134,7 +134,7 @@ def test_interrupting_leaves_the_last_whole_checkpoint(start, tmp_path: Path) ->
         time.sleep(0.02)
     time.sleep(0.5)  # into some later epoch
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=30)
+    printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     finished = len(re.findall("^epoch", printed, re.MULTILINE))
     assert errors == f"Interrupted: {weights} holds the weights after epoch {finished}.\n"

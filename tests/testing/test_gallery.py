@@ -43,7 +43,7 @@ def result(bug: Bug, factory: Callable[[], nn.Module]) -> Result:
 
 def without_numbers(message: str) -> list[str]:
     """The lines of a message, every number a `#` and every path its last part: neither is the same elsewhere."""
-    message = re.sub(r"(?<=\s)/\S*/", "", message)
+    message = re.sub(r"[\w./-]*/(?=\w+\.py)", "", message)
     return re.sub(r"(?<![\w.])-?\d[\d,]*(\.\d+)?(e[+-]?\d+)?|(?<=:)\d+", "#", message).split("\n")
 
 
