@@ -139,7 +139,8 @@ def scale(subject: Subject, *, limit: float = 1e3) -> None:
     """In training mode, no gradient is large against its parameter.
 
     The norm of each gradient is compared with that of its parameter, but at least 1; what is differentiated
-    is a random projection of the outputs, scaled to unit variance for outputs of unit variance.
+    is a random projection of the outputs, scaled to unit variance for outputs of unit variance. Where a batch
+    norm sees 16 values of each channel or fewer, nothing is judged: their spread may be tiny by chance.
 
     Why: the first steps of training throw such a model out of its range.
     Fix: inputs or outputs in raw units (0 to 255, milliseconds), a sum where a mean is meant, a missing
