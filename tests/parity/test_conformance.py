@@ -6,8 +6,6 @@ against it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -20,11 +18,9 @@ from .conformance_page import PAGE, Row, checked, flag_table
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def single_precision(double_precision: None) -> None:
+    """Check the models as they are used; the fixture of the other tests puts the dtype back."""
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", NETS)
