@@ -250,4 +250,5 @@ def _guards(error: BaseException | None) -> str:
     if type(error).__name__ != "RecompileError":  # of a private module of torch
         return ""
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    return "; ".join(line for line in lines if line[:1].isdigit())[:300]
+    guards = [line.partition(" (HINT")[0] for line in lines if line[:1].isdigit()]
+    return "; ".join(" ".join(guard.split()) for guard in guards)
