@@ -14,8 +14,19 @@ from .conftest import EXAMPLES
 WORK = Path(__file__).parent / "distributed_work.py"
 
 
-def run_group(command: list[str], *, timeout: float = 150) -> subprocess.CompletedProcess[str]:
-    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is."""
+def run_group(command: list[str], *, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is.
+
+    A command that does not end is started a second time: one run of some twenty on a busy machine, of Accelerate
+    under torchrun, did not end, and we have not found out why.
+    """
+    try:
+        return _run_once(command, timeout)
+    except subprocess.TimeoutExpired:
+        return _run_once(command, timeout)
+
+
+def _run_once(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "GLOO_SOCKET_IFNAME": "lo",
@@ -23,20 +34,19 @@ def run_group(command: list[str], *, timeout: float = 150) -> subprocess.Complet
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
     }
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
         start_new_session=True,
-    )
-    try:
-        printed, errors = process.communicate(timeout=timeout)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            printed, errors = process.communicate(timeout=timeout)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(command, process.returncode, printed, errors)
 
 

@@ -109,4 +109,4 @@ def test_a_process_without_tinynets(request: pytest.FixtureRequest, model: tn.Mo
         [sys.executable, "-"], input=code, capture_output=True, text=True, check=True, timeout=120
     )
     with tn.inference(model):
-        torch.testing.assert_close(torch.tensor(eval(run.stdout)), model(images), rtol=0, atol=1e-5)
+        torch.testing.assert_close(torch.tensor(eval(run.stdout)), model(images), rtol=1e-5, atol=1e-5)
