@@ -49,7 +49,7 @@ def arguments(bug: Any, factory: Callable[[], Any]) -> tuple[Any, int | None]:
     subject, _ = prepare(factory, bug.inputs, Options(**bug.options))
     drawn = subject.batch()
     axis = next((axis for axis in drawn.axes if axis is not None), None)
-    return (drawn.args if not drawn.kwargs else {**drawn.kwargs}), axis
+    return drawn.kwargs or drawn.args, axis
 
 
 def torchtest2(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:

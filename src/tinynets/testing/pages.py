@@ -28,8 +28,7 @@ def base_id(check: Check) -> str:
 
 def page(check: Check) -> str:
     """Return the page of a check, in Markdown: what holds, why, what to do, how to declare an exemption."""
-    text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
-    parts = _parts(text)
+    parts = _parts(check)
     level = f"Level: **{check.level}** ({_MEANING[check.level]})."
     lines = [f"# `{base_id(check)}`", "", parts.pop("", ""), "", level]
     if isinstance(check, ModelCheck):
@@ -56,7 +55,7 @@ def index(checks: tuple[Check, ...]) -> str:
         "|---|---|---|",
     ]
     for check in checks:
-        what = page(check).split("\n")[2]
+        what = _parts(check)[""].split("\n")[0]
         lines.append(f"| [`{check.id}`]({base_id(check)}.md) | {check.level} | {what} |")
     return "\n".join(lines) + "\n"
 
@@ -71,8 +70,9 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _parts(text: str) -> dict[str, str]:
-    """Split a docstring into what stands before the sections, and the sections."""
+def _parts(check: Check) -> dict[str, str]:
+    """Split the docstring of a check into what stands before the sections, and the sections."""
+    text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
     parts: dict[str, list[str]] = {"": []}
     current = ""
     for line in text.splitlines():
