@@ -44,6 +44,11 @@ def _run_once(command: list[str], timeout: float) -> subprocess.CompletedProcess
     ) as process:
         try:
             printed, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun takes its workers along: they have sessions of their own
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            raise
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
