@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -39,6 +40,9 @@ def process_group() -> Iterator[torch.device]:
         # A ScriptError comes on all processes alike. After any other, the rest are waiting for this one until
         # torchrun ends them, and a group that is not whole cannot be left in order.
         whole = isinstance(error, ScriptError)
+        if whole:
+            # A DDP in the traceback would outlive the group, and can hang then (pytorch/pytorch#56297).
+            traceback.clear_frames(error.__traceback__)
         raise
     finally:
         if whole:

@@ -57,6 +57,8 @@ def train(chosen: argparse.Namespace) -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False).save(chosen.out / "weights.safetensors")
         accelerator.print(f"Wrote {chosen.out / 'weights.safetensors'}")
+    # Let go of DDP while the group is there: one that outlives it can hang (pytorch/pytorch#56297).
+    model, optimizer, batches, held_out = accelerator.free_memory(model, optimizer, batches, held_out)
     accelerator.end_training()
 
 

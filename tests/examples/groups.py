@@ -15,18 +15,7 @@ WORK = Path(__file__).parent / "distributed_work.py"
 
 
 def run_group(command: list[str], *, timeout: float = 100) -> subprocess.CompletedProcess[str]:
-    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is.
-
-    A command that does not end is started a second time: two runs of some eight on a busy machine, of
-    Accelerate under torchrun, did not end, and we have not found out why.
-    """
-    try:
-        return _run_once(command, timeout)
-    except subprocess.TimeoutExpired:
-        return _run_once(command, timeout)
-
-
-def _run_once(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is."""
     environment = {
         **os.environ,
         "GLOO_SOCKET_IFNAME": "lo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,23 @@ def test_more_processes_than_gpus_are_refused(example, capsys, monkeypatch) -> N
         "error: 2 processes on this machine, which has 1 GPU(s): pass --nproc-per-node 1,"
         " or hide the GPUs with CUDA_VISIBLE_DEVICES=\n"
     )
+
+
+def test_nothing_of_the_work_outlives_the_group(example, four_processes, monkeypatch) -> None:
+    """A DDP that did would hang now and then (pytorch/pytorch#56297), an error's traceback would keep it."""
+    parallel = example("parallel")
+    monkeypatch.setattr(parallel, "_join", lambda: torch.device("cpu"))
+    left: list[bool] = []
+
+    def work() -> None:
+        model = torch.nn.Linear(2, 2)
+        held = weakref.ref(model)
+        monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: left.append(bool(held())))
+        raise parallel.ScriptError("too few images")
+
+    with pytest.raises(parallel.ScriptError, match="too few images"), parallel.process_group():
+        work()
+    assert left == [False]
 
 
 @pytest.mark.parametrize(

@@ -19,18 +19,16 @@ from .groups import run_group
 
 NUM_IMAGES, BATCH, EPOCHS = 32, 4, 2
 OPTIONS = ["--model", "resnet20", "--freeze", "layer1", "--limit", NUM_IMAGES, "--batch-size", BATCH]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
+LETS_GO = Path(__file__).parent / "lets_go.py"
 LAUNCHERS: dict[str, list[object]] = {
-    "lightning_fabric": ["train_fabric.py", "--processes", 2, "--precision"],
-    "accelerate": ["train_accelerate.py", "--precision"],
+    "lightning_fabric": [EXAMPLES / "train_fabric.py", "--processes", 2, "--precision"],
+    "accelerate": [*TORCHRUN, LETS_GO, EXAMPLES / "train_accelerate.py", "--precision"],
 }
 
 
 def launch(engine: str, precision: str, out: Path) -> list[str]:
-    script, *options = LAUNCHERS[engine]
-    start: list[object] = [sys.executable]
-    if engine == "accelerate":
-        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
-    every = [*start, EXAMPLES / str(script), *options, precision, *OPTIONS, "--epochs", EPOCHS, "--out", out]
+    every = [sys.executable, *LAUNCHERS[engine], precision, *OPTIONS, "--epochs", EPOCHS, "--out", out]
     return [str(word) for word in every]
 
 
