@@ -89,9 +89,7 @@ def build_oracle(program: Program) -> Callable[..., Any]:
 
 
 @pytest.fixture(autouse=True)
-def _one_switch_for_functions_and_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `switch.on = 2` send the values of functions, too, straight to the judge."""
-    monkeypatch.setattr(entry, "enter_function", lambda: switch.on)
+def _checks_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "on", entry.ON)
     torch.set_num_threads(1)
 

@@ -160,7 +160,7 @@ class _Builder:
             **self.writer.constants,
             "_tn_contract": record,
             "_tn_dynamo": entry.is_dynamo_compiling,
-            "_tn_enter": entry.enter_function,
+            "_tn_tracing": entry.tracing_state,
             "_tn_unusual": entry.enter_unusually,
             "_tn_inference": entry.is_inference_mode_enabled,
             "_tn_guard": self.guard,
@@ -249,7 +249,11 @@ class _Builder:
 
     def _entry_lines(self) -> list[str]:
         if self.guard is None:
-            return ["_tn_on = _tn_enter()"]
+            return [
+                "_tn_on = _tn_switch.on",
+                "if _tn_on and _tn_tracing() is not None:",
+                f"    _tn_on = {entry.JUDGE_ALL}",
+            ]
         module = self.scope.self_name
         guarded = ["_tn_on = _tn_switch.on", "if _tn_on and _tn_inference():", f"    _tn_guard({module})"]
         if self.decorated or self.function.__code__.co_flags & _RUNS_LATER:

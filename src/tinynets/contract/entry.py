@@ -13,7 +13,6 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
 
 from .errors import DirectForwardWarning
-from .switch import switch
 
 # How the checks of one call run: not at all; accept tests first; or straight to the judge, because shapes are
 # being recorded by torch.jit.trace, which would take every comparison of sizes for a part of the model.
@@ -24,19 +23,12 @@ CALL_IMPL = cast(Any, nn.Module)._call_impl.__code__
 getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
 is_inference_mode_enabled: Callable[[], bool] = torch.is_inference_mode_enabled
 
-_get_tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
-
-
-def enter_function() -> int:
-    """Say how the checks of a function run on this call."""
-    if not switch.on:
-        return OFF
-    return ON if _get_tracing_state() is None else JUDGE_ALL
+tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
 
 
 def enter_unusually(module: nn.Module, caller: FrameType) -> int:
     """Say how the checks of a forward run that was not called through the module's own `__call__`."""
-    if _get_tracing_state() is not None:
+    if tracing_state() is not None:
         return JUDGE_ALL
     _warn_if_direct(module, caller)
     return ON
@@ -60,7 +52,7 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
 
 def pause_tracing() -> Any:
     """Stop recording for `torch.jit.trace`, so that sizes are plain ints."""
-    state = _get_tracing_state()
+    state = tracing_state()
     if state is not None:
         torch._C._set_tracing_state(None)  # pyright: ignore
     return state
