@@ -43,7 +43,9 @@ def pyright(path: Path, scratch: Path) -> Found:
 
 def mypy(path: Path, scratch: Path) -> Found:
     # `--config-file=` with nothing: the repository's settings must not make it more lenient.
-    options = ["--strict", "--config-file=", f"--cache-dir={scratch}", "--no-error-summary"]
+    # One cache for all tests: reading torch takes twenty seconds.
+    cache = scratch.parent / "mypy_cache"
+    options = ["--strict", "--config-file=", f"--cache-dir={cache}", "--no-error-summary"]
     found = Found({}, {})
     for line in run(
         [sys.executable, "-m", "mypy", *options, "--python-version=3.11", str(path)]
@@ -65,7 +67,8 @@ def run(command: list[str]) -> str:
     return finished.stdout
 
 
-CHECKERS = pytest.mark.parametrize("check", [pyright, mypy])
+IN_ONE_WORKER = pytest.mark.xdist_group("mypy")  # where its cache is
+CHECKERS = pytest.mark.parametrize("check", [pyright, pytest.param(mypy, marks=IN_ONE_WORKER)])
 Check = Callable[[Path, Path], Found]
 
 

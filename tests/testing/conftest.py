@@ -1,0 +1,13 @@
+"""The checks of one model run in one worker, since they share what the first of them computed."""
+
+import pytest
+
+from tinynets.testing.cases import CaseCheck
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        check = getattr(item, "callspec", None) and item.callspec.params.get("check")
+        if isinstance(check, CaseCheck):
+            item.add_marker(pytest.mark.xdist_group(check.case.label))
