@@ -1,0 +1,81 @@
+"""A server in a thread, and what clients send it.
+
+Without the packages, the tests that import this are skipped.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+import tinynets as tn
+
+REASON = "`pip install 'tinynets[serve]'` brings it"
+uvicorn = pytest.importorskip("uvicorn", reason=REASON)
+pytest.importorskip("fastapi", reason=REASON)
+Image = pytest.importorskip("PIL.Image", reason=REASON)
+
+PNG, JSON = "image/png", "application/json"
+
+
+@contextmanager
+def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
+    """Run the application on a free port, in a thread, and stop it gracefully."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield server, listening.getsockname()[1]
+        server.should_exit = True
+        thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def ask(port: int, content_type: str, body: bytes, path: str = "/predict") -> tuple[int, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("POST" if body else "GET", path, body or None, {"Content-Type": content_type})
+        response = connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if response.getheader("Content-Type") == JSON else content
+    finally:
+        connection.close()
+
+
+def detail(port: int, content_type: str, body: bytes, *, status: int = 422) -> str:
+    found, content = ask(port, content_type, body)
+    assert found == status, content
+    assert isinstance(content, dict)
+    assert list(content) == ["detail"]
+    return content["detail"]
+
+
+def png(pixels: Tensor, mode: str = "L") -> bytes:
+    file = io.BytesIO()
+    height, width = pixels.shape[:2]
+    Image.frombytes(mode, (width, height), bytes(pixels.flatten().tolist())).save(file, "PNG")
+    return file.getvalue()
+
+
+def pixels(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def probabilities(model: tn.Module, images: Tensor) -> list[list[float]]:
+    with tn.inference(model):
+        return model(images).softmax(dim=1).tolist()
+
+
+WHOLE = png(pixels(28, 28))
