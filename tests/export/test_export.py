@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_the_file_says_what_it_holds(model: tn.Module, pt2: Path) -> None:
     assert signature.sizes == {"num_classes": 10}
     assert signature.ranges == {"batch": (0, None)}
     assert signature.library_version == tn.__version__
+
+
+def test_the_file_does_not_say_where_it_was_made(model: tn.Module, pt2: Path, tmp_path: Path) -> None:
+    here = str(Path(tn.__file__).parent).encode()
+    program = torch.export.export(model, (nets.images_for(model, 2),))
+    torch.export.save(program, tmp_path / "torch.pt2")  # by torch alone, it tells
+
+    def tells(path: Path) -> bool:
+        with zipfile.ZipFile(path) as archive:
+            return any(here in archive.read(name) for name in archive.namelist())
+
+    assert tells(tmp_path / "torch.pt2")
+    assert not tells(pt2)
 
 
 def test_normalization_travels_along(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ def test_onnx_with_two_arguments_and_two_outputs(tmp_path: Path) -> None:
     with tn.inference(model):
         expected = model(ids, mask)
     torch.testing.assert_close(tn.load_exported(tmp_path / "tagger.onnx")(ids, mask), expected)
+    assert str(Path(__file__).parent).encode() not in (tmp_path / "tagger.onnx").read_bytes(), (
+        "no paths of this disk"
+    )
 
 
 def test_compiled_logits_at_every_batch(aoti: Path, model: tn.Module) -> None:

@@ -70,6 +70,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     # The patch: else a size of 1 asks for another program than 2 and more, and a batch may be either.
     with evaluating(model), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
         exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
+    _forget_places(exported)
     taken = [_meta(exported, name) for name in exported.graph_signature.user_inputs]
     symbols = _symbols(model, zip(names, rows, taken, values, free, strict=False))
     inputs = [
@@ -89,6 +90,14 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         library_version=library_version(),
     )
     return Program(exported, signature, symbols)
+
+
+def _forget_places(exported: ExportedProgram) -> None:
+    """Drop the stack traces that torch keeps: the file would tell on whose disk it was made."""
+    for module in exported.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tuple[Row, dict[str, int]]:
