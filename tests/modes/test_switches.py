@@ -6,9 +6,7 @@ import copy
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from types import FrameType
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinynets import ModeError
-from tinynets.modes import evaluating, freeze, frozen, inference, is_frozen, training
+from tinynets.modes import evaluating, freeze, frozen, inference, training
 
 
 class Net(nn.Module):
@@ -92,76 +90,6 @@ def test_restored_after_an_exception(net: Net, enter: type, error: type[BaseExce
 
     with pytest.raises(error), enter(net):
         fail()
-
-
-class _InterruptedOnce(nn.Linear):
-    """Ctrl-C arrives while this module's flag is set for the n-th time."""
-
-    def __init__(self, countdown: int) -> None:
-        super().__init__(2, 2)
-        self.countdown = countdown
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "training" and "countdown" in self.__dict__:
-            self.__dict__["countdown"] -= 1
-            if self.countdown == 0:
-                raise KeyboardInterrupt
-        super().__setattr__(name, value)
-
-
-@pytest.mark.parametrize("enter", [evaluating, inference, frozen])
-@pytest.mark.parametrize("countdown", [1, 2])
-def test_restored_after_ctrl_c_in_the_middle_of_switching(enter: type, countdown: int) -> None:
-    model = nn.Sequential(nn.Dropout(), _InterruptedOnce(countdown), nn.Dropout().eval())
-    with pytest.raises(KeyboardInterrupt), enter(model):
-        pass
-    assert flags(model) == [True, True, True, False]
-    assert not torch.is_inference_mode_enabled()
-    with training(model):  # no block is left open behind
-        pass
-    assert flags(model) == [True, True, True, False]
-    assert not is_frozen(model)
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # it may hit a weakref callback
-@pytest.mark.parametrize("enter", [inference, training, frozen])
-def test_restored_after_real_interrupts(enter: type) -> None:
-    armed = False
-
-    def interrupt(_: int, frame: FrameType | None) -> None:
-        nonlocal armed
-        if frame is not None and frame.f_code.co_name == "__exit__":
-            signal.setitimer(signal.ITIMER_REAL, 0.00005)  # at its very first instruction nobody can catch it
-        elif armed:
-            armed = False
-            raise KeyboardInterrupt
-
-    model = nn.Sequential(*[nn.Sequential(nn.Linear(1, 1), nn.Dropout()) for _ in range(50)])
-    model[3].eval()
-    before, caught = flags(model), 0
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for step in range(50):
-            try:
-                armed, until = True, time.monotonic() + 0.02
-                signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.00002)
-                while time.monotonic() < until:
-                    with enter(model):
-                        pass
-                armed = False
-            except KeyboardInterrupt:
-                caught += 1
-            assert flags(model) == before
-            assert not torch.is_inference_mode_enabled()
-            assert all(parameter.requires_grad for parameter in model.parameters())
-            assert not is_frozen(model)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    assert caught > 25
 
 
 def test_several_models_that_share_a_module(net: Net) -> None:

@@ -52,10 +52,18 @@ class ModeContext(ABC, Generic[Token]):
             self._begin()
 
     def __exit__(self, *error: object) -> None:
-        if is_dynamo_compiling() or _compiler_watches():
-            _opaque("_end")(self)
-        else:
-            self._end()
+        entry, watched = None, False
+        try:
+            watched = is_dynamo_compiling() or _compiler_watches()
+            if watched:
+                _opaque("_end")(self)
+            else:
+                entry = self._last_entered()
+                self._finish(entry)
+        except BaseException:  # Ctrl-C, wherever it came: once more, each step may be repeated
+            if not watched:
+                self._finish(entry or self._last_entered())
+            raise
 
     def _begin(self) -> None:
         entry = (blocks.current_owner(), self._prepare())
@@ -67,13 +75,7 @@ class ModeContext(ABC, Generic[Token]):
             raise
 
     def _end(self) -> None:
-        entry = None
-        try:
-            entry = self._last_entered()
-            self._finish(entry)
-        except BaseException:  # Ctrl-C in the middle: once more, each step may be repeated
-            self._finish(entry or self._last_entered())
-            raise
+        self._finish(self._last_entered())
 
     def _finish(self, entry: tuple[blocks.Owner, Token]) -> None:
         try:

@@ -1,0 +1,148 @@
+"""Ctrl-C at any moment of entering or leaving a block: every flag comes back."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tinynets import modes
+from tinynets.modes import evaluating, frozen, inference, is_frozen, training
+from tinynets.modes.context import ModeContext
+
+OURS = (str(modes.__file__).removesuffix("__init__.py"), str(torch.autograd.grad_mode.__file__))
+
+
+def flags(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+class _InterruptedOnce(nn.Linear):
+    """Ctrl-C arrives while this module's flag is set for the n-th time."""
+
+    def __init__(self, countdown: int) -> None:
+        super().__init__(2, 2)
+        self.countdown = countdown
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "training" and "countdown" in self.__dict__:
+            self.__dict__["countdown"] -= 1
+            if self.countdown == 0:
+                raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize("enter", [evaluating, inference, frozen])
+@pytest.mark.parametrize("countdown", [1, 2])
+def test_restored_after_ctrl_c_in_the_middle_of_switching(enter: type, countdown: int) -> None:
+    model = nn.Sequential(nn.Dropout(), _InterruptedOnce(countdown), nn.Dropout().eval())
+    with pytest.raises(KeyboardInterrupt), enter(model):
+        pass
+    assert flags(model) == [True, True, True, False]
+    assert not torch.is_inference_mode_enabled()
+    with training(model):  # no block is left open behind
+        pass
+    assert flags(model) == [True, True, True, False]
+    assert not is_frozen(model)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it may hit a weakref callback
+@pytest.mark.parametrize("enter", [inference, training, frozen])
+def test_restored_after_real_interrupts(enter: type) -> None:
+    armed = False
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        nonlocal armed
+        if frame is not None and frame.f_code.co_name == "__exit__":
+            signal.setitimer(signal.ITIMER_REAL, 0.00005)  # at its very first instruction nobody can catch it
+        elif armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    model = nn.Sequential(*[nn.Sequential(nn.Linear(1, 1), nn.Dropout()) for _ in range(50)])
+    model[3].eval()
+    before, caught = flags(model), 0
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for step in range(50):
+            try:
+                armed, until = True, time.monotonic() + 0.02
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.00002)
+                while time.monotonic() < until:
+                    with enter(model):
+                        pass
+                armed = False
+            except KeyboardInterrupt:
+                caught += 1
+            assert flags(model) == before
+            assert not torch.is_inference_mode_enabled()
+            assert all(parameter.requires_grad for parameter in model.parameters())
+            assert not is_frozen(model)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert caught > 25
+
+
+def interrupted(enter: Callable[..., Any], count: int) -> bool:
+    """Interrupt a block where the `count`-th function begins, which is where Python delivers signals.
+
+    Where the block's own `__exit__` begins, nobody can catch it. Returns whether there was such a function.
+    """
+    model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(), nn.Dropout().eval())
+    before, seen = flags(model), 0
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        nonlocal seen
+        code = frame.f_code
+        if (
+            event == "call"
+            and code.co_filename.startswith(OURS)
+            and code is not ModeContext.__exit__.__code__
+        ):
+            seen += 1
+            if seen == count:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+
+    block, debugger = enter(model), sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with block:
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(debugger)
+    assert flags(model) == before
+    assert not torch.is_inference_mode_enabled()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not is_frozen(model)
+    with training(model):  # no block is left open behind
+        assert all(flags(model))
+    assert flags(model) == before
+    return seen == count
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # inside a generator
+@pytest.mark.parametrize("enter", [training, evaluating, inference, frozen])
+def test_restored_after_ctrl_c_wherever_it_comes(enter: Callable[..., Any]) -> None:
+    def every_place() -> int:
+        count = 0
+        while interrupted(enter, count + 1):
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(1) as thread:  # an autograd mode that is left behind stays there
+        assert thread.submit(every_place).result() > 40
