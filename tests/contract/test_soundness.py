@@ -245,6 +245,7 @@ def test_an_expression_over_a_name_that_broadcasting_left_free_is_given_up_by_bo
 SEEN = {"functions": 200, "calls": 40, "shrink": False}
 
 
+@pytest.mark.slow
 def test_a_family_with_one_dtype_too_many_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     true = accept.accepted_dtypes
     monkeypatch.setattr(accept, "accepted_dtypes", lambda family: true(family) | {torch.int32})

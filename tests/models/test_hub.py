@@ -151,6 +151,7 @@ def test_pushing_uploads_the_folder_in_one_commit(
     assert same(hub.from_pretrained(tmp_path / "uploaded"), model)
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named_with_the_remedy() -> None:
     program = (
         "import sys; sys.modules['huggingface_hub'] = None\nimport tinynets\n"

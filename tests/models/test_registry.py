@@ -33,6 +33,7 @@ def test_every_name_gives_its_class():
         models.ResNet51
 
 
+@pytest.mark.slow
 def test_a_family_is_imported_when_it_is_asked_for():
     code = "import sys, tinynets; assert 'tinynets.models.cct' not in sys.modules; tinynets.models.CCT"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -184,6 +184,7 @@ def test_every_flag_comes_back_at_length(check: Callable[..., None]) -> None:
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_these_checks_catch_an_implementation_that_keeps_the_root_flag_only(
     check: Callable[..., None],

@@ -90,6 +90,7 @@ def test_a_net_with_as_many_parameters_is_told_apart(
     assert difference(build, randomise(partner()), torch.randn(shape), gradients=False) > 1e-3
 
 
+@pytest.mark.slow
 def test_wrn_28_10_is_the_same_net_as_its_small_sisters():
     big, reference = WideResNet(depth=28, widen_factor=10), ReferenceWideResNet(28, 10)
     shapes = [list(tensor.shape) for tensor in big.state_dict().values()]

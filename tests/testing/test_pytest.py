@@ -107,6 +107,7 @@ def test_the_plugin_costs_nothing_where_it_is_not_used():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+@pytest.mark.slow
 def test_training_code_does_not_load_the_checks():
     code = (
         "import sys, tinynets as tn; print('tinynets.testing' in sys.modules); print(tn.testing.check_model)"
