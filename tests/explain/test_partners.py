@@ -28,6 +28,7 @@ def made(library: str, kind: str, name: str) -> tuple[nn.Module, list[object]]:
         pytest.skip(f"the table is of another version than {library} {partner.__version__}")
     if library == "timm":
         return partner.create_model(name), ["batch=2 3 224 224"]
+    torch.manual_seed(0)  # what a detector finds, it computes on
     get_model = importlib.import_module("torchvision.models").get_model
     match kind:
         case "segmentation":
