@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -32,20 +33,25 @@ def process_group() -> Iterator[torch.device]:
         ScriptError: torchrun did not start this process, or there are too few GPUs.
     """
     device = _join()
-    whole = True
+    whole = False
     try:
         yield device
+        whole = True
     except Exception as error:
         error.add_note(f"on rank {dist.get_rank()} of {dist.get_world_size()}")
         # A ScriptError comes on all processes alike. After any other, the rest are waiting for this one until
         # torchrun ends them, and a group that is not whole cannot be left in order.
         whole = isinstance(error, ScriptError)
         if whole:
-            # A DDP in the traceback would outlive the group, and can hang then (pytorch/pytorch#56297).
             traceback.clear_frames(error.__traceback__)
         raise
     finally:
         if whole:
+            # A thread of the group that frees a tensor wants Python's lock. Where it waits for that when the
+            # group or the interpreter ends, the process hangs or aborts (pytorch/pytorch#56297). So what
+            # holds the group goes first, the frames of an error included, and the last work is a barrier.
+            gc.collect()
+            dist.barrier()
             dist.destroy_process_group()
 
 
