@@ -209,6 +209,7 @@ def killed(folder: Path) -> None:
 
         def die(*arguments: object) -> object:
             if next(written):
+                (folder / "killed").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return write(*arguments)  # pyright: ignore
 
