@@ -95,12 +95,11 @@ def test_restored_after_real_interrupts(enter: type) -> None:
     assert caught > 25
 
 
-def interrupted(enter: Callable[..., Any], count: int) -> bool:
-    """Interrupt a block where the `count`-th function begins, which is where Python delivers signals.
+def interrupted(use: Callable[[], None], model: nn.Module, count: int) -> bool:
+    """Interrupt the use of a block where the `count`-th function begins, which is where Python delivers signals.
 
     Where the block's own `__exit__` begins, nobody can catch it. Returns whether there was such a function.
     """
-    model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(), nn.Dropout().eval())
     before, seen = flags(model), 0
 
     def trace(frame: FrameType, event: str, _: object) -> None:
@@ -116,11 +115,10 @@ def interrupted(enter: Callable[..., Any], count: int) -> bool:
                 sys.settrace(None)
                 raise KeyboardInterrupt
 
-    block, debugger = enter(model), sys.gettrace()
+    debugger = sys.gettrace()
     sys.settrace(trace)
     try:
-        with block:
-            pass
+        use()
     except KeyboardInterrupt:
         pass
     finally:
@@ -136,11 +134,23 @@ def interrupted(enter: Callable[..., Any], count: int) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # inside a generator
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call")  # of a frame that it sees only after Ctrl-C
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("enter", [training, evaluating, inference, frozen])
-def test_restored_after_ctrl_c_wherever_it_comes(enter: Callable[..., Any]) -> None:
+def test_restored_after_ctrl_c_wherever_it_comes(enter: Callable[..., Any], compiled: bool) -> None:
+    model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(), nn.Dropout().eval())
+    images = torch.ones(1, 1)
+
+    def use() -> None:
+        with enter(model):
+            model(images)
+
     def every_place() -> int:
+        use_it = torch.compile(use, backend="eager") if compiled else use
+        for _ in range(2 * compiled):
+            use_it()  # what is compiled once is not compiled where it is interrupted
         count = 0
-        while interrupted(enter, count + 1):
+        while interrupted(use_it, model, count + 1):
             count += 1
         return count
 

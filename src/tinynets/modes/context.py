@@ -52,17 +52,15 @@ class ModeContext(ABC, Generic[Token]):
             self._begin()
 
     def __exit__(self, *error: object) -> None:
-        entry, watched = None, False
+        entry: Any = None
+        last_entered, finish = type(self)._last_entered, type(self)._finish
         try:
-            watched = is_dynamo_compiling() or _compiler_watches()
-            if watched:
-                _opaque("_end")(self)
-            else:
-                entry = self._last_entered()
-                self._finish(entry)
+            if is_dynamo_compiling() or _compiler_watches():
+                last_entered, finish = _opaque("_last_entered"), _opaque("_finish")
+            entry = last_entered(self)
+            finish(self, entry)
         except BaseException:  # Ctrl-C, wherever it came: once more, each step may be repeated
-            if not watched:
-                self._finish(entry or self._last_entered())
+            finish(self, entry or last_entered(self))
             raise
 
     def _begin(self) -> None:
@@ -73,9 +71,6 @@ class ModeContext(ABC, Generic[Token]):
         except BaseException:  # also Ctrl-C: `__exit__` will not be called
             self._finish(entry)
             raise
-
-    def _end(self) -> None:
-        self._finish(self._last_entered())
 
     def _finish(self, entry: tuple[blocks.Owner, Token]) -> None:
         try:
@@ -107,14 +102,13 @@ def _compiler_watches() -> bool:
     return _frame_callback() not in (None, False)
 
 
-_opaque_methods: dict[str, Callable[[Any], None]] = {}
+_opaque_methods: dict[str, Callable[..., Any]] = {}
 
 
-def _opaque(name: str) -> Callable[[Any], None]:
+def _opaque(name: str) -> Callable[..., Any]:
     """A method that `torch.compile` does not look into, so that a compiled function may contain a block.
 
-    Made when it is needed: `torch.compiler.disable` imports the whole compiler. Outside of compiled functions
-    the plain method is called, because Ctrl-C inside the wrapper could keep it from being called at all.
+    Made when it is needed: `torch.compiler.disable` imports the whole compiler.
     """
     if name not in _opaque_methods:
         _opaque_methods[name] = cast("Any", torch.compiler).disable(getattr(ModeContext, name))
