@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 import tinynets as tn
-from tinynets.testing.check import Options, prepare
 from tinynets.testing.runner import Run
+from tinynets.testing.suite import Options, prepare
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "testing"))

@@ -37,6 +37,6 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     """Add the checks of the models that are named."""
     option = session.config.option
     if option.tinynets_check:
-        from tinynets.testing.collected import items as made
+        from tinynets.testing.pytest_items import items as made
 
         items.extend(made(session, option.tinynets_check, option.tinynets_input, option.tinynets_slow))

@@ -1,23 +1,22 @@
 """Small PyTorch models whose forward pass is a contract: every shape written, every shape enforced."""
 
-__version__ = "0.1.0"
-
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import models as models
-from .checkpoint import CheckpointError as CheckpointError
+from ._contract.contract import contract as contract
+from ._contract.toggle import checks as checks
+from ._explain.explain import explain as explain
+from ._export.export import export as export
+from ._export.load import load_exported as load_exported
+from ._version import __version__ as __version__
 from .checkpoint import Normalization as Normalization
-from .contract import ContractError as ContractError
-from .contract import DirectForwardWarning as DirectForwardWarning
-from .contract import DtypeError as DtypeError
-from .contract import ModeError as ModeError
-from .contract import ShapeError as ShapeError
-from .contract import checks as checks
-from .contract import contract as contract
-from .explorer import explain as explain
-from .exporting import export as export
-from .exporting import load_exported as load_exported
+from .errors import CheckpointError as CheckpointError
+from .errors import ContractError as ContractError
+from .errors import DirectForwardWarning as DirectForwardWarning
+from .errors import DtypeError as DtypeError
+from .errors import ModeError as ModeError
+from .errors import ShapeError as ShapeError
 from .models import CifarMLP as CifarMLP
 from .models import TinyVisionMLP as TinyVisionMLP
 from .models import create_model as create_model

@@ -20,18 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from .errors import CheckpointError
+
 M = TypeVar("M", bound=nn.Module)
 
 FORMAT_VERSION = 1
 # What torch.compile and DataParallel put before each name.
 WRAPPER_PREFIXES = ("_orig_mod.", "module.")
-
-
-class CheckpointError(RuntimeError):
-    """A file or state dict does not hold the weights of the model that was asked for."""
-
-
-CheckpointError.__module__ = "tinynets"
 
 
 @dataclass(frozen=True)
@@ -313,6 +308,6 @@ def _umask() -> int:
 
 def library_version() -> str:
     """Return the version of this library."""
-    from . import __version__  # here, because the package imports this module first
+    from ._version import __version__
 
     return __version__

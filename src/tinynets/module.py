@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, Type
 from torch import Tensor, nn
 
 from . import checkpoint
-from .contract.attributes import attribute_specs, check_attribute
-from .contract.enforce import contract_of, enforce
-from .contract.specs import Spec
+from ._contract.annotations.specs import Spec
+from ._contract.attributes import attribute_specs, check_attribute
+from ._contract.contract import contract_of, enforce
 from .modes import guard
 
 P = ParamSpec("P")

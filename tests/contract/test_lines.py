@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, ones
 
 import tinynets as tn
-from tinynets.contract.runtime import FunctionContract
+from tinynets._contract.runtime import FunctionContract
 
 
 class TestLines:

@@ -29,10 +29,13 @@ from jaxtyping import AnnotationError, Float, TypeCheckError, jaxtyped
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets.contract import accept, entry, judge, shapes
-from tinynets.contract.axes import Axis, Kind
-from tinynets.contract.runtime import FunctionContract
-from tinynets.contract.switch import switch
+from tinynets._contract.annotations.axes import Axis, Kind
+from tinynets._contract.codegen import guard_code as accept
+from tinynets._contract.codegen import shape_code as shapes
+from tinynets._contract.runtime import FunctionContract
+from tinynets._contract.toggle import switch
+from tinynets._contract.verdict import validate as judge
+from tinynets._torch import entry
 
 from . import strategies
 from .strategies import Call, Hint, Program, Tagged, define, draw_call, draw_contents, programs

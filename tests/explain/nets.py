@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets.explorer import Explanation
+from tinynets._explain.explanation import Explanation
 
 
 @functools.cache

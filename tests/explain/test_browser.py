@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import tinynets as tn
-from tinynets.explorer import Explanation
-from tinynets.explorer.sizes import human
+from tinynets._explain.explanation import Explanation
+from tinynets.inputs.sizes import human
 
 from .nets import Broken, Modes
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import tinynets as tn
-from tinynets.explorer import trace
-from tinynets.explorer.layouts import layout_of
+from tinynets._explain.record import trace
+from tinynets._torch.layouts import layout_of
 
 
 class Images(nn.Module):

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets.explorer.flow import Flow, flow
-from tinynets.explorer.picture import _lanes
+from tinynets._explain.render.flow import Flow, flow
+from tinynets._explain.render.picture import _lanes
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -113,7 +113,7 @@ def test_the_file_stands_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resnet20", "wrn_16_4"])
 def test_labels_and_arrows_stay_inside(name: str) -> None:
-    from tinynets.explorer.picture import picture
+    from tinynets._explain.render.picture import picture
 
     root = ElementTree.fromstring(picture(tn.explain(tn.create_model(name).layer2[0])))
     width, height = int(root.get("width", "")), int(root.get("height", ""))

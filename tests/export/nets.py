@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets.exporting import Exported
+from tinynets._export.loaded_program import Exported
 
 
 def trained(name: str) -> tn.models.ImageClassifier:

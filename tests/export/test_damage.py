@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tinynets as tn
-from tinynets.exporting import signature as signatures
+from tinynets._export import signature as signatures
 
 pytestmark = pytest.mark.xdist_group("export")
 

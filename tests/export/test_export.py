@@ -14,7 +14,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets import checkpoint
-from tinynets.exporting import Exported
+from tinynets._export.loaded_program import Exported
 
 from . import nets
 

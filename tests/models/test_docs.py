@@ -12,8 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
-from tinynets.explorer.flow import flow
-from tinynets.explorer.picture import picture
+from tinynets._explain.render.flow import flow
+from tinynets._explain.render.picture import picture
 from tinynets.models import ImageClassifier, create_model, list_models
 from tinynets.models.registry import MODELS
 

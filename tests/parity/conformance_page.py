@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 
 import tinynets as tn
-from tinynets.testing.base import Level
-from tinynets.testing.report import Report
+from tinynets.testing.definition import Level
+from tinynets.testing.report.report import Report
 
 from .conformance_flags import FLAGS
 from .conformance_nets import NETS

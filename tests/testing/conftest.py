@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinynets.testing.cases import CaseCheck
+from tinynets.testing.pytest_params import CaseCheck
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks

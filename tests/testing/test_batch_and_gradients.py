@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import tinynets as tn
-from tinynets.testing.coverage import slices
-from tinynets.testing.report import Report
+from tinynets.testing.measure.input_gradients import slices
+from tinynets.testing.report.report import Report
 
 ROWS = torch.linspace(-1, 1, 18).reshape(3, 6)
 

@@ -17,9 +17,9 @@ import pytest
 from torch import nn
 
 import tinynets as tn
-from tinynets.testing.check import Options, prepare
-from tinynets.testing.report import Result
+from tinynets.testing.report.report import Result
 from tinynets.testing.runner import prime, run_one
+from tinynets.testing.suite import Options, prepare
 
 from . import gallery
 from .gallery.bug import Bug

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets.testing.arguments import draw
-from tinynets.testing.check import Options, prepare
-from tinynets.testing.examples import example_arguments
+from tinynets.inputs.draw import draw
+from tinynets.inputs.examples import example_arguments
+from tinynets.testing.suite import Options, prepare
 
 from .nets import Good
 

@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize
 
 import tinynets as tn
 from tinynets.testing import Failure, Level, ModelCheck, Skip
-from tinynets.testing.check import Options, prepare
 from tinynets.testing.runner import Plan, run_one
-from tinynets.testing.snapshot import Snapshot
+from tinynets.testing.snapshot.snapshot import Snapshot
+from tinynets.testing.suite import Options, prepare
 
 INPUT = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 

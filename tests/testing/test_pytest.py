@@ -8,7 +8,6 @@ import pytest
 import tinynets as tn
 
 # Runs of pytest inside this process forget what they import, and torch cannot be imported twice.
-from tinynets.testing import collected as collected
 
 pytest_plugins = ["pytester"]
 

@@ -12,8 +12,8 @@ from torch import nn
 
 import tinynets as tn
 from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
-from tinynets.testing.check import Options, prepare
 from tinynets.testing.runner import Run, run_one
+from tinynets.testing.suite import Options, prepare
 
 from .nets import GIVEN, Declares, Good, LongRepr, NotFinite, Raises
 
@@ -168,7 +168,7 @@ def test_a_check_that_breaks_says_so():
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
-    from tinynets.testing import check as module
+    from tinynets.testing import suite as module
 
     class NoLinear:
         """No linear layers here."""

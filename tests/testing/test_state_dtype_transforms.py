@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import tinynets as tn
-from tinynets.testing.compare import same_bits
+from tinynets.testing.measure.compare import same_bits
 
 GROUPS = ("state", "dtype", "layout", "device", "transforms")
 GENERATOR = torch.Generator().manual_seed(0)

@@ -20,7 +20,7 @@ from torch.nn.utils import weight_norm as old_weight_norm
 
 import tinynets as tn
 from tinynets.testing import Exemption
-from tinynets.testing.report import Report
+from tinynets.testing.report.report import Report
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import tinynets as tn
+from tinynets.inputs.examples import example_arguments
 from tinynets.models import ImageClassifier, create_model, list_models
 from tinynets.models.registry import MODELS
 from tinynets.testing import Case, Check, Options
-from tinynets.testing.examples import example_arguments
 
 NAMES = list_models()
 # The quick loop takes the smallest model of three families; the others are marked slow.

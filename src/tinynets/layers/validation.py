@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..contract import ShapeError
+from ..errors import ShapeError
 
 
 def check_at_least_one(**sizes: object) -> None:

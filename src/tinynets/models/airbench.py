@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..contract import contract
+from .._contract.contract import contract
 from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage
@@ -88,7 +88,7 @@ class Airbench94Net(ImageClassifier):
             self.group2 = ConvGroup(64, 256)
             self.group3 = ConvGroup(256, 256)
             self.head = nn.Linear(256, num_classes, bias=False)
-        self._materialise(generator)
+        self._allocate(generator)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

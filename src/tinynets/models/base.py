@@ -11,8 +11,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, Normalization, load_weights, strip_prefixes
-from ..layers import check_at_least_one, init_default, init_norm, materialise
+from .._torch.to_empty import to_empty_
+from ..checkpoint import Normalization, load_weights, strip_prefixes
+from ..errors import CheckpointError
+from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
 from .config import Config, config
 
@@ -115,7 +117,7 @@ class ImageClassifier(Module):
             device="meta",
             dtype=old.weight.dtype,
         )
-        materialise(head, old.weight.device)
+        to_empty_(head, old.weight.device)
         setattr(self, self.head_name, head.train(old.training))
         self.num_classes = num_classes
         self.init_head(self.classifier, generator)
@@ -155,9 +157,9 @@ class ImageClassifier(Module):
         rest = [parameter for parameter in self.parameters() if id(parameter) not in decaying]
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
-    def _materialise(self, generator: torch.Generator | None) -> None:
+    def _allocate(self, generator: torch.Generator | None) -> None:
         """Finish a constructor that built its layers on the meta device, so that no weight is drawn twice."""
-        materialise(self)
+        to_empty_(self)
         self.init(generator)
 
     def with_weights(self, state_dict: Mapping[str, Tensor]) -> Self:

@@ -12,15 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..checkpoint import CheckpointError
-from ..layers import (
-    check_at_least_one,
-    check_choice,
-    check_multiple,
-    check_probability,
-    init_he,
-    init_normal,
-)
+from ..errors import CheckpointError
+from ..layers import check_at_least_one, check_choice, check_multiple, check_probability, init_he, init_normal
 from ..layers.attention import FeedForward, SelfAttention, drop_path
 from ..module import Module
 from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
@@ -169,7 +162,7 @@ class CCT(ImageClassifier):
             self.norm = nn.LayerNorm(embed_dim)
             self.attention_pool = nn.Linear(embed_dim, 1)
             self.head = nn.Linear(embed_dim, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_official(cls, state_dict: Mapping[str, Tensor]) -> Self:

@@ -110,7 +110,7 @@ class ConvMixer(ImageClassifier):
                 *(ConvMixerBlock(channels, kernel_size=kernel_size) for _ in range(depth))
             )
             self.head = nn.Linear(channels, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_timm(cls, state_dict: Mapping[str, Tensor]) -> Self:

@@ -162,7 +162,7 @@ class DenseNetBC(ImageClassifier):
             self.block3 = DenseBlock(self.channels2 // 2, growth=growth, num_layers=num_layers)
             self.norm = nn.BatchNorm2d(self.channels3)
             self.head = nn.Linear(self.channels3, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:

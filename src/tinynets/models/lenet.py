@@ -61,7 +61,7 @@ class LeNet5(ImageClassifier):
             self.fc1 = nn.Linear(16 * self.side2**2, 120)
             self.fc2 = nn.Linear(120, 84)
             self.head = nn.Linear(84, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels image_size image_size"]

@@ -122,7 +122,7 @@ class MlpMixer(ImageClassifier):
             )
             self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
             self.head = nn.Linear(embed_dim, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_timm(cls, state_dict: Mapping[str, Tensor]) -> Self:

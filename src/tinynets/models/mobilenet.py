@@ -126,7 +126,7 @@ class MobileNetV2Cifar(ImageClassifier):
             self.last = nn.Conv2d(channels, 1280, 1, bias=False)
             self.last_bn = nn.BatchNorm2d(1280)
             self.head = nn.Linear(1280, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:

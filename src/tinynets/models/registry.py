@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from ..checkpoint import CheckpointError, read_header
 from ..checkpoint import load as load_as
+from ..checkpoint import read_header
+from ..errors import CheckpointError
 from .base import ImageClassifier
 
 if TYPE_CHECKING:

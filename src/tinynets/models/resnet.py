@@ -68,7 +68,7 @@ class CifarResNet(ImageClassifier):
             self.layer2 = _stage(16, 32, num_blocks, stride=2, shortcut=shortcut)
             self.layer3 = _stage(32, 64, num_blocks, stride=2, shortcut=shortcut)
             self.head = nn.Linear(64, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
@@ -155,7 +155,7 @@ class ResNet18Cifar(ImageClassifier):
             self.layer3 = _stage(128, 256, 2, stride=2)
             self.layer4 = _stage(256, 512, 2, stride=2)
             self.head = nn.Linear(512, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:

@@ -80,7 +80,7 @@ class Vgg16Cifar(ImageClassifier):
             self.stage4 = VggStage(256, WIDTHS[3])
             self.stage5 = VggStage(512, WIDTHS[4])
             self.head = nn.Linear(512, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..checkpoint import CheckpointError
+from ..errors import CheckpointError
 from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
 from ..layers.attention import FeedForward, SelfAttention
 from ..module import Module
@@ -129,7 +129,7 @@ class SimpleViT(ImageClassifier):
             )
             self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
             self.head = nn.Linear(embed_dim, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     @classmethod
     def from_timm(cls, state_dict: Mapping[str, Tensor], *, image_size: int = 32, num_heads: int = 3) -> Self:

@@ -111,7 +111,7 @@ class WideResNet(ImageClassifier):
             self.layer3 = _stage(32 * widen_factor, 64 * widen_factor, num_blocks, stride=2, dropout=dropout)
             self.bn = nn.BatchNorm2d(64 * widen_factor)
             self.head = nn.Linear(64 * widen_factor, num_classes)
-        self._materialise(generator)
+        self._allocate(generator)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from ..contract.errors import ModeError
+from ..errors import ModeError
 from .flags import call_train, flag_of, set_flag, switch
 
 Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"

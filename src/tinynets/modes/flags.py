@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 
 from torch import nn
 
-from ..contract.errors import ModeError
-from .hold import hold_of
+from ..errors import ModeError
+from .frozen_train import hold_of
 
 
 class _Kind(NamedTuple):

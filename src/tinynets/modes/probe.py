@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # torch has no public one
 
+from .contexts import evaluating
 from .flags import named
-from .switches import evaluating
 
 _RUNS = 6  # two can agree by chance: ten values under dropout of 0.1 do so one time in seven
 

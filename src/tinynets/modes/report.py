@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from .context import require_models
+from .._torch.unregistered import unreached
 from .flags import named
-from .frozen import is_frozen
+from .freezing import is_frozen
+from .mode_context import require_models
 from .probe import random_in_eval
 from .sensitivity import train_behaviour
-from .unreached import unreached
 
 
 @dataclass(frozen=True)

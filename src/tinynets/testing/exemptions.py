@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .base import Failure
+from ..errors import Failure
 
 
 @dataclass(frozen=True)

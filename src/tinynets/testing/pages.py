@@ -9,8 +9,8 @@ import inspect
 import sys
 from pathlib import Path
 
-from .base import Check, ModelCheck
-from .check import list_checks
+from .definition import Check, ModelCheck
+from .suite import list_checks
 
 _SECTIONS = ("Why", "Fix", "Declare")
 _MEANING = {

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from .report import Result
+from .report.report import Result
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
-from .base import Check, Failure, Level, Skip
+from .._torch.globals import RandomStates, read_flags, seed_everything, write_flags
+from ..errors import Failure, Skip
+from .definition import Check, Level
 from .exemptions import Exemption
-from .globals import RandomStates, read_flags, seed_everything, write_flags
-from .report import Result, Status
+from .report.report import Result, Status
 from .subject import Subject
 
 RUNS = "contract.runs_eval"

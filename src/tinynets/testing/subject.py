@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .arguments import Arguments, draw
-from .base import Failure, Skip
-from .compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
-from .examples import float_dtype, integer_limit
-from .globals import RandomStates, seed_everything
-from .snapshot import Snapshot
+from .._torch.globals import RandomStates, seed_everything
+from ..errors import Failure, Skip
+from ..inputs.draw import Arguments, draw
+from ..inputs.examples import float_dtype, integer_limit
+from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
+from .snapshot.snapshot import Snapshot
 
 BATCH = 4
 """Samples in a batch: enough for a first, a last and two between."""

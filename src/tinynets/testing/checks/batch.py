@@ -10,13 +10,14 @@ import torch
 from torch import Size, Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..blame import mixing_module, shrunken_module
-from ..compare import FLOAT32_LIMIT, leaves
-from ..samples import Samples, compare_samples, ends, leak_matrix, stir
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..locate.mixing import mixing_module, shrunken_module
+from ..measure.batch_independence import Samples, compare_samples, ends, leak_matrix, stir
+from ..measure.compare import FLOAT32_LIMIT, leaves
+from ..measure.training import backward, differentiable
 from ..subject import Subject
-from ..training import backward, differentiable
 
 
 @check("batch.neighbour", Level.MUST)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..base import Failure, Level, check
-from ..compare import leaves, outline
+from ...errors import Failure
+from ..definition import Level, check
+from ..measure.compare import leaves, outline
 from ..subject import Subject
 
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..compare import FLOAT32_LIMIT, Leaf, detached, worst
-from ..globals import seed_everything
+from ..._torch.globals import seed_everything
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
 from ..subject import Subject
 
 SIZES = (4, 3, 5, 7)

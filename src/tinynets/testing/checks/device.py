@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..base import Failure, Level, Skip, check
-from ..casts import draws
-from ..compare import Leaf, same_bits, worst
-from ..held import held_tensors, listed
+from ..._torch.held import held_tensors, listed
+from ...errors import Failure, MixedDevicesError, Skip
+from ..definition import Level, check
+from ..measure.compare import Leaf, same_bits, worst
+from ..measure.dtype_conversion import draws
 from ..subject import Subject
 
 _MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
@@ -60,10 +61,6 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
     if lost:
         raise Failure("not everything came back from CUDA as it was", where=listed(lost))
     return None
-
-
-class MixedDevicesError(RuntimeError):
-    """An operation got tensors of two devices."""
 
 
 class _OneDevice(TorchDispatchMode):

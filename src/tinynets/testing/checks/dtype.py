@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base import Failure, Level, Skip, check
-from ..casts import draws, left_behind, name_of, outputs_as
-from ..compare import leaves, objective, worst
-from ..examples import float_dtype
-from ..globals import seed_everything
-from ..held import listed
+from ..._torch.globals import seed_everything
+from ..._torch.held import listed
+from ...errors import Failure, Skip
+from ...inputs.examples import float_dtype
+from ..definition import Level, check
+from ..measure.compare import leaves, objective, worst
+from ..measure.dtype_conversion import draws, left_behind, name_of, outputs_as
+from ..measure.state_compare import short
 from ..subject import Subject
-from ..twins import short
 
 
 @check("dtype.float64", Level.MUST)

@@ -7,12 +7,20 @@ from typing import Any
 
 from torch.utils import checkpoint as recomputing
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..coverage import dead_inputs
-from ..flow import changed_in_place, fewest_normalised, first_nan, owner_of, reason_for_zero, reasons_for_none
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..locate.gradients import (
+    changed_in_place,
+    fewest_normalised,
+    first_nan,
+    owner_of,
+    reason_for_zero,
+    reasons_for_none,
+)
+from ..measure.input_gradients import dead_inputs
+from ..measure.training import Pass, backward, dense, measured, norm, trained, training
 from ..subject import Subject, raised
-from ..training import Pass, backward, dense, measured, norm, trained, training
 
 _NAMED = 5
 _FEW = 16  # values that a batch norm divides by the spread of: it may be tiny by chance

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..._torch.globals import seed_everything
+from ...errors import Failure, Skip
 from ...modes.sensitivity import train_behaviour
-from ..base import Failure, Level, Skip, check
-from ..calls import again, listed
-from ..compare import objective, same_bits
-from ..globals import seed_everything
-from ..snapshot import Snapshot
+from ..call_helpers import again, listed
+from ..definition import Level, check
+from ..locate.divergence import named_module
+from ..measure.compare import objective, same_bits
+from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
-from ..watch import named_module
 
 _DRAWS = 3  # a layer may be skipped at random: stochastic depth, experts
 

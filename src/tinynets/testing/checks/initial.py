@@ -8,10 +8,11 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from ..base import Failure, Level, Skip, check
-from ..compare import Leaf, same_bits
-from ..globals import RandomStates
-from ..held import listed
+from ..._torch.globals import RandomStates
+from ..._torch.held import listed
+from ...errors import Failure, Skip
+from ..definition import Level, check
+from ..measure.compare import Leaf, same_bits
 from ..subject import Subject
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale element by element: all ones is how they start

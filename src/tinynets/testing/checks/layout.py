@@ -7,12 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..compare import Difference, Leaf, detached, objective, worst
-from ..globals import seed_everything
+from ..._torch.globals import seed_everything
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..measure.compare import Difference, Leaf, detached, objective, worst
+from ..measure.state_compare import short
 from ..subject import Subject
-from ..twins import short
 
 Arrange = Callable[[Tensor, int | None], Tensor]
 

@@ -8,11 +8,12 @@ import re
 import torch
 from torch import Tensor
 
-from ..base import Failure, Level, Skip, check
-from ..compare import leaves
-from ..globals import seed_everything
+from ..._torch.globals import seed_everything
+from ...errors import Failure, Skip
+from ..definition import Level, check
+from ..measure.compare import leaves
+from ..measure.training import broken_backward, differentiable, norm, trained
 from ..subject import Subject, raised
-from ..training import broken_backward, differentiable, norm, trained
 
 
 @check("gradients.one_step", Level.MUST, opt_in=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base import Failure, Level, Skip, check
-from ..compare import leaves, worst
-from ..held import held_tensors, listed, named_modules, non_persistent
+from ..._torch.held import held_tensors, listed, named_modules, non_persistent
+from ...errors import Failure, Skip
+from ..definition import Level, check
+from ..measure.compare import leaves, worst
+from ..measure.state_compare import short, spelled, ties
 from ..subject import Subject, raised
-from ..twins import short, spelled, ties
 
 _META = torch.device("meta")
 

@@ -9,17 +9,18 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..._torch.generators import GENERATORS, foreign, seed_of, seed_others, seeds
+from ..._torch.globals import RandomStates, changed_flags, read_flags, seed_everything, write_flags
+from ...errors import Failure
 from ...modes.flags import named
 from ...modes.sensitivity import train_behaviour
-from ..base import Failure, Level, check
-from ..calls import again, listed, still_training
-from ..compare import Difference, Leaf, worst
-from ..generators import GENERATORS, foreign, seed_of, seed_others, seeds
-from ..globals import RandomStates, changed_flags, read_flags, seed_everything, write_flags
-from ..holdings import Kind, holdings
-from ..snapshot import Snapshot
+from ..call_helpers import again, listed, still_training
+from ..definition import Level, check
+from ..locate.divergence import culprits, first_difference
+from ..measure.compare import Difference, Leaf, worst
+from ..snapshot.holdings import Kind, holdings
+from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
-from ..watch import culprits, first_difference
 
 _SEED = 40_499  # one that no model seeds with: then seeding would not be seen to change anything
 

@@ -9,18 +9,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..calls import again, listed
-from ..changes import MISSING, Change
-from ..compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
-from ..globals import seed_everything
-from ..held import held_tensors
-from ..holdings import Kind
-from ..snapshot import Snapshot
+from ..._torch.globals import seed_everything
+from ..._torch.held import held_tensors
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..call_helpers import again, listed
+from ..definition import Level, check
+from ..locate.divergence import first_difference
+from ..measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
+from ..measure.state_compare import perturb
+from ..snapshot.changes import MISSING, Change
+from ..snapshot.holdings import Kind
+from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
-from ..twins import perturb
-from ..watch import first_difference
 
 _REGISTERED = (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
 

@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..._torch.globals import seed_everything
+from ..._torch.held import computed_by_a_hook
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
 from ...modes.flags import named
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..calls import again, listed
-from ..compare import Difference, Leaf, detached, leaves, objective, outline, same_bits, worst
-from ..globals import seed_everything
-from ..held import computed_by_a_hook
-from ..holdings import holdings
+from ..call_helpers import again, listed
+from ..definition import Level, check
+from ..locate.divergence import culprits, first_difference
+from ..measure.compare import Difference, Leaf, detached, leaves, objective, outline, same_bits, worst
+from ..snapshot.holdings import holdings
 from ..subject import Subject, raised
-from ..watch import culprits, first_difference
 
 _CALLS = 3  # what grows twice in a row does not stop
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..calls import listed
-from ..compare import Leaf, detached, worst
-from ..globals import RandomStates
-from ..holdings import Kind
-from ..snapshot import Snapshot
+from ..._torch.globals import RandomStates
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..call_helpers import listed
+from ..definition import Level, check
+from ..measure.compare import Leaf, detached, worst
+from ..snapshot.holdings import Kind
+from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
 
 _BATCHES = 4

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..compare import Difference, Leaf, worst
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..measure.compare import Difference, Leaf, worst
 from ..subject import Subject
 
 

@@ -13,11 +13,22 @@ import torch
 from safetensors.torch import load_model, save_model  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
-from ..base import Failure, Level, Skip, check
-from ..compare import same_bits, worst
-from ..held import Held, held, listed
+from ..._torch.held import Held, held, listed
+from ...errors import Failure, Skip
+from ..definition import Level, check
+from ..measure.compare import same_bits, worst
+from ..measure.state_compare import (
+    closures,
+    culprit,
+    perturb,
+    short,
+    spelled,
+    storage,
+    suspects,
+    tensors_of,
+    ties,
+)
 from ..subject import Subject
-from ..twins import closures, culprit, perturb, short, spelled, storage, suspects, tensors_of, ties
 
 
 @check("state.registered", Level.MUST, static=True)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..arguments import Arguments
-from ..base import Failure, Level, Skip, check
-from ..compare import FLOAT32_LIMIT, Difference, Leaf, detached, objective, worst
-from ..globals import seed_everything
-from ..held import held_tensors, listed, named_modules
+from ..._torch.globals import seed_everything
+from ..._torch.held import held_tensors, listed, named_modules
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..definition import Level, check
+from ..measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, objective, worst
+from ..measure.state_compare import short
 from ..subject import Subject, raised
-from ..twins import short
 
 State = dict[str, Tensor]
 

@@ -1,0 +1,151 @@
+"""The axis language of jaxtyping, parsed: a string such as `"batch 2*hidden *rest"` becomes a row of axes.
+
+Nothing here knows of tensors. jaxtyping has already refused malformed strings when the annotation was made,
+so this parser only has to agree with it on the well-formed ones (a property test shows that it does).
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+
+from ...errors import UnsupportedAxesError
+
+
+class Kind(Enum):
+    """What one token of an axis string asks for."""
+
+    ANY = auto()  # `_`, `_name`: one axis of any size
+    FIXED = auto()  # `3`, `rows=3`
+    NAMED = auto()  # `batch`: one size throughout the call
+    EXPRESSION = auto()  # `2*hidden`, `{self.width}+1`: computed from other axes and attributes
+    MANY = auto()  # `*shape`: any number of axes, the same ones throughout the call
+    MANY_ANY = auto()  # `...`, `*_`: any number of axes of any size
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One token of an axis string."""
+
+    kind: Kind
+    text: str  # as written, for messages
+    name: str = ""  # NAMED, MANY: the name; EXPRESSION: the expression
+    size: int = 0  # FIXED
+    broadcast: bool = False  # `#`: a size of 1 fits as well
+
+
+@dataclass(frozen=True)
+class Axes:
+    """A parsed axis string."""
+
+    text: str
+    axes: tuple[Axis, ...]
+
+    @property
+    def many_index(self) -> int | None:
+        """Position of the one token that may stand for several axes."""
+        for index, axis in enumerate(self.axes):
+            if axis.kind in (Kind.MANY, Kind.MANY_ANY):
+                return index
+        return None
+
+    @property
+    def names(self) -> list[str]:
+        """Every axis name that is bound or compared here, once for each time it stands in the string."""
+        return [axis.name for axis in self.axes if axis.kind in (Kind.NAMED, Kind.MANY)]
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Axes:
+    """Parse the axis string of a jaxtyping annotation."""
+    return Axes(text, tuple(_parse_token(token) for token in text.split()))
+
+
+def _parse_token(token: str) -> Axis:
+    if token == "...":
+        return Axis(Kind.MANY_ANY, token)
+    rest, marks = token, set[str]()
+    while rest:
+        if rest[0] in "#*_?":
+            marks.add(rest[0])
+            rest = rest[1:]
+        elif rest.count("=") == 1:
+            rest = rest.split("=")[1]  # `rows=3` is `3` with a name for the reader
+        else:
+            break
+    if "?" in marks:
+        raise UnsupportedAxesError(
+            f"axis {token!r}: '?' is for the leaves of a PyTree; name the axis instead"
+        )
+    broadcast = "#" in marks
+    if rest and not rest.isidentifier():
+        try:
+            return Axis(Kind.FIXED, token, size=int(rest), broadcast=broadcast)
+        except ValueError:
+            return Axis(Kind.EXPRESSION, token, name=rest, broadcast=broadcast)
+    if "_" in marks or not rest:
+        return Axis(Kind.MANY_ANY if "*" in marks else Kind.ANY, token, name=rest)
+    return Axis(Kind.MANY if "*" in marks else Kind.NAMED, token, name=rest, broadcast=broadcast)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An axis expression, split into what it reads: axis names, and `{...}` parts over the arguments."""
+
+    tree: ast.expr
+    axis_names: frozenset[str]
+    argument_names: frozenset[str]
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = "_tn_brace_{}"
+
+
+@lru_cache(maxsize=4096)
+def parse_expression(text: str) -> Expression:
+    """Parse `2*hidden` or `{self.width}//2` into a syntax tree over axis names and arguments.
+
+    jaxtyping formats the braces first and evaluates the resulting text; putting the value in as a
+    parenthesised operand gives the same number for every int, and a syntax error where it would not.
+    """
+    braces: list[ast.expr] = []
+
+    def hold_place(match: re.Match[str]) -> str:
+        braces.append(ast.parse(match[1].strip(), mode="eval").body)
+        return f"({_PLACEHOLDER.format(len(braces) - 1)})"
+
+    try:
+        tree = ast.parse(_BRACES.sub(hold_place, text), mode="eval").body
+    except SyntaxError as error:
+        raise UnsupportedAxesError(f"axis {text!r} is not an expression that can be evaluated") from error
+    placeholders = {_PLACEHOLDER.format(index): brace for index, brace in enumerate(braces)}
+    names = _names(tree) - set(placeholders)
+    builtin = {name for name in names if hasattr(builtins, name)}
+    arguments = {name for brace in braces for name in _names(brace)}
+    return Expression(
+        substitute(tree, placeholders),
+        frozenset(names - builtin),
+        frozenset(name for name in arguments if not hasattr(builtins, name)),
+    )
+
+
+def _names(tree: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+class _Substitute(ast.NodeTransformer):
+    def __init__(self, replacements: dict[str, ast.expr]) -> None:
+        self.replacements = replacements
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.replacements.get(node.id, node)
+
+
+def substitute(tree: ast.expr, replacements: dict[str, ast.expr]) -> ast.expr:
+    """Return a copy of `tree` in which each name in `replacements` is replaced."""
+    copy = ast.parse(ast.unparse(tree), mode="eval").body
+    return _Substitute(replacements).visit(copy)

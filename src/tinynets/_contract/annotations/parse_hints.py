@@ -1,0 +1,212 @@
+"""A type hint becomes a tree of specs: what to check in the value itself and in everything it holds."""
+
+# Hints are looked at from outside here, and typeshed has no types for what they are made of.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, Union, cast
+
+from jaxtyping import AbstractArray, AnnotationError
+
+from ...errors import UnsupportedAxesError
+from ..verdict.plain_types import is_bearable
+from .axes import parse
+from .specs import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+)
+
+_ITEM_CONTAINERS: dict[Any, type] = {
+    origin: origin
+    for origin in (
+        list,
+        set,
+        frozenset,
+        collections.deque,
+        collections.abc.Sequence,
+        collections.abc.MutableSequence,
+        collections.abc.Collection,
+        collections.abc.Set,
+        collections.abc.MutableSet,
+    )
+}
+_MAPPING_CONTAINERS: dict[Any, type] = {
+    origin: origin
+    for origin in (
+        dict,
+        collections.OrderedDict,
+        collections.defaultdict,
+        collections.abc.Mapping,
+        collections.abc.MutableMapping,
+    )
+}
+
+
+def spec_of(hint: Any) -> Spec:
+    """Turn a resolved type hint into a spec.
+
+    Raises:
+        AnnotationError: the hint holds tensor annotations where they could not be enforced; the message
+            says what to write instead.
+    """
+    if hint is Any or hint is object or hint is inspect.Parameter.empty:
+        return Anything()
+    if hint is None or hint is type(None):
+        return PlainSpec(None)
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        try:
+            return ArraySpec(hint.array_type, hint.dtypes, parse(hint.dim_str), hint)
+        except UnsupportedAxesError as error:
+            raise AnnotationError(str(error)) from None
+    if isinstance(hint, typing.ForwardRef):
+        raise AnnotationError(
+            f"write {hint.__forward_arg__} without quotes: inside another hint it is not resolved"
+        )
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if type(hint).__name__ == "TypeAliasType":  # `type Images = ...`, Python 3.12
+        return spec_of(hint.__value__)
+    if isinstance(hint, typing.NewType):
+        return spec_of(hint.__supertype__)
+    if isinstance(hint, TypeVar):
+        return _spec_of_typevar(hint)
+    if origin is Annotated and has_tensors(arguments[0]):
+        return spec_of(arguments[0])
+    if origin in (typing.Final, typing.ClassVar, typing.Required, typing.NotRequired):
+        return spec_of(arguments[0])
+    if origin is Union or origin is types.UnionType:
+        return UnionSpec(tuple(spec_of(arm) for arm in arguments))
+    fields = _spec_of_fields(hint)
+    if fields is not None:
+        return fields
+    if not has_tensors(hint):
+        return _spec_of_plain(hint)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return ItemsSpec(tuple, spec_of(arguments[0]))
+        return TupleSpec(tuple(spec_of(item) for item in arguments))
+    if origin in _ITEM_CONTAINERS:
+        return ItemsSpec(_ITEM_CONTAINERS[origin], spec_of(arguments[0]))
+    if origin in _MAPPING_CONTAINERS:
+        return MappingSpec(_MAPPING_CONTAINERS[origin], spec_of(arguments[0]), spec_of(arguments[1]))
+    raise AnnotationError(_unenforceable(hint, origin))
+
+
+def _spec_of_plain(hint: Any) -> Spec:
+    try:
+        is_bearable(None, hint)
+    except Exception as error:
+        raise AnnotationError(f"beartype cannot check the type hint {hint!r}: {error}") from None
+    return PlainSpec(hint)
+
+
+def _spec_of_typevar(variable: TypeVar) -> Spec:
+    if variable.__constraints__:
+        return UnionSpec(tuple(spec_of(constraint) for constraint in variable.__constraints__))
+    return spec_of(variable.__bound__) if variable.__bound__ is not None else Anything()
+
+
+def _spec_of_fields(hint: Any) -> Spec | None:
+    """A spec for a class whose fields hold tensors; None for any other hint."""
+    if not isinstance(hint, type):
+        return None
+    optional = frozenset[str]()
+    if typing.is_typeddict(hint):
+        names = set(hint.__annotations__)
+        optional = cast("frozenset[str]", hint.__optional_keys__)
+    elif issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        names = set(cast("tuple[str, ...]", hint._fields))
+    elif dataclasses.is_dataclass(hint):
+        names = {field.name for field in dataclasses.fields(hint)}
+    else:
+        return None
+    if not has_tensors(hint):
+        return None
+    fields = tuple((name, spec_of(field)) for name, field in _field_hints(hint).items() if name in names)
+    return FieldsSpec(dict if typing.is_typeddict(hint) else hint, fields, optional)
+
+
+def has_tensors(hint: Any) -> bool:
+    """Whether a jaxtyping annotation stands anywhere in the hint, fields of named classes included."""
+    return any(_tensors_in(hint, seen=set()))
+
+
+def _tensors_in(hint: Any, seen: set[int]) -> Iterator[bool]:
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        yield True
+    if id(hint) in seen:
+        return
+    seen.add(id(hint))
+    for argument in typing.get_args(hint):
+        for part in cast("list[Any]", argument) if isinstance(argument, list) else [argument]:
+            yield from _tensors_in(part, seen)
+    if type(hint).__name__ == "TypeAliasType":
+        yield from _tensors_in(hint.__value__, seen)
+    if isinstance(hint, typing.NewType):
+        yield from _tensors_in(hint.__supertype__, seen)
+    if isinstance(hint, TypeVar):
+        yield from _tensors_in(hint.__bound__, seen)
+        for constraint in hint.__constraints__:
+            yield from _tensors_in(constraint, seen)
+    if isinstance(hint, type) and _has_declared_fields(hint):
+        for field in _field_hints(hint).values():
+            yield from _tensors_in(field, seen)
+
+
+def _field_hints(cls: type) -> dict[str, Any]:
+    """Resolve the annotations of a class; one that names nothing at run time, and no tensor, is `Any`."""
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except NameError:
+        pass
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        for name, annotation in inspect.get_annotations(base).items():
+            try:
+                hints[name] = typing.get_type_hints(
+                    types.SimpleNamespace(__annotations__={name: annotation}),
+                    vars(sys.modules[base.__module__]),
+                    include_extras=True,
+                )[name]
+            except NameError as error:
+                if "[" in str(annotation):
+                    raise AnnotationError(
+                        f"{base.__qualname__}.{name}: {error}; import it at run time"
+                    ) from None
+                hints[name] = Any
+    return hints
+
+
+def _has_declared_fields(cls: type) -> bool:
+    named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields")
+    return named_tuple or typing.is_typeddict(cls) or dataclasses.is_dataclass(cls)
+
+
+def _unenforceable(hint: Any, origin: Any) -> str:
+    remedies = {
+        collections.abc.Callable: "annotate it as Callable[..., Tensor] and decorate the callable itself"
+        " with @tinynets.contract",
+        collections.abc.Iterable: "write list[...] or Sequence[...]: checking an iterator would consume it",
+        collections.abc.Iterator: "write list[...] or Sequence[...]: checking an iterator would consume it",
+        collections.abc.Generator: "write list[...] or Sequence[...]: checking a generator would consume it",
+        type: "write type without the tensor annotation",
+    }
+    remedy = remedies.get(
+        origin, "write it with tuple, list, dict, NamedTuple, TypedDict, dataclass or Union"
+    )
+    return f"the tensors in {hint!r} cannot be enforced; {remedy}"

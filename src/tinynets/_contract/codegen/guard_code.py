@@ -1,0 +1,214 @@
+"""Accept tests: straight-line source that says yes to a value that fits, fast, and otherwise nothing.
+
+A test reads `value.shape` and `value.dtype` once, compares ints, and binds axis names to local variables of
+the function it stands in. It is sound but not complete: what it does not accept goes to the judge.
+The same source is traced by `torch.compile`, so it uses only what dynamo follows without a graph break.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from jaxtyping import Shaped
+
+from ..annotations.axes import Kind
+from ..annotations.specs import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+    accepted_dtypes,
+    axis_tokens,
+)
+from ..verdict.plain_types import classes_of, is_bearable, is_class
+from .shape_code import AxisScope, axis_key, write_shape_test
+
+# Comparing with the one that nearly every tensor has costs less than hashing it.
+_USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
+
+
+def axis_keys(spec: Spec) -> set[str]:
+    """Return all axis names that a value can bind."""
+    return {axis_key(axis) for axis in axis_tokens(spec) if axis.kind in (Kind.NAMED, Kind.MANY)}
+
+
+def _always_binds(spec: Spec) -> bool:
+    """Whether accepting a value leaves every axis name of the spec bound."""
+    match spec:
+        case ArraySpec():
+            return not any(axis.broadcast and axis.kind is Kind.NAMED for axis in spec.axes.axes)
+        case TupleSpec():
+            return all(map(_always_binds, spec.items))
+        case Anything() | PlainSpec():
+            return True
+        case _:
+            return False
+
+
+@dataclass
+class AcceptWriter:
+    """Writes the accept tests of one function, in source order."""
+
+    scope: AxisScope
+    constants: dict[str, Any] = field(default_factory=dict[str, Any])  # free variables of the source
+
+    def constant(self, prefix: str, value: Any) -> str:
+        """Return the free variable that holds a value."""
+        for name, known in self.constants.items():
+            if known is value and name.startswith(prefix):
+                return name
+        name = f"{prefix}{len(self.constants)}"
+        self.constants[name] = value
+        return name
+
+    def write(self, spec: Spec, value: str, *, certain: bool) -> str | list[str]:
+        """Write the test of the variable `value`.
+
+        Args:
+            spec: what is asked for.
+            value: name of the variable.
+            certain: whether this place runs exactly once, before all places that are written later.
+
+        Returns:
+            An expression that is true if the value is accepted; or lines that leave the verdict in
+            `_tn_ok`; or no lines where only the judge can tell.
+        """
+        test = self._expression(spec, value, atomic=not (certain and isinstance(spec, ArraySpec)))
+        result = test if test is not None else (self._lines(spec, value, depth=0) or [])
+        self.scope.learn(axis_keys(spec), certain=certain and _always_binds(spec))
+        return result
+
+    # Tests that are one expression
+
+    def _expression(self, spec: Spec, value: str, *, atomic: bool) -> str | None:
+        match spec:
+            case Anything():
+                return "True"
+            case PlainSpec():
+                return self._plain(spec.hint, value)
+            case ArraySpec():
+                return self._array(spec, value, atomic=atomic)
+            case UnionSpec():
+                # Tensors last: the other arms cost less and bind nothing.
+                arms = sorted(spec.arms, key=lambda arm: isinstance(arm, ArraySpec))
+                tests = [self._expression(arm, value, atomic=True) for arm in arms]
+                if any(test is None for test in tests):
+                    return None
+                return "(" + " or ".join(f"({test})" for test in tests) + ")"
+            case _:
+                return None
+
+    def _plain(self, hint: Any, value: str) -> str:
+        if hint is None:
+            return f"{value} is None"
+        if is_class(hint):
+            return f"isinstance({value}, {self.constant('_tn_type', classes_of(hint))})"
+        if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
+            return f"(isinstance({value}, str) and {value} in {get_args(hint)!r})"
+        # beartype itself cannot be traced; under torch.compile these hints are taken on trust.
+        bearable = self.constant("_tn_bearable", is_bearable)
+        return f"(_tn_dynamo() or {bearable}({value}, {self.constant('_tn_hint', hint)}))"
+
+    def _array(self, spec: ArraySpec, value: str, *, atomic: bool) -> str | None:
+        if not (isinstance(spec.array_type, type) and issubclass(spec.array_type, torch.Tensor)):
+            return None
+        shape = write_shape_test(spec.axes, value, self.scope, atomic=atomic)
+        if shape is None:
+            return None
+        terms = [f"isinstance({value}, {self.constant('_tn_Tensor', spec.array_type)})", *shape.tests]
+        dtypes = accepted_dtypes(spec.family)
+        if dtypes != accepted_dtypes(Shaped):
+            terms.append(self._dtype(dtypes, value))
+        return " and ".join(terms + shape.bindings)
+
+    def _dtype(self, dtypes: frozenset[torch.dtype], value: str) -> str:
+        usual = next((dtype for dtype in _USUAL_DTYPES if dtype in dtypes), None)
+        if usual is None:
+            return f"{value}.dtype in {self.constant('_tn_dtypes', dtypes)}"
+        is_usual = f"{value}.dtype is {self.constant('_tn_dtype', usual)}"
+        if len(dtypes) == 1:
+            return is_usual
+        return f"({is_usual} or {value}.dtype in {self.constant('_tn_dtypes', dtypes)})"
+
+    # Tests that need statements: one for each item of a container
+
+    def _lines(self, spec: Spec, value: str, depth: int) -> list[str] | None:
+        """Write lines that leave the verdict in `_tn_ok`; None where only the judge can tell."""
+        test = self._expression(spec, value, atomic=True)
+        if test is not None:
+            self.scope.learn(axis_keys(spec), certain=False)
+            return [f"_tn_ok = {test}"]
+        item = f"_tn_item{depth}"
+        match spec:
+            case UnionSpec():
+                return self._union_lines(spec, value, depth)
+            case TupleSpec():
+                test = f"isinstance({value}, tuple) and len({value}) == {len(spec.items)}"
+                parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
+                return self._part_lines(test, parts, item, depth)
+            case FieldsSpec() if not spec.optional:
+                test = f"isinstance({value}, {self.constant('_tn_type', spec.container)})"
+                if spec.by_key:
+                    test = " and ".join([test, *(f"{name!r} in {value}" for name, _ in spec.fields)])
+                    parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
+                else:
+                    parts = [(f"{value}.{name}", part) for name, part in spec.fields]
+                return self._part_lines(test, parts, item, depth)
+            case ItemsSpec():
+                return self._loop_lines(spec, f"for {item} in {value}:", [(item, spec.item)], value, depth)
+            case MappingSpec():
+                parts = [(f"{item}_key", spec.key), (item, spec.value)]
+                loop = f"for {item}_key, {item} in {value}.items():"
+                return self._loop_lines(spec, loop, parts, value, depth)
+            case _:
+                return None
+
+    def _part_lines(
+        self, test: str, parts: list[tuple[str, Spec]], item: str, depth: int
+    ) -> list[str] | None:
+        lines = [f"_tn_ok = {test}"]
+        for source, part in parts:
+            inner = self._lines(part, item, depth + 1)
+            if inner is None:
+                return None
+            lines += ["if _tn_ok:", *_indent([f"{item} = {source}", *inner])]
+        return lines
+
+    def _loop_lines(
+        self,
+        spec: ItemsSpec | MappingSpec,
+        loop: str,
+        parts: list[tuple[str, Spec]],
+        value: str,
+        depth: int,
+    ) -> list[str] | None:
+        body: list[str] = []
+        for name, part in parts:
+            inner = self._lines(part, name, depth + 1)
+            if inner is None:
+                return None
+            body += [*inner, "if not _tn_ok:", "    break"]
+        container = self.constant("_tn_type", spec.container)
+        return [f"_tn_ok = isinstance({value}, {container})", "if _tn_ok:", *_indent([loop, *_indent(body)])]
+
+    def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str] | None:
+        plain = tuple(arm for arm in spec.arms if isinstance(arm, PlainSpec))
+        others = [arm for arm in spec.arms if arm not in plain]
+        if len(others) != 1:
+            return None  # an arm that fails halfway may have bound an axis that the next one needs free
+        first = self._lines(UnionSpec(plain), value, depth)
+        second = self._lines(others[0], value, depth + 1)
+        if first is None or second is None:
+            return None
+        return [*first, "if not _tn_ok:", *_indent(second)]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]

@@ -1,0 +1,303 @@
+"""The text of a contract error: what, where, expected, got, who bound what, and one likely remedy."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import AnnotationError
+from torch import nn
+
+from ...errors import ContractError, DtypeError, ShapeError
+from ..annotations.axes import Axis, Kind, parse_expression
+from ..annotations.specs import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+)
+from ..codegen.rewrite import Site
+from .remedies import likely_cause, module_fact
+from .validate import Bindings, Fault, known_size
+
+_FAMILIES = {
+    "Float": "a floating dtype",
+    "Int": "a signed integer dtype",
+    "UInt": "an unsigned integer dtype",
+    "Integer": "an integer dtype",
+    "Complex": "a complex dtype",
+    "Inexact": "a floating or complex dtype",
+    "Real": "a real dtype",
+    "Num": "a numeric dtype",
+    "Bool": "bool",
+}
+# Names that wrappers put in front: torch.compile, DistributedDataParallel, torch.export.
+_WRAPPERS = ("_orig_mod", "module", "_export_root")
+_CALL = nn.Module.__call__.__code__
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the checked function stands, and who bound its axes."""
+
+    name: str  # such as `TinyVisionMLP.forward` or `attend`
+    filename: str
+    origins: dict[str, str]  # axis -> the argument or line that bound it first
+
+
+def contract_error(fault: Fault, site: Site, place: Place, bindings: Bindings) -> ContractError:
+    """Build the error for a fault; `bindings` are those known before the value was checked."""
+    path = module_path(bindings.owner)
+    variable = site.name + fault.path
+    lines = [
+        f"{_where(site, place, bindings.owner, path, fault.path)}{_what(fault, site, variable, bindings)}"
+    ]
+    expected, got = expectation(fault.spec), description(fault.value)
+    if isinstance(fault.spec, ArraySpec) and fault.problem != "type":
+        lines += _table(fault.spec, fault, bindings)
+    if site.kind == "local" or site.kind == "return":
+        lines += _source_line(place.filename, site.line)
+    lines += [f"  {line}" for line in _provenance(fault.spec, site, place, bindings)]
+    name = "the output" if site.kind in ("return", "yield") else variable
+    cause = likely_cause(fault, name, bindings)
+    if not cause and site.kind in ("local", "return") and fault.axis is not None:
+        axis = _axis_text(fault)
+        cause = module_fact(bindings.owner, _attributes(place, site), fault.value.shape[fault.axis], axis)
+    lines += [f"  {line}" for line in cause]
+    kind = {"rank": ShapeError, "size": ShapeError, "dtype": DtypeError}.get(fault.problem, ContractError)
+    return kind(
+        "\n".join(lines),
+        where=variable,
+        axis=fault.axis,
+        expected=expected,
+        got=got,
+        bindings=_named_sizes(fault.spec, bindings),
+        module_path=path,
+    )
+
+
+def _where(site: Site, place: Place, owner: Any, path: str, inside: str) -> str:
+    title = place.name
+    if isinstance(owner, nn.Module):
+        method = place.name.rsplit(".", 1)[-1]
+        title = type(owner).__name__ + ("" if method == "forward" else f".{method}")
+    at = f" at {path}" if path else ""
+    match site.kind:
+        case "argument":
+            return f"{title}({site.name}){inside}{at}: "
+        case "local":
+            return f"{title}{at}, {os.path.basename(place.filename)}:{site.line}: {site.name}{inside} "
+        case "attribute":
+            return f"{title}.{site.name}{inside}{at}: "
+        case _:
+            return f"{title}{at} {site.kind}ed{inside} "
+
+
+def _what(fault: Fault, site: Site, variable: str, bindings: Bindings) -> str:
+    spec, value = fault.spec, fault.value
+    inline = site.kind not in ("argument", "attribute")  # the sentence began with the name of the variable
+    has = {"local": "has ", "return": "", "yield": ""}.get(site.kind, "")
+    if not isinstance(spec, ArraySpec) or fault.problem == "type":
+        text = f"{description(value)}, expected {expectation(spec)}"
+        return f"{'is ' if site.kind == 'local' else '' if inline else 'got '}{text}"
+    if fault.problem == "rank":
+        least = "at least " if spec.axes.many_index is not None else ""
+        wanted = len(spec.axes.axes) - (1 if least else 0)
+        count = len(value.shape)
+        return f"{has}{count} {'axis' if count == 1 else 'axes'}, expected {least}{wanted}"
+    if fault.problem == "dtype":
+        family = spec.family.__name__
+        return f"{has}{dtype_name(value)}, expected {_FAMILIES.get(family, family.lower())}"
+    if fault.axis is None:
+        return f"{has}{fault.reason}"
+    size, wanted = value.shape[fault.axis], fault.wanted[fault.axis]
+    name = _axis_text(fault)
+    asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
+    if name.startswith("*"):
+        asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
+    return (
+        f"{has}axis {fault.axis} = {size}, expected {asked}"
+        if inline
+        else f"axis {fault.axis} is {size}, expected {asked}"
+    )
+
+
+def _axis_text(fault: Fault) -> str:
+    """The token of the annotation that stands for the axis that does not fit."""
+    assert isinstance(fault.spec, ArraySpec)
+    assert fault.axis is not None
+    axes, many = fault.spec.axes.axes, fault.spec.axes.many_index
+    if many is None or fault.axis < many:
+        return axes[fault.axis].text
+    after = len(fault.value.shape) - fault.axis
+    return axes[-after].text if after < len(axes) - many else axes[many].text
+
+
+def dtype_name(value: Any) -> str:
+    """Return `float32` for a tensor or array of that dtype."""
+    return str(value.dtype).removeprefix("torch.")
+
+
+def description(value: Any) -> str:
+    """Describe a value without its contents: type, dtype and shape, never numbers from inside a tensor."""
+    if isinstance(value, torch.Tensor):
+        return f"{dtype_name(value)} [{' '.join(map(str, value.shape))}]"
+    kind = cast(Any, type(value))
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{name} {dtype_name(value)} {list(value.shape)}"
+    if isinstance(value, list | tuple | dict | set):
+        return f"{name} of {len(value)} item{'' if len(value) == 1 else 's'}"  # pyright: ignore[reportUnknownArgumentType]
+    if value is None or isinstance(value, int | float | bool):
+        return repr(value)
+    return name
+
+
+def expectation(spec: Spec) -> str:
+    """Describe what a spec asks for."""
+    match spec:
+        case ArraySpec():
+            array = (
+                "" if spec.array_type is torch.Tensor else f"{getattr(spec.array_type, '__name__', 'array')} "
+            )
+            return f"{array}{spec.family.__name__.lower()} [{spec.axes.text}]"
+        case PlainSpec():
+            return getattr(spec.hint, "__name__", None) or repr(spec.hint).replace("typing.", "")
+        case UnionSpec():
+            return " or ".join(map(expectation, spec.arms))
+        case TupleSpec():
+            return f"tuple of {len(spec.items)}: " + ", ".join(map(expectation, spec.items))
+        case ItemsSpec():
+            return f"{spec.container.__name__} of {expectation(spec.item)}"
+        case MappingSpec():
+            return f"{spec.container.__name__} of {expectation(spec.key)} to {expectation(spec.value)}"
+        case FieldsSpec():
+            names = ", ".join(name for name, _ in spec.fields)
+            return f"{spec.container.__name__} with {'keys' if spec.by_key else 'fields'} {names}"
+        case Anything():
+            return "anything"
+
+
+def _table(spec: ArraySpec, fault: Fault, bindings: Bindings) -> list[str]:
+    """Write what was expected above what came, axis under axis."""
+    tokens, sizes = spec.axes.text.split(), [str(size) for size in fault.value.shape]
+    if spec.axes.many_index is None and tokens and sizes:
+        count = max(len(tokens), len(sizes))
+        above, below = _pad(tokens, count), _pad(sizes, count)  # aligned at the last axis
+        widths = [max(len(a), len(b)) for a, b in zip(above, below, strict=True)]
+        tokens = [token.ljust(width) for token, width in zip(above, widths, strict=True)]
+        sizes = [size.ljust(width) for size, width in zip(below, widths, strict=True)]
+    expected, got = spec.family.__name__.lower(), dtype_name(fault.value)
+    width = max(len(expected), len(got))
+    known = [_known_text(axis, bindings) for axis in spec.axes.axes]
+    resolved = f" = [{' '.join(known)}]" if known != spec.axes.text.split() else ""
+    return [
+        f"  expected {expected:<{width}} [{' '.join(tokens).rstrip()}]{resolved}",
+        f"  got      {got:<{width}} [{' '.join(sizes).rstrip()}]",
+    ]
+
+
+def _known_text(axis: Axis, bindings: Bindings) -> str:
+    """The size of an axis where it was known before this value came, else the axis as written."""
+    try:
+        size = bindings.get(f"*{axis.name}") if axis.kind is Kind.MANY else known_size(axis, bindings)
+    except AnnotationError:
+        size = None
+    return axis.text if size is None else _size_text(size).strip("[]")
+
+
+def _pad(row: list[str], count: int) -> list[str]:
+    return [""] * (count - len(row)) + row
+
+
+def _source_line(filename: str, line: int) -> list[str]:
+    text = linecache.getline(filename, line).strip()
+    if not text:
+        return []
+    return [f"  > {line}  {text if len(text) <= 100 else text[:97] + '...'}"]
+
+
+def _attributes(place: Place, site: Site) -> list[str]:
+    """Return the attributes of `self` that the lines of a site read."""
+    lines = [linecache.getline(place.filename, line) for line in range(site.line, site.end_line + 1)]
+    return re.findall(r"\bself\.(\w+)", "".join(lines))
+
+
+def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
+    """Say of each axis that was already bound how large it is and who said so."""
+    if not isinstance(spec, ArraySpec):
+        return []
+    sources: dict[str, list[str]] = {}
+    for name, size in _named_sizes(spec, bindings).items():
+        if name in bindings.module_axes:
+            owner = cast(Any, type(bindings.owner))
+            parameters = inspect.signature(owner.__init__).parameters
+            source = f"{owner.__name__}({name}={size})" if name in parameters else f"self.{name}"
+        else:
+            source = place.origins.get(name, "")
+        if source != site.name:
+            sources.setdefault(source, []).append(f"{name}={_size_text(size)}")
+    facts: list[str] = []
+    for source, sizes in sources.items():
+        verb = "comes" if len(sizes) == 1 else "come"
+        facts.append(" and ".join(sizes) + (f" {verb} from {source}" if source else ""))
+    return ["; ".join(facts)] if facts else []
+
+
+def _size_text(size: Any) -> str:
+    if not isinstance(size, tuple):
+        return str(size)
+    if size and size[0] is True:  # bound by `*#name`: see judge.py
+        return _size_text(cast(Any, size)[1])
+    return f"[{' '.join(map(str, cast('tuple[Any, ...]', size)))}]"
+
+
+def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
+    if not isinstance(spec, ArraySpec):
+        return {name: size for name, size in bindings.sizes.items() if size is not None}
+    found: dict[str, Any] = {}
+    for axis in spec.axes.axes:
+        names = [axis.name] if axis.kind is Kind.NAMED else []
+        if axis.kind is Kind.MANY:
+            names = [f"*{axis.name}"]
+        if axis.kind is Kind.EXPRESSION:
+            names = sorted(parse_expression(axis.name).axis_names)
+        for name in names:
+            size = bindings.get(name)
+            if size is not None:
+                found[name] = size
+    return found
+
+
+def module_path(owner: Any) -> str:
+    """Return the path of a module below the outermost module that is being called, or `""`.
+
+    A module does not know its parent, but the stack of calls does.
+    """
+    if not isinstance(owner, nn.Module):
+        return ""
+    outermost: nn.Module = owner
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if frame.f_code is _CALL:
+            called = frame.f_locals.get("self")
+            if isinstance(called, nn.Module):
+                outermost = called
+        frame = frame.f_back
+    named: Iterator[tuple[str, nn.Module]] = cast(Any, outermost).named_modules()
+    for path, module in named:
+        if module is owner:
+            return ".".join(part for part in path.split(".") if part not in _WRAPPERS)
+    return ""

@@ -1,0 +1,280 @@
+"""The authority: whether jaxtyping and beartype accept a value, and if not, what exactly does not fit.
+
+Every axis whose size is known is written into the annotation as a number before jaxtyping is asked, so its
+verdict does not depend on any memo of its own, on the thread, or on `python -O`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from jaxtyping import AnnotationError
+
+from ..annotations.axes import Axis, Kind, parse_expression
+from ..annotations.specs import (
+    Anything,
+    ArraySpec,
+    FieldsSpec,
+    ItemsSpec,
+    MappingSpec,
+    PlainSpec,
+    Spec,
+    TupleSpec,
+    UnionSpec,
+)
+from ..codegen.shape_code import axis_key
+from .plain_types import is_bearable
+
+Size = Any  # an int, a torch.SymInt, or for `*name` a tuple of them
+
+
+@dataclass
+class Bindings:
+    """The sizes that axis names stand for, at one place of one call."""
+
+    sizes: dict[str, Size]
+    owner: Any = None  # the module or first argument
+    module_axes: frozenset[str] = frozenset()
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def copy(self) -> Bindings:
+        """Return bindings that may be added to without touching these."""
+        return replace(self, sizes=dict(self.sizes))
+
+    def get(self, key: str) -> Size | None:
+        """Return what an axis name is bound to, or None."""
+        return getattr(self.owner, key) if key in self.module_axes else self.sizes.get(key)
+
+    def evaluate(self, axis: Axis) -> Size:
+        """Compute an axis expression.
+
+        Raises:
+            AnnotationError: it reads an axis that no value has bound yet.
+        """
+        expression = parse_expression(axis.name)
+        names = {name: self.get(name) for name in expression.axis_names}
+        for name, size in names.items():
+            if size is None:
+                raise AnnotationError(
+                    f"axis {axis.text!r} is computed from {name!r}, which no tensor has bound at this place"
+                )
+        code = compile(ast.fix_missing_locations(ast.Expression(expression.tree)), "<axis>", "eval")
+        try:
+            return eval(code, {**self.arguments, **names})
+        except ZeroDivisionError:
+            return math.nan  # which no size equals
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What does not fit: the innermost value and spec that disagree, and the way there."""
+
+    path: str  # such as `[3]` or `.logits`, behind the name of the checked value
+    value: Any
+    spec: Spec
+    wanted: tuple[Size | None, ...] = ()  # for a tensor: the size asked of each axis, None for any size
+    axis: int | None = None  # the first axis that does not fit
+    problem: str = "type"  # "type", "rank", "size" or "dtype"
+    reason: str = ""  # jaxtyping's own words, where ours have none
+
+
+def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fault | None:
+    """Check a value and everything in it; bind the axes of what fits.
+
+    Returns:
+        None if it fits. Then `bindings` holds the axes that it has bound; after a fault they may be partial.
+    """
+    parts: list[tuple[str, Any, Spec]] | None
+    match spec:
+        case Anything():
+            return None
+        case PlainSpec():
+            return None if is_bearable(value, spec.hint) else Fault(path, value, spec)
+        case ArraySpec():
+            return _fault_of_array(spec, value, bindings, path)
+        case UnionSpec():
+            return _fault_of_union(spec, value, bindings, path)
+        case TupleSpec():
+            items = cast("tuple[Any, ...]", value)
+            if not isinstance(value, tuple) or len(items) != len(spec.items):
+                return Fault(path, value, spec)
+            parts = [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
+        case ItemsSpec():
+            if not isinstance(value, spec.container):
+                return Fault(path, value, spec)
+            parts = [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(cast("list[Any]", value))]
+        case MappingSpec():
+            if not isinstance(value, spec.container):
+                return Fault(path, value, spec)
+            pairs = list(cast("dict[Any, Any]", value).items())
+            parts = [(f"{path} key {key!r}", key, spec.key) for key, _ in pairs]
+            parts += [(f"{path}[{key!r}]", item, spec.value) for key, item in pairs]
+        case FieldsSpec():
+            parts = _field_parts(spec, value, path)
+            if parts is None:
+                return Fault(path, value, spec)
+    for where, item, part in parts:
+        fault = find_fault(part, item, bindings, where)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any, Spec]] | None:
+    if not isinstance(value, spec.container):
+        return None
+    if not spec.by_key:
+        return [(f"{path}.{name}", getattr(value, name), part) for name, part in spec.fields]
+    items = cast("dict[str, Any]", value)
+    if any(name not in items and name not in spec.optional for name, _ in spec.fields):
+        return None
+    return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
+
+
+def _fault_of_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
+    faults: list[Fault] = []
+    for arm in spec.arms:
+        trial = bindings.copy()
+        fault = find_fault(arm, value, trial, path)
+        if fault is None:
+            bindings.sizes.update(trial.sizes)
+            return None
+        faults.append(fault)
+    # An arm of the right kind that has the wrong size says more than "none of these types".
+    for problems in (("size", "dtype"), ("rank",)):
+        closest = [fault for fault in faults if fault.problem in problems]
+        if closest:
+            return closest[0] if len(closest) == 1 else Fault(path, value, spec)
+    return Fault(path, value, spec)
+
+
+def _fault_of_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
+    if not _is_array(spec, value):
+        return Fault(path, value, spec)
+    shape = tuple(value.shape)
+    wanted = _wanted_sizes(spec, shape, bindings)
+    if wanted is None:
+        expected = tuple(known_size(axis, bindings) for axis in spec.axes.axes)
+        return Fault(path, value, spec, expected, problem="rank")
+    for index, (size, asked) in enumerate(zip(shape, wanted.sizes, strict=True)):
+        if asked is not None and size != asked:
+            return Fault(path, value, spec, wanted.sizes, index, "size")
+    if wanted.conflict:
+        return Fault(path, value, spec, wanted.sizes, problem="size", reason=wanted.conflict)
+    # Sizes agree by our reading; the verdict on them and on the dtype is jaxtyping's.
+    text = " ".join(
+        "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
+    )
+    annotation = cast(Any, spec.family)[spec.array_type, text]
+    if not isinstance(value, annotation):
+        dtype_fits = isinstance(value, cast(Any, spec.family)[spec.array_type, "..."])
+        problem = "size" if dtype_fits else "dtype"
+        return Fault(
+            path, value, spec, wanted.sizes, problem=problem, reason=annotation.__instancecheck_str__(value)
+        )
+    bindings.sizes.update(wanted.bound)
+    return None
+
+
+def _is_array(spec: ArraySpec, value: Any) -> bool:
+    if spec.array_type is Any:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    return isinstance(value, spec.array_type)
+
+
+@dataclass
+class _Wanted:
+    sizes: tuple[Size | None, ...]  # one for each axis of the tensor
+    bound: dict[str, Size]
+    conflict: str = ""
+
+
+def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) -> _Wanted | None:
+    """Say for each axis of a shape which size is asked; None if the number of axes does not fit."""
+    axes, many = spec.axes.axes, spec.axes.many_index
+    extra = len(shape) - len(axes)
+    if (many is None and extra != 0) or extra < -1:
+        return None
+    here = bindings.copy()
+    places: list[tuple[Axis, int]] = []
+    for index, axis in enumerate(axes):
+        if index != many:
+            places.append((axis, index if many is None or index < many else index + extra))
+    # Names first: an expression may stand before the axis that it is computed from.
+    for axis, place in places:
+        if (
+            axis.kind is Kind.NAMED
+            and here.get(axis.name) is None
+            and not (axis.broadcast and shape[place] == 1)
+        ):
+            here.sizes[axis.name] = shape[place]
+    asked: dict[int, Size | None] = {}
+    for axis, place in places:
+        if axis.broadcast and shape[place] == 1:
+            asked[place] = 1
+        else:
+            asked[place] = known_size(axis, here)
+    wanted = _Wanted((), here.sizes)
+    if many is not None:
+        span = range(many, many + extra + 1)
+        held = here.get(axis_key(axes[many])) if axes[many].kind is Kind.MANY else None
+        sizes = tuple(shape[place] for place in span)
+        asked.update(zip(span, sizes, strict=True))
+        if axes[many].kind is Kind.MANY:
+            if held is None:
+                here.sizes[axis_key(axes[many])] = (
+                    (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
+                )
+            else:
+                _compare_many(axes[many], held, sizes, list(span), asked, wanted)
+    wanted.sizes = tuple(asked[place] for place in range(len(shape)))
+    return wanted
+
+
+def _compare_many(
+    axis: Axis,
+    held: Size,
+    sizes: tuple[Size, ...],
+    span: list[int],
+    asked: dict[int, Size | None],
+    wanted: _Wanted,
+) -> None:
+    """Compare `*name` with what it was bound to; `*#name` may be broadcast, in either direction.
+
+    A name that was bound by `*#name` is held as `(True, sizes)`, since later ones may still widen it.
+    """
+    widened = bool(held) and held[0] is True
+    before = cast("tuple[Size, ...]", held[1] if widened else held)
+    if not widened and not axis.broadcast:
+        if len(before) == len(sizes):
+            asked.update(zip(span, before, strict=True))
+        else:
+            wanted.conflict = f"{axis.text} is {list(sizes)}, expected {list(before)}"
+        return
+    try:
+        together = tuple(cast(Any, torch).broadcast_shapes(sizes, before))
+    except RuntimeError:
+        wanted.conflict = f"{axis.text} is {list(sizes)}, which cannot be broadcast with {list(before)}"
+        return
+    if not widened and together != before:
+        wanted.conflict = f"{axis.text} is {list(sizes)}, which cannot be broadcast to {list(before)}"
+    elif widened and not axis.broadcast and together != sizes:
+        wanted.conflict = f"{axis.text} is {list(sizes)}, to which {list(before)} cannot be broadcast"
+    elif widened:
+        wanted.bound[axis_key(axis)] = (True, together) if axis.broadcast else together
+
+
+def known_size(axis: Axis, bindings: Bindings) -> Size | None:
+    """Return the size that an axis must have as far as names are bound, or None."""
+    if axis.kind is Kind.FIXED:
+        return axis.size
+    if axis.kind is Kind.NAMED:
+        return bindings.get(axis.name)
+    if axis.kind is Kind.EXPRESSION:
+        return bindings.evaluate(axis)
+    return None

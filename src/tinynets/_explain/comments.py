@@ -1,0 +1,180 @@
+"""Shape comments: `x = self.fc1(x)  # [batch, 256]`, written and checked by running on fake tensors.
+
+Only comments change. A comment that holds stays as it is, whatever axis names it uses, so that writing twice
+is writing once.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import re
+import tokenize
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .explanation import Explanation
+from .record.sources import SHAPE_COMMENT, shape_comment
+from .records import Frame, Line
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line whose shape comment is wrong, or that has none.
+
+    Attributes:
+        line: number of the line where the statement ends, which is where its comment stands.
+        code: the statement.
+        written: the shape that its comment says, or `""`.
+        right: the shape that it has.
+    """
+
+    line: int
+    code: str
+    written: str
+    right: str
+
+
+def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Finding]:
+    """Compare the lines of the `forward...` functions in a file with what ran.
+
+    A line that has different shapes in different places is judged only by the comment it has: it gets none.
+    """
+    lines: dict[int, list[Line]] = {}
+    for explanation in explanations:
+        for run in explanation.runs:
+            _collect(run.frame, path, lines)
+    source = path.read_bytes()
+    text = _decode(source)[0]
+    ends, comments = _ends_of_statements(text), _comments(text)
+    found: list[Finding] = []
+    for number, same in sorted(lines.items()):
+        end = ends.get(number)
+        shapes = {value.shape for line in same for value in line.values}
+        single = all(len(line.values) == 1 for line in same)
+        annotated = any(line.declared_by == "annotation" for line in same)
+        if end is None or annotated or not single or not shapes:
+            continue
+        written = shape_comment(comments[end][1]) if end in comments else ""
+        wrong = [line for line in same if line.verdict == "≠"]
+        if written and not wrong:
+            continue
+        shape = (wrong[0] if wrong else same[0]).values[0].shape
+        tensors = all(not line.values[0].label for line in same)  # not a dict or a list that holds one
+        plain = not written and end not in comments and len(shapes) == 1 and tensors
+        if (wrong or plain) and "?" not in " ".join(shape):
+            right = f"[{', '.join(shape)}]"
+            found.append(Finding(end, same[0].code, _bracketed(written), right))
+    return found
+
+
+def unseen_comments(path: Path, explanations: Iterable[Explanation]) -> list[int]:
+    """Return the lines of shape comments in `forward...` functions that no explanation ran past."""
+    lines: dict[int, list[Line]] = {}
+    for explanation in explanations:
+        for run in explanation.runs:
+            _collect(run.frame, path, lines)
+    text = _decode(path.read_bytes())[0]
+    seen = {end for first, end in _ends_of_statements(text).items() if first in lines}
+    forwards = [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in ast.walk(_parsed(text))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("forward")
+    ]
+    return [
+        line
+        for line, (_, comment) in _comments(text).items()
+        if shape_comment(comment) and line not in seen and any(line in lines for lines in forwards)
+    ]
+
+
+def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
+    """Put every finding's shape into the file.
+
+    Returns:
+        Whether the file changed.
+    """
+    source = path.read_bytes()
+    text, encoding = _decode(source)
+    lines, comments = text.splitlines(keepends=True), _comments(text)
+    for finding in findings:
+        line = lines[finding.line - 1]
+        body = line.rstrip("\r\n")
+        ending = line[len(body) :]
+        if finding.line in comments:
+            column, comment = comments[finding.line]
+            old = SHAPE_COMMENT.match(comment)
+            if old is None:
+                continue
+            group = "square" if old["square"] else "round"
+            start, stop = old.span(group)
+            fixed = comment[: start - 1] + finding.right + comment[stop + 1 :]
+            body = body[:column] + fixed
+        else:
+            body = f"{body}  # {finding.right}"
+        lines[finding.line - 1] = body + ending
+    new = "".join(lines).encode(encoding)
+    if new == source:
+        return False
+    path.write_bytes(new)
+    return True
+
+
+def _collect(frame: Frame, path: Path, lines: dict[int, list[Line]]) -> None:
+    ours = os.path.exists(frame.file) and os.path.samefile(frame.file, path)
+    for line in frame.lines:
+        if (
+            ours
+            and frame.function.startswith("forward")
+            and line.kind in ("assign", "return")
+            and not line.failed
+        ):
+            lines.setdefault(line.line, []).append(line)
+        for inner in line.frames:
+            _collect(inner, path, lines)
+
+
+def _decode(source: bytes) -> tuple[str, str]:
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    return source.decode(encoding), encoding
+
+
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text.removeprefix("\ufeff"))
+
+
+def _ends_of_statements(text: str) -> dict[int, int]:
+    """First line -> last line of every statement that shares no line with another one."""
+    statements = [
+        node
+        for node in ast.walk(_parsed(text))
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.Expr)
+    ]
+    counts: dict[int, int] = {}
+    for node in statements:
+        for line in {node.lineno, node.end_lineno or node.lineno}:
+            counts[line] = counts.get(line, 0) + 1
+    lines = text.splitlines()
+    return {
+        node.lineno: node.end_lineno or node.lineno
+        for node in statements
+        if counts[node.lineno] == 1
+        and counts[node.end_lineno or node.lineno] == 1
+        and not re.search(r";\s*(#.*)?$", lines[(node.end_lineno or node.lineno) - 1])
+    }
+
+
+def _comments(text: str) -> dict[int, tuple[int, str]]:
+    """Line -> column and text of its comment."""
+    tokens = tokenize.generate_tokens(io.StringIO(text.removeprefix("\ufeff"), newline="").readline)
+    return {
+        token.start[0]: (token.start[1], token.string.rstrip("\r\n"))
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
+
+
+def _bracketed(axes: str) -> str:
+    return f"[{', '.join(axes.split())}]" if axes else ""

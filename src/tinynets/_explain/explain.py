@@ -1,0 +1,59 @@
+"""`tinynets.explain`: the forward pass, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from .explanation import Explanation
+
+
+def explain(
+    model: nn.Module,
+    *inputs: Any,
+    depth: int | None = 1,
+    on: Literal["fake", "real"] = "fake",
+    modes: Sequence[Literal["train", "eval"]] | None = None,
+    named: Mapping[str, Any] | None = None,
+) -> Explanation:
+    """Show a forward pass line by line, with the shape that every line makes.
+
+    The model runs as a private copy on tensors that have shapes and no values: no weight is read, nothing is
+    computed, no random number is drawn and nothing about the model changes. Where a model needs values, it
+    is run on real ones (still a copy), and the explanation says so. The user's own hooks are not run.
+
+    Args:
+        model: any `nn.Module`, on any device.
+        inputs: the arguments of `forward`: tensors, of which only shape and dtype matter; shapes such as
+            `"batch 3 32 32"`, `"batch=8 tokens=77 64"` or `"int64[batch 77]"`; or nothing where the
+            annotations of `forward` tell.
+        depth: how many levels of modules the text shows, the model's own lines being the first; None for
+            all. Every level is recorded in any case.
+        on: `"real"` runs on real tensors in the first place.
+        modes: explain it in these modes, and mark the lines that differ; as it stands if None.
+        named: named arguments of `forward`, in the same forms.
+
+    Raises:
+        TypeError: not a module, a scripted or lazy one, or inputs that say no shape.
+        ValueError: an unknown mode or method.
+    """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"explain() takes a torch.nn.Module, got {type(model).__name__}")
+    scripted = [m for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        kind = type(scripted[0]).__name__
+        raise TypeError(f"{kind} is scripted: it has no lines of Python; pass the original module")
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
+    if on not in ("fake", "real"):
+        raise ValueError(f'on is "fake" or "real", got {on!r}')
+    for mode in modes or ():
+        if mode not in ("train", "eval"):
+            raise ValueError(f'modes are "train" and "eval", got {mode!r}')
+    from .record.trace import explained  # fake tensors and symbolic sizes cost a second to import
+
+    runs = explained(model, inputs, named or {}, on, modes or ("as is",))
+    return Explanation(runs[0].frame.module, runs, depth=depth)

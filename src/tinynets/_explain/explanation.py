@@ -1,0 +1,161 @@
+"""`Explanation`: the rows of a forward pass, and the ways to look at them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .records import Frame, Line, Run, TensorFacts
+
+
+class Explanation:
+    """A forward pass, line by line. Printing it shows a table; a notebook shows it by itself.
+
+    Attributes:
+        model: class of the model.
+        runs: one for each mode asked for.
+        depth: how many levels of modules are shown, None for all.
+    """
+
+    def __init__(self, model: str, runs: list[Run], *, depth: int | None = 1) -> None:
+        self.model = model
+        self.runs = runs
+        self.depth = depth
+        if len(runs) > 1:
+            _mark_differences(runs)
+
+    @property
+    def run(self) -> Run:
+        """The first run."""
+        return self.runs[0]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The lines of the model's own forward, in the first mode."""
+        return self.run.frame.lines
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Axis name -> size."""
+        return self.run.axes
+
+    @property
+    def failed(self) -> bool:
+        """Whether the forward pass raised."""
+        return any(run.error for run in self.runs)
+
+    def to_text(self, *, width: int = 80, depth: int | None = -1) -> str:
+        """Return a plain table.
+
+        Args:
+            width: of a line.
+            depth: levels of modules to show instead of those that `explain` was asked for.
+        """
+        from .render.text import plain
+
+        return plain(self, width, self.depth if depth == -1 else depth)
+
+    def to_json(self) -> str:
+        """Return everything that is known, as JSON."""
+        from .render.data import to_json
+
+        return to_json(self)
+
+    def to_markdown(self) -> str:
+        """Return a Markdown table."""
+        from .render.data import to_markdown
+
+        return to_markdown(self)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one page that needs nothing else, to be opened in a browser.
+
+        Returns:
+            Where it was written.
+        """
+        from .render.page import page
+
+        target = Path(path)
+        target.write_text(page(self), encoding="utf-8")
+        return target
+
+    def to_svg(self, path: str | Path, *blocks: Explanation) -> Path:
+        """Write a picture of the flow that needs nothing else, and is readable on white and on black.
+
+        Args:
+            path: where to.
+            blocks: explanations of modules inside, to be drawn beside it.
+
+        Returns:
+            Where it was written.
+        """
+        from .render.picture import picture
+
+        target = Path(path)
+        target.write_text(picture(self, *blocks), encoding="utf-8")
+        return target
+
+    def print(self) -> None:
+        """Print the table: in colour on a terminal if `rich` is installed, else plain."""
+        from .render.text import coloured
+
+        if sys.stdout.isatty() and coloured(self, self.depth):
+            return
+        print(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from .render.notebook import fragment
+
+        return fragment(self)
+
+
+def _mark_differences(runs: list[Run]) -> None:
+    """Mark the lines that do not say the same in all modes, and the lines that call them."""
+    marks = [_compared(run.frame) for run in runs]
+    for index, run in enumerate(runs):
+        others = [mark for other, mark in enumerate(marks) if other != index]
+        _mark(run.frame, (), others)
+
+
+Place = tuple[Any, ...]
+
+
+def _compared(frame: Frame, place: Place = ()) -> dict[Place, set[Any]]:
+    found: dict[Place, set[Any]] = {}
+    for line in frame.lines:
+        here = _place(place, line)
+        found.setdefault(here, set()).add(_face(line))
+        for index, inner in enumerate(line.frames):
+            for key, faces in _compared(inner, (*here, index)).items():
+                found.setdefault(key, set()).update(faces)
+    return found
+
+
+def _place(place: Place, line: Line) -> Place:
+    return (*place, line.line, line.code if not line.line else "")
+
+
+def _face(line: Line) -> Any:
+    """What a reader would call the same: costs for the backward pass left out."""
+    return (_shapes(line.values), line.facts, line.warnings, line.count, line.failed, line.verdict)
+
+
+def _shapes(values: tuple[TensorFacts, ...]) -> Any:
+    return tuple(replace(value, label="", memory="") for value in values)
+
+
+def _mark(frame: Frame, place: Place, others: list[dict[Place, set[Any]]]) -> bool:
+    different = False
+    for line in frame.lines:
+        here = _place(place, line)
+        below = [_mark(inner, (*here, index), others) for index, inner in enumerate(line.frames)]
+        line.differs = any(below) or any(_face(line) not in other.get(here, set()) for other in others)
+        different = different or line.differs
+    return different

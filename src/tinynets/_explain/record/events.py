@@ -1,0 +1,125 @@
+"""What the recorder writes down while a model runs: raw, with symbolic sizes, before anything is folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils import _pytree as pytree
+
+from ..._torch.layouts import layout_of
+from ...inputs.sizes import Product
+from .sources import Source, Statement
+
+MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would drown the rest
+
+
+@dataclass
+class RawTensor:
+    """A tensor as it was when a line had made it."""
+
+    label: str
+    shape: tuple[Any, ...]
+    dtype: str
+    device: str
+    layout: str
+    memory: str = ""
+
+
+@dataclass
+class RawOp:
+    """One call of a module or function."""
+
+    name: str
+    module: str
+    results: list[RawTensor]
+    callee: FrameType | None = None  # the library function that the line called, if it is not torch's own
+
+
+@dataclass
+class Visit:
+    """One time that one statement ran, or that a container called one of its items."""
+
+    statement: Statement | None
+    code: str
+    values: list[RawTensor] = field(default_factory=list[RawTensor])
+    ops: list[RawOp] = field(default_factory=list[RawOp])
+    calls: list[Call] = field(default_factory=list["Call"])
+    allocated: Counter[Product] = field(default_factory=Counter[Product])
+    saved: Counter[Product] = field(default_factory=Counter[Product])
+    macs: Counter[Product] = field(default_factory=Counter[Product])
+    parameters: set[int] = field(default_factory=set[int])
+    facts: Counter[str] = field(default_factory=Counter[str])
+    warnings: dict[str, None] = field(default_factory=dict[str, None])
+    operands: list[tuple[str, RawTensor | str]] = field(default_factory=list[tuple[str, RawTensor | str]])
+    autocast: str = ""
+    mutated: bool = False
+    failed: bool = False
+    born: set[Any] = field(default_factory=set[Any])  # storages that came into being during the visit
+
+
+@dataclass
+class Call:
+    """One call of a function of the model."""
+
+    path: str
+    owner: nn.Module
+    function: str
+    file: str
+    line: int
+    source: Source | None
+    arguments: list[RawTensor] = field(default_factory=list[RawTensor])
+    visits: list[Visit] = field(default_factory=list[Visit])
+    code: Any = None
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is a tensor, looked up without asking the value itself."""
+    return issubclass(type(value), torch.Tensor)
+
+
+def storage_of(tensor: torch.Tensor) -> StorageWeakRef | None:
+    """Return what identifies a tensor's memory, or None where it has none of its own."""
+    try:
+        return StorageWeakRef(tensor.untyped_storage())
+    except (NotImplementedError, RuntimeError):  # sparse tensors and wrapper subclasses
+        return None
+
+
+def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors in a value, each with the way to it, such as `[0]` or `.loss`."""
+    if is_tensor(value):
+        yield "", value
+        return
+    if value is None or isinstance(value, str | int | float | nn.Module):
+        return
+    try:
+        leaves, _ = pytree.tree_flatten_with_path(value)
+    except Exception:  # a container that only its owner knows how to walk
+        return
+    for path, leaf in leaves:
+        if is_tensor(leaf):
+            yield pytree.keystr(path), leaf
+        elif path == () and hasattr(leaf, "__dict__"):
+            for name, item in cast("dict[str, Any]", vars(leaf)).items():
+                if is_tensor(item):
+                    yield f".{name}", item
+
+
+def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
+    """Write down what is known of a tensor."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return RawTensor(label, tuple(tensor.shape), dtype, str(tensor.device), layout_of(tensor), memory)
+
+
+def raw_tensors(value: Any) -> list[RawTensor]:
+    """Write down the tensors in a value."""
+    return [
+        raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
+    ]

@@ -1,0 +1,124 @@
+"""What depends on the mode, and what is probably not meant: read off the arguments of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from ...inputs.sizes import axis_text
+from .events import is_tensor
+
+_DROPOUTS = {
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "feature_dropout",
+}
+_RANDOM = {
+    "bernoulli",
+    "bernoulli_",
+    "rand",
+    "randn",
+    "randint",
+    "rand_like",
+    "randn_like",
+    "multinomial",
+} | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
+# The functional losses that broadcast without a word of the user's.
+_ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
+
+
+def autocast_of(devices: Iterable[str]) -> str:
+    """Say what `torch.autocast` does right now, such as `cpu bfloat16`; `""` where it is off."""
+    on = [device for device in devices if torch.is_autocast_enabled(device)]
+    return " ".join(f"{d} {str(torch.get_autocast_dtype(d)).removeprefix('torch.')}" for d in on)
+
+
+def mode_facts(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool, leaf: str
+) -> tuple[list[str], list[str]]:
+    """Say how a call depends on the mode.
+
+    Args:
+        name: of the function.
+        args: its positional arguments.
+        kwargs: its named arguments.
+        training: the mode of the module that calls it.
+        leaf: class of that module if it is torch's own, else `""`.
+
+    Returns:
+        Facts and warnings.
+    """
+
+    def argument(index: int, key: str, default: Any) -> Any:
+        return kwargs.get(key, args[index] if len(args) > index else default)
+
+    mode = "train" if training else "eval"
+    if name in _DROPOUTS:
+        rate, active = argument(1, "p", 0.5), bool(argument(2, "training", True))
+        return _dropout(name if leaf else f"F.{name}", rate, active, training=training)
+    if name == "scaled_dot_product_attention":
+        rate = argument(4, "dropout_p", 0.0)
+        return _dropout("attention dropout", rate, rate > 0, training=training) if rate else ([], [])
+    if name == "multi_head_attention_forward":
+        rate, active = argument(10, "dropout_p", 0.0), bool(kwargs.get("training", True))
+        return _dropout("attention dropout", rate, active, training=training) if rate else ([], [])
+    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(args) >= 7:
+        numbers = [item for item in args[3:] if isinstance(item, float)]
+        flags = [item for item in args if isinstance(item, bool)]
+        if numbers and numbers[0] > 0 and len(flags) > 1:
+            return _dropout(f"{name} dropout", numbers[0], flags[1], training=training)
+    if name in ("batch_norm", "instance_norm"):
+        index, key = (5, "training") if name == "batch_norm" else (5, "use_input_stats")
+        batch = bool(argument(index, key, name == "instance_norm"))
+        label = "bn" if name == "batch_norm" else "instance norm"
+        return [f"{label} uses {'batch' if batch else 'running'} statistics"], []
+    if name in _RANDOM:
+        return [f"random: {name} ({mode})"], []
+    if name in _ELEMENTWISE_LOSSES and len(args) > 1 and is_tensor(args[0]) and is_tensor(args[1]):
+        warning = two_sided(name, [args[0], args[1]])
+        return [], [warning] if warning else []
+    return [], []
+
+
+def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[list[str], list[str]]:
+    if not active or not rate:
+        return [f"{name} p={rate:g} off"], []
+    if training:
+        return [f"{name} p={rate:g} ACTIVE"], []
+    return [f"{name} p={rate:g} ACTIVE"], [f"{name} p={rate:g} active although eval"]
+
+
+def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
+    """Say that operands of different rank were both stretched, which is hardly ever meant; or `""`."""
+    tensors = [argument for argument in args if is_tensor(argument)]
+    return two_sided(name, tensors) if len(tensors) > 1 and is_tensor(result) else ""
+
+
+def two_sided(name: str, tensors: list[Any]) -> str:
+    """Say that `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""` where nothing of the kind happens.
+
+    Sizes are compared as they are written: comparing symbols would tie them to numbers.
+    """
+    shapes = [[_written(size) for size in tensor.shape] for tensor in tensors]
+    longest = max(shapes, key=len)
+    short = longest.copy()
+    while short and short[-1] == "1":
+        short.pop()
+    # Exactly the shape that a forgotten `squeeze(-1)` leaves; an outer product of other axes is meant.
+    if short == longest or not short or short not in shapes:
+        return ""
+    rank = len(longest)
+    padded = [["1"] * (rank - len(shape)) + shape for shape in shapes]
+    full = [next((size for size in column if size != "1"), "1") for column in zip(*padded, strict=True)]
+    inputs = " with ".join(f"[{', '.join(shape)}]" for shape in shapes)
+    return f"{name} broadcasts {inputs} to [{', '.join(full)}]"
+
+
+def _written(size: Any) -> str:
+    return str(size) if isinstance(size, int) else axis_text(size.node.expr)

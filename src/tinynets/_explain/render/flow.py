@@ -1,0 +1,232 @@
+"""The flow of a forward pass: a box for every line, an arrow for every tensor that it hands on."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ..records import Frame, Line, Op, TensorFacts
+
+_MOST_ITEMS = 8
+
+
+@dataclass(frozen=True)
+class Box:
+    """What one line calls.
+
+    Attributes:
+        title: the calls; `""` for a line that only gives a name to what is there already.
+        line: where it stands, such as `line 56`.
+        holds: what the module that it calls is made of, such as `BasicBlock x3`.
+        result: the tensor that it makes.
+        names: the names that it gives to it.
+        reads: the names that it uses; `""` is what the box before it made.
+        kind: `input`, `step`, or `output` for what the function returns.
+    """
+
+    title: str
+    line: str
+    holds: str
+    result: TensorFacts | None
+    names: tuple[str, ...]
+    reads: tuple[str, ...]
+    kind: str = "step"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The boxes from the arguments to the result, and arrows between their positions."""
+
+    boxes: list[Box]
+    arrows: list[tuple[int, int]]
+
+
+def flow(frame: Frame) -> Flow:
+    """Connect the lines of a function by the names they make and read."""
+    latest: dict[str, int] = {}
+    arrows: dict[tuple[int, int], None] = {}
+    drawn = [
+        Box(argument.label, "input", "", argument, (argument.label,), (), "input")
+        for argument in frame.arguments
+    ]
+    latest.update({box.title: index for index, box in enumerate(drawn)})
+    for box in _boxes(frame, {}):
+        sources = [len(drawn) - 1 if name == "" else latest.get(name, -1) for name in box.reads]
+        if box.title:
+            arrows.update({(start, len(drawn)): None for start in sources if start >= 0})
+            latest.update({name: len(drawn) for name in box.names})
+            drawn.append(box)
+            continue
+        source = max(sources, default=-1)
+        latest.update(dict.fromkeys(box.names, source))
+        if box.kind == "output" and source >= 0:  # it may be declared with better names
+            drawn[source] = replace(drawn[source], kind="output", result=box.result)
+    return Flow(drawn, list(arrows))
+
+
+def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) -> Iterator[Box]:
+    """Yield a box for every line; a method that the module calls on itself is drawn line by line.
+
+    Args:
+        frame: whose lines to draw.
+        names: what the caller calls the arguments.
+        result: the names that the caller gives to what is returned.
+    """
+    inside = f"{frame.function}." if names else ""
+    for line in frame.lines:
+        value = _value(line)
+        reads = tuple(names.get(name, inside + name) for name in _reads(line, value))
+        makes = result if line.kind == "return" and result else tuple(inside + name for name in line.names)
+        kind = "output" if line.kind == "return" and not names else "step"
+        own = [inner for inner in line.frames if inner.path == frame.path]
+        if len(own) == len(line.ops) == 1 and line.kind in ("assign", "return"):
+            tensors = [name for name in reads if not name.endswith("self")]
+            arguments = [argument.label for argument in own[0].arguments]
+            called = {name: tensors[i] for i, name in enumerate(arguments[: len(tensors)])}
+            yield from _boxes(own[0], {**called, "": ""}, makes)
+        elif isinstance(value, ast.Name) and reads and not line.ops:
+            yield Box("", "", "", line.values[0] if line.values else None, makes, reads, kind)
+        elif line.ops or (line.values and not (line.kind == "return" and result)):
+            box = Box(_title(line), _place(line), _holds(line), _first(line.values), makes, reads, kind)
+            items = _unlike_items(line)
+            terms = _terms(line, value)
+            if items:
+                yield from _opened(line.ops[0], items, box)
+            elif terms:
+                yield from _sum(line, terms, box, lambda name: names.get(name, inside + name))
+            else:
+                yield box
+        elif line.kind == "return" and reads:
+            yield Box("", "", "", None, makes, reads)
+
+
+def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
+    """Yield a box for each item of a container; the last one makes what the container made."""
+    name = _name(op)
+    for index, item in enumerate(items):
+        number, kind = _item(item)
+        last = index == len(items) - 1
+        yield Box(
+            f"{name}.{number}",
+            box.line,
+            f"{kind} x{item.count}" if item.count > 1 else kind,
+            box.result if last else _first(item.values),
+            box.names if last else (),
+            ("",) if index else box.reads,
+            box.kind if last else "step",
+        )
+
+
+def _sum(
+    line: Line, terms: tuple[ast.Name, ast.expr], box: Box, rename: Callable[[str], str]
+) -> Iterator[Box]:
+    """Yield `name + call(...)` as two boxes, so that what goes around the call is seen."""
+    name, call = terms
+    part = f"{line.line}+"
+    before = replace(line, ops=line.ops[:-1])
+    result = _first(line.ops[-2].results)
+    if result and box.result and result.sizes == box.result.sizes:
+        result = box.result
+    reads = tuple(rename(read) for read in _names_in(call))
+    yield Box(_title(before), box.line, _holds(before), result, (part,), reads)
+    yield replace(box, title=line.ops[-1].name, holds="", reads=(rename(name.id), part))
+
+
+def _title(line: Line) -> str:
+    calls = [_name(op) for op in line.ops]
+    title = " > ".join(calls[:4]) + (" > ..." if len(calls) > 4 else "")
+    if not title:
+        title = line.code if len(line.code) < 34 else line.code[:31] + "..."
+    return title + (f"  x{line.count}" if line.count > 1 else "")
+
+
+def _name(op: Op) -> str:
+    """Name a call: by the attribute that holds the module, or by its class where that is a number."""
+    attribute = op.module.rpartition(".")[2]
+    return op.name if attribute.isdecimal() else attribute or op.name
+
+
+def _place(line: Line) -> str:
+    return f"line {line.line}" if line.line else line.code.partition(":")[0]
+
+
+def _item(line: Line) -> tuple[str, str]:
+    """Return the positions and the class of what a container called."""
+    number, _, kind = line.code.partition("): ")
+    return number.strip("("), kind.partition("(")[0]
+
+
+def _holds(line: Line) -> str:
+    if len(line.ops) != 1 or not line.frames:
+        return ""
+    inner = line.frames[0]
+    kinds = Counter[str]()
+    for item in inner.lines:
+        if item.kind != "module":
+            return inner.module
+        kinds[_item(item)[1]] += item.count
+    if len(kinds) > 1:
+        return inner.module
+    return "".join(f"{kind} x{count}" if count > 1 else kind for kind, count in kinds.items())
+
+
+def _unlike_items(line: Line) -> list[Line]:
+    """Return the items of the container that a line calls if they make tensors of several shapes."""
+    if len(line.ops) != 1 or not line.frames:
+        return []
+    items = line.frames[0].lines
+    shapes = {item.values[0].shape for item in items if item.kind == "module" and item.values}
+    return items if len(shapes) > 1 and len(items) <= _MOST_ITEMS else []
+
+
+def _terms(line: Line, value: ast.AST | None) -> tuple[ast.Name, ast.expr] | None:
+    """Return the terms of `name + call(...)`, whichever comes first."""
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Add):
+        return None
+    if len(line.ops) < 2 or line.ops[-1].name != "add":
+        return None
+    for name, call in ((value.left, value.right), (value.right, value.left)):
+        if isinstance(name, ast.Name) and isinstance(call, ast.Call):
+            return name, call
+    return None
+
+
+def _value(line: Line) -> ast.AST | None:
+    """Parse what a line computes; an annotation reads nothing that flows."""
+    if line.kind == "module":
+        return None
+    code = line.code.replace("return", "_ =", 1) if line.kind == "return" else line.code
+    try:
+        statement = ast.parse(code).body[0]
+    except (SyntaxError, IndexError):
+        return None
+    value = statement if isinstance(statement, ast.AugAssign) else getattr(statement, "value", statement)
+    return _branch(value, bool(line.ops)) if isinstance(value, ast.IfExp) else value
+
+
+def _branch(value: ast.IfExp, called: bool) -> ast.AST:
+    """Return the branch that was taken, if the calls tell: only one branch has any."""
+    calling = [branch for branch in (value.body, value.orelse) if _calls(branch)]
+    if len(calling) != 1:
+        return value
+    return calling[0] if called else value.orelse if calling[0] is value.body else value.body
+
+
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
+
+
+def _reads(line: Line, value: ast.AST | None) -> tuple[str, ...]:
+    if line.kind == "module":
+        return ("",)
+    return _names_in(value) if value else ()
+
+
+def _names_in(node: ast.AST) -> tuple[str, ...]:
+    return tuple(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _first(values: tuple[TensorFacts, ...]) -> TensorFacts | None:
+    return values[0] if values else None

@@ -1,0 +1,65 @@
+"""`tinynets.export`: a model in a file that runs without this library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from .._torch.torch_warnings import torch_about_itself
+from ..checkpoint import unwrapped, write_atomically
+
+Format = Literal["pt2", "aoti", "onnx"]
+_SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
+
+
+def export(
+    model: nn.Module, path: str | os.PathLike[str], *inputs: Any, format: Format | None = None
+) -> None:
+    """Write a model to a file that needs no tinynets to run, with its contract inside.
+
+    The model is exported in eval mode, whatever its mode; afterwards each submodule has its own mode again.
+    Every axis that the contract names, and that is no int of the model, may have any size in the file; a
+    number given for it makes it that size: `"batch 3 32 32"`. The file appears whole or not at all.
+
+    Args:
+        model: any `nn.Module`, for the device that it is on.
+        path: ends in `.pt2` or `.onnx`.
+        inputs: the arguments of `forward`, as for `explain`: tensors, shapes such as `"batch 3 32 32"` or
+            `"batch tokens=77 64"` (any number of tokens, traced with 77), or nothing where the annotations of
+            `forward` tell. Arguments beyond them keep their defaults.
+        format: `"pt2"` is a program for `torch.export.load`; `"aoti"` a library that AOTInductor compiles for
+            this machine (which needs a C++ compiler); `"onnx"` is for ONNX Runtime and others (which needs
+            `tinynets[onnx]`). By the suffix if None, `.pt2` being a program.
+
+    Raises:
+        TypeError: no module, or inputs that do not say which shapes they have.
+        ValueError: an unknown format, another suffix, or an axis for which torch can export only one size.
+        ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
+        ModuleNotFoundError: a package for ONNX is missing.
+    """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"export() takes a torch.nn.Module, got {type(model).__name__}")
+    if format is not None and format not in _SUFFIXES:
+        raise ValueError(f'format is "pt2", "aoti" or "onnx", got {format!r}')
+    path = Path(path)
+    wanted = [_SUFFIXES[format]] if format else [".pt2", ".onnx"]
+    if path.suffix not in wanted:
+        raise ValueError(f"the path of an export ends in {' or '.join(wanted)}, got {path.name!r}")
+    chosen = format or ("onnx" if path.suffix == ".onnx" else "pt2")
+    # What these import costs a second, or is not installed.
+    if chosen == "onnx":
+        from .onnx_file import require_onnx, to_bytes
+
+        require_onnx()
+    else:
+        from .archives import aoti_to_bytes, pt2_to_bytes
+
+        to_bytes = pt2_to_bytes if chosen == "pt2" else aoti_to_bytes
+    from .programs import program_of
+
+    with torch_about_itself():
+        content = to_bytes(program_of(unwrapped(model), inputs))
+    write_atomically(path, content)

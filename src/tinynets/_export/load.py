@@ -1,0 +1,100 @@
+"""`tinynets.load_exported`: from a file back to something that can be called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .._torch.torch_warnings import torch_about_itself
+from ..errors import CheckpointError
+from .loaded_program import Exported, Opened, Seen
+from .signature import Signature, TensorSpec, from_json
+
+_ZIP = b"PK\x03\x04"
+
+
+def load_exported(path: str | os.PathLike[str]) -> Exported:
+    """Load what `export` wrote, in any of its formats, behind the contract that the file holds.
+
+    `load` gives a model with weights that can be trained; this gives a program. Its contract is read and
+    compared with the program before anything runs. A `.pt2` file is as trusted as a Python module: a compiled
+    one is machine code. Checksums find accidents, not attackers.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged, changed, newer than this library, or has no contract.
+        FileNotFoundError: there is no such file.
+        ModuleNotFoundError: it is an ONNX file, and a package for these is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}")
+    with path.open("rb") as file:
+        archive = file.read(len(_ZIP)) == _ZIP
+    # What these import costs a second, or is not installed.
+    if archive:
+        from .archives import open_aoti, open_pt2, read_archive
+
+        compiled, text = read_archive(path)
+        signature = _signature(path, text)
+        if compiled:
+            return _loaded(path, "aoti", signature, lambda: open_aoti(path))
+        return _loaded(path, "pt2", signature, lambda: open_pt2(path))
+    from .onnx_file import open_onnx, read_onnx
+
+    model, text = read_onnx(path)
+    return _loaded(path, "onnx", _signature(path, text), lambda: open_onnx(model))
+
+
+def _signature(path: Path, text: str | None) -> Signature:
+    if text is None:
+        raise CheckpointError(
+            f"{path} has no contract of tinynets: it may be a program, but not one that tinynets.export "
+            "wrote. Export the model anew, or run the file without tinynets"
+        )
+    return from_json(text, str(path))
+
+
+def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[], Opened]) -> Exported:
+    try:
+        with torch_about_itself():
+            opened = open_file()
+    except Exception as error:  # whatever torch or ONNX Runtime make of a program that is not whole
+        raise CheckpointError(
+            f"the program in {path} cannot be loaded: {(str(error).splitlines() or [repr(error)])[0]}"
+        ) from error
+    differences = _differences("takes", signature, signature.inputs, opened.inputs)
+    differences += _differences("returns", signature, signature.outputs, opened.outputs)
+    if differences:
+        raise CheckpointError(
+            f"{path} holds a program and a contract that differ, so one was changed:\n  "
+            + "\n  ".join(differences)
+        )
+    return Exported(path, format, signature, opened.run)
+
+
+def _differences(
+    verb: str, signature: Signature, expected: Sequence[TensorSpec], found: Sequence[Seen]
+) -> list[str]:
+    """Compare what a program does with what its contract says, as far as the file tells."""
+    if len(expected) != len(found):
+        return [f"the contract {verb} {len(expected)} tensors, the program {len(found)}"]
+    differences: list[str] = []
+    for tensor, seen in zip(expected, found, strict=True):
+        sizes = signature.fixed_shape(tensor)
+        name, dtype, shape = seen.name or tensor.name, seen.dtype or tensor.dtype, seen.shape or sizes
+        if verb == "returns" and len(shape) == len(sizes):
+            # An output may have one size without the contract saying so, but not another one than it says.
+            shape = tuple(
+                b if a is not None and b is not None else a for a, b in zip(sizes, shape, strict=True)
+            )
+        if (tensor.name, tensor.dtype, sizes) != (name, dtype, shape):
+            ours = f"{tensor.name}: {tensor.dtype} {_shape_text(sizes)}"
+            differences.append(
+                f"the contract {verb} {ours}, the program {name}: {dtype} {_shape_text(shape)}"
+            )
+    return differences
+
+
+def _shape_text(shape: Sequence[int | None]) -> str:
+    return f"[{' '.join('_' if size is None else str(size) for size in shape)}]"

@@ -1,0 +1,123 @@
+"""ONNX files: written by torch's exporter, with the contract's axis names, and run by ONNX Runtime."""
+
+# onnx, onnxruntime and torch's exporter have no complete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownParameterType=false
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .._contract.annotations.axes import Axis, Kind
+from ..errors import CheckpointError
+from .loaded_program import Opened, Seen
+from .signature import KEY, TensorSpec
+
+if TYPE_CHECKING:
+    from .programs import Program
+
+_WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
+
+
+def require_onnx() -> None:
+    """Import what ONNX needs.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as missing:
+            raise ModuleNotFoundError(
+                f"ONNX files need {missing.name}: pip install 'tinynets[onnx]'", name=missing.name
+            ) from None
+
+
+def to_bytes(program: Program) -> bytes:
+    """Translate a program to ONNX, with the contract in its metadata and its axis names in all shapes."""
+    names = [tensor.name for tensor in program.signature.outputs]
+    proto = torch.onnx.export(program.exported, dynamo=True, verbose=False, output_names=names)
+    model: Any = proto.model_proto  # pyright: ignore[reportOptionalMemberAccess]
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_param = re.sub(
+                    r"\bs\d+\b", lambda found: program.symbols.get(found[0], found[0]), axis.dim_param
+                )
+    for value, tensor in zip(graph.output, program.signature.outputs, strict=True):
+        _name_axes(value, tensor)
+    _set(model, KEY, program.signature.to_json())
+    _set(model, _WEIGHTS, _digest(model))
+    return model.SerializeToString()
+
+
+def _name_axes(value: Any, tensor: TensorSpec) -> None:
+    axes: tuple[Axis, ...] = tensor.spec.axes.axes
+    for axis, size in zip(axes, value.type.tensor_type.shape.dim, strict=True):
+        if size.dim_param and axis.kind is Kind.NAMED:
+            size.dim_param = axis.name
+
+
+def _set(model: Any, key: str, value: str) -> None:
+    entry = model.metadata_props.add()
+    entry.key, entry.value = key, value
+
+
+def _digest(model: Any) -> str:
+    digest = hashlib.sha256()
+    for weight in model.graph.initializer:
+        digest.update(weight.name.encode())
+        digest.update(weight.raw_data)
+    return digest.hexdigest()
+
+
+def read_onnx(path: Path) -> tuple[Any, str | None]:
+    """Return the model in a file, and the text of its contract.
+
+    Raises:
+        CheckpointError: the file is truncated or damaged.
+        ModuleNotFoundError: a package for ONNX is missing.
+    """
+    require_onnx()
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except DecodeError:
+        raise CheckpointError(f"{path} is no whole ONNX file") from None
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    text = metadata.get(KEY)
+    if text is not None and metadata.get(_WEIGHTS) != _digest(model):
+        raise CheckpointError(f"{path} is damaged: its weights are not those that were exported")
+    return model, text
+
+
+def open_onnx(model: Any) -> Opened:
+    """Run a model by ONNX Runtime, on the CPU."""
+    import onnx
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [value.name for value in model.graph.input]
+
+    def run(inputs: list[Tensor]) -> Any:
+        arrays = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
+        returned = tuple(torch.from_numpy(array) for array in session.run(None, arrays))
+        return returned[0] if len(returned) == 1 else returned
+
+    def seen(value: Any) -> Seen:
+        kind = value.type.tensor_type
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        shape = tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim)
+        return Seen(value.name, dtype, shape)
+
+    return Opened(run, [seen(value) for value in model.graph.input], [seen(v) for v in model.graph.output])

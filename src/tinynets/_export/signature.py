@@ -1,0 +1,229 @@
+"""The contract of an exported model, as data: written into its file, read from there, and enforced.
+
+It is narrower than the contract of the model: a program takes the dtype that it was exported for, and an axis
+that was given as a number has that size.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, make_dataclass
+from functools import cached_property
+from typing import Any
+
+import jaxtyping
+from torch import Tensor
+
+from .._contract.annotations.axes import Axis, Kind, parse, parse_expression
+from .._contract.annotations.specs import ArraySpec
+from .._contract.codegen.rewrite import Site
+from .._contract.verdict.messages import Place, contract_error, description
+from .._contract.verdict.validate import Bindings, find_fault, known_size
+from ..checkpoint import Normalization, library_version
+from ..errors import CheckpointError, ShapeError, UnsupportedAxesError
+
+FORMAT_VERSION = 1
+KEY = "tinynets"  # under which every format keeps the text
+
+_ARITHMETIC = (
+    *(ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant),
+    *(ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.USub),
+)
+_FAMILIES = {name.lower(): family for name, family in vars(jaxtyping).items() if name[:1].isupper()}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor that a program takes or returns.
+
+    Attributes:
+        name: of the argument; what is returned has the name of its field, or `output`.
+        dtype: as torch writes it, such as `float32`.
+        axes: as jaxtyping writes them, such as `batch 3 32 32`.
+    """
+
+    name: str
+    dtype: str
+    axes: str
+
+    @cached_property
+    def spec(self) -> ArraySpec:
+        """What is asked of a value."""
+        hint = _FAMILIES[self.dtype][Tensor, self.axes]
+        return ArraySpec(Tensor, hint.dtypes, parse(self.axes), hint)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What an exported program takes and returns, and which model it was.
+
+    Attributes:
+        class_name: name of the model's class.
+        config: its constructor's arguments; None if it does not keep them, or not as plain data.
+        normalization: what the images of the model are normalised with, if it was said.
+        inputs: the arguments, in order.
+        outputs: what is returned, in order.
+        sizes: axis name -> its one size in this program.
+        ranges: axis name -> smallest and largest size, None for no limit.
+        library_version: version of tinynets that exported it.
+    """
+
+    class_name: str
+    config: dict[str, Any] | None
+    normalization: Normalization | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sizes: Mapping[str, int]
+    ranges: Mapping[str, tuple[int, int | None]]
+    library_version: str
+
+    def to_json(self) -> str:
+        """Write it as text, with a checksum."""
+        fields = asdict(self)
+        envelope = {"format_version": FORMAT_VERSION, "sha256": _digest(fields), "contract": fields}
+        return json.dumps(envelope, allow_nan=False)
+
+    def check_inputs(self, values: Sequence[Any]) -> Bindings:
+        """Check arguments and return the sizes that they bind.
+
+        Raises:
+            ContractError: one does not fit.
+        """
+        bindings = Bindings(dict(self._bound), self._owner, self._owned)
+        for tensor, value in zip(self.inputs, values, strict=True):
+            self._check("argument", tensor, value, bindings)
+            for axis, (least, most) in self.ranges.items():
+                size = bindings.sizes.get(axis)
+                if size is not None and (size < least or (most is not None and size > most)):
+                    raise self._out_of_range(tensor, value, axis, size, least, most)
+        return bindings
+
+    def check_outputs(self, values: Sequence[Any], bindings: Bindings) -> None:
+        """Check what was returned.
+
+        Raises:
+            ContractError: it does not fit, so the program is not the one that was exported.
+        """
+        for tensor, value in zip(self.outputs, values, strict=True):
+            self._check("return", tensor, value, bindings)
+
+    def fixed_shape(self, tensor: TensorSpec) -> tuple[int | None, ...]:
+        """Return the size of every axis of a tensor, None for those that may be any."""
+        bindings = Bindings(dict(self._bound), self._owner, self._owned)
+        return tuple(
+            known_size(axis, bindings) if _is_known(axis, bindings) else None
+            for axis in tensor.spec.axes.axes
+        )
+
+    def __str__(self) -> str:
+        taken = ", ".join(f"{tensor.name}: {tensor.dtype} [{tensor.axes}]" for tensor in self.inputs)
+        given = ", ".join(f"{tensor.dtype} [{tensor.axes}]" for tensor in self.outputs)
+        return f"{self.class_name}({taken}) -> {given}"
+
+    def _check(self, kind: str, tensor: TensorSpec, value: Any, bindings: Bindings) -> None:
+        before = bindings.copy()
+        fault = find_fault(tensor.spec, value, bindings)
+        if fault is not None:
+            raise contract_error(fault, Site(kind, tensor.name, tensor.spec), self._place, before) from None
+
+    def _out_of_range(
+        self, tensor: TensorSpec, value: Tensor, axis: str, size: int, least: int, most: int | None
+    ) -> ShapeError:
+        index = next(i for i, token in enumerate(tensor.spec.axes.axes) if token.name == axis)
+        limits = f"at least {least}" + ("" if most is None else f" and at most {most}")
+        return ShapeError(
+            f"{self.class_name}({tensor.name}): axis {index} is {size}, expected {axis} of {limits}\n"
+            f"  expected {tensor.dtype} [{tensor.axes}]\n  got      {description(value)}\n"
+            "  Outside of it, the layers of the exported program have nothing to work on.",
+            where=tensor.name,
+            axis=index,
+            expected=f"{tensor.dtype} [{tensor.axes}]",
+            got=description(value),
+            bindings={axis: size},
+        )
+
+    # What an error says of the model: the sizes that are arguments of its constructor, and the rest.
+
+    @cached_property
+    def _owned(self) -> frozenset[str]:
+        return frozenset(self.sizes) & frozenset(self.config or ())
+
+    @cached_property
+    def _owner(self) -> Any:
+        """Stands in for the model, of which an error names the class and the arguments."""
+        names = sorted(self._owned)
+        kind = make_dataclass(self.class_name, [(name, int) for name in names])
+        return kind(**{name: self.sizes[name] for name in names})
+
+    @cached_property
+    def _bound(self) -> dict[str, int]:
+        return {name: size for name, size in self.sizes.items() if name not in self._owned}
+
+    @cached_property
+    def _place(self) -> Place:
+        origins = dict.fromkeys(self._bound, "the export")
+        for tensor in self.inputs:
+            for name in tensor.spec.axes.names:
+                origins.setdefault(name, tensor.name)
+        return Place(self.class_name, "", origins)
+
+
+def from_json(text: str, source: str) -> Signature:
+    """Read what `to_json` wrote.
+
+    Raises:
+        CheckpointError: it was written by a newer version, or was changed since.
+    """
+    damaged = CheckpointError(f"the contract in {source} is damaged, or was changed by hand: export it anew")
+    try:
+        envelope: dict[str, Any] = dict(json.loads(text))
+        version = int(envelope["format_version"])
+        fields: dict[str, Any] = dict(envelope["contract"])
+        writer = str(fields.get("library_version"))
+    except (KeyError, TypeError, ValueError):
+        raise damaged from None
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{source} was exported by tinynets {writer} in format {version}; this is {library_version()}, "
+            f"which reads up to {FORMAT_VERSION}. Upgrade tinynets, or run the file without it"
+        )
+    if envelope.get("sha256") != _digest(fields):
+        raise damaged
+    try:
+        means = fields.pop("normalization")
+        for part in ("inputs", "outputs"):
+            fields[part] = tuple(TensorSpec(**tensor) for tensor in fields[part])
+        fields["ranges"] = {name: tuple(limits) for name, limits in fields["ranges"].items()}
+        signature = Signature(**fields, normalization=means and Normalization(**means))
+        tensors = (*signature.inputs, *signature.outputs)
+        if not all(is_arithmetic(axis) for tensor in tensors for axis in tensor.spec.axes.axes):
+            raise damaged
+    except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAxesError):
+        raise damaged from None
+    return signature
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_known(axis: Axis, bindings: Bindings) -> bool:
+    """Whether one size is asked, whatever comes."""
+    if axis.kind is not Kind.EXPRESSION:
+        return not axis.broadcast
+    return all(bindings.get(name) is not None for name in parse_expression(axis.name).axis_names)
+
+
+def is_arithmetic(axis: Axis) -> bool:
+    """Whether an axis is a name, a number, or arithmetic over both: a file must not bring code along."""
+    if axis.kind in (Kind.MANY, Kind.MANY_ANY):
+        return False
+    if axis.kind is not Kind.EXPRESSION:
+        return True
+    return "{" not in axis.name and all(
+        isinstance(node, _ARITHMETIC) for node in ast.walk(parse_expression(axis.name).tree)
+    )

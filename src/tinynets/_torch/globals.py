@@ -1,0 +1,143 @@
+"""The state of the process that a model could change: global flags of torch and random number generators."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from ..testing.snapshot.changes import equal
+
+_Flag = tuple[Callable[[], Any], Callable[[Any], object]]  # read, write
+
+
+def _attribute(owner: Any, name: str) -> _Flag:
+    return partial(getattr, owner, name), partial(setattr, owner, name)
+
+
+def _autocast(device: str) -> dict[str, _Flag]:
+    return {
+        f"torch.is_autocast_enabled({device!r})": (
+            partial(torch.is_autocast_enabled, device),
+            partial(torch.set_autocast_enabled, device),
+        ),
+        f"torch.get_autocast_dtype({device!r})": (
+            partial(torch.get_autocast_dtype, device),
+            partial(torch.set_autocast_dtype, device),
+        ),
+    }
+
+
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device.type == "cpu" else device)  # None: without a mode that costs
+
+
+# By how a user would ask for them.
+_FLAGS: dict[str, _Flag] = {
+    "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.get_default_device()": (torch.get_default_device, _set_default_device),
+    "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
+    "torch.get_deterministic_debug_mode()": (
+        torch.get_deterministic_debug_mode,
+        torch.set_deterministic_debug_mode,
+    ),
+    "torch.get_float32_matmul_precision()": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch.is_warn_always_enabled()": (torch.is_warn_always_enabled, torch.set_warn_always),
+    **_autocast("cpu"),
+    **_autocast("cuda"),
+    "torch.is_autocast_cache_enabled()": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
+    "torch.backends.cudnn.enabled": _attribute(torch.backends.cudnn, "enabled"),
+    "torch.backends.cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
+    "torch.backends.cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
+    "torch.backends.cuda.flash_sdp_enabled()": (
+        torch.backends.cuda.flash_sdp_enabled,
+        torch.backends.cuda.enable_flash_sdp,
+    ),
+    "torch.backends.cuda.mem_efficient_sdp_enabled()": (
+        torch.backends.cuda.mem_efficient_sdp_enabled,
+        torch.backends.cuda.enable_mem_efficient_sdp,
+    ),
+    "torch.backends.cuda.math_sdp_enabled()": (
+        torch.backends.cuda.math_sdp_enabled,
+        torch.backends.cuda.enable_math_sdp,
+    ),
+    "torch.utils.deterministic.fill_uninitialized_memory": _attribute(
+        torch.utils.deterministic, "fill_uninitialized_memory"
+    ),
+    "sys.getrecursionlimit()": (sys.getrecursionlimit, sys.setrecursionlimit),
+}
+
+
+def read_flags() -> dict[str, Any]:
+    """Return the value of every global flag, by how a user would ask for it."""
+    return {name: read() for name, (read, _) in _FLAGS.items()}
+
+
+def write_flags(flags: dict[str, Any]) -> None:
+    """Put flags back that have changed; the others are not touched, since setting some of them costs."""
+    for name, value in flags.items():
+        read, write = _FLAGS[name]
+        if read() != value:
+            write(value)
+
+
+def changed_flags(before: dict[str, Any]) -> list[str]:
+    """Return one line for every flag that is not what it was."""
+    now = read_flags()
+    return [f"{name}: {before[name]} -> {now[name]}" for name in before if now[name] != before[name]]
+
+
+class RandomStates:
+    """The states of the random number generators of torch, Python and, where it is loaded, numpy."""
+
+    def __init__(self) -> None:
+        self.python = random.getstate()
+        self.torch = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        numpy = sys.modules.get("numpy")
+        self.numpy: Any = None if numpy is None else numpy.random.get_state(legacy=False)
+
+    def restore(self) -> None:
+        """Put every generator back."""
+        random.setstate(self.python)
+        torch.set_rng_state(self.torch)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(self.cuda)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and self.numpy is not None:
+            numpy.random.set_state(self.numpy)
+
+    def moved(self) -> list[str]:
+        """Return which generators have been drawn from since: `"torch"`, `"python"`, `"numpy"`."""
+        now = RandomStates()
+        found: list[str] = []
+        cuda_moved = any(not torch.equal(a, b) for a, b in zip(self.cuda, now.cuda, strict=False))
+        if not torch.equal(self.torch, now.torch) or cuda_moved:
+            found.append("torch")
+        if self.python != now.python:
+            found.append("python")
+        # Where numpy has come only since, it has come with a state of its own.
+        if self.numpy is not None and not equal(self.numpy, now.numpy):
+            found.append("numpy")
+        return found
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, Python and, where it is loaded, numpy."""
+    random.seed(seed)
+    if torch.cuda.is_initialized() or torch.xpu.is_initialized() or torch.mps.is_available():
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
+        torch.default_generator.manual_seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed)

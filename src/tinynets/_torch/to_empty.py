@@ -1,0 +1,20 @@
+"""Give layers that were built on the meta device memory, so that no weight is drawn twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def to_empty_(module: nn.Module, device: torch.device | None = None) -> None:
+    """Replace all parameters and buffers by uninitialised ones on a device, by default the current one.
+
+    Like `module.to_empty`, which fails where the tensors are fake (`FakeTensorMode`).
+    """
+    device = device or torch.get_default_device()
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            empty = torch.empty_like(parameter, device=device)
+            part.register_parameter(name, nn.Parameter(empty, parameter.requires_grad))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty_like(buffer, device=device))

@@ -1,0 +1,135 @@
+"""Example inputs of a model: given as tensors or shapes, or told by its annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from .._contract.annotations.axes import Axes, Kind
+from ..errors import InputError
+from .declared import parse_axes
+from .draw import Arguments
+from .inputs import Inputs, argument_specs, parameters_of
+from .sizes import Sizes
+
+BatchAxes = int | None | Sequence[int | None]
+
+_BATCH_NAMES = frozenset({"batch", "batch_size", "b", "n"})
+
+
+def example_arguments(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], batch_axes: BatchAxes | str = "infer"
+) -> Arguments:
+    """Return an example call of a model.
+
+    Args:
+        model: what will be called.
+        args: positional arguments: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`, or
+            nothing where the annotations of `forward` tell.
+        kwargs: named arguments, in the same forms.
+        batch_axes: the axis of every tensor that counts samples, or one for all; None for no batch. Inferred:
+            the axis called `batch` where shapes have names; else axis 0 of every tensor that is as long
+            there as the first one.
+
+    Raises:
+        TypeError: the inputs are not given and nothing tells them, or `batch_axes` does not fit them.
+    """
+    try:
+        made_args, made_kwargs = Inputs(model, Sizes(symbolic=False), real=True).make(args, kwargs)
+    except InputError as error:
+        raise TypeError(
+            f"check_model needs inputs for {type(model).__name__}: {error}".replace(
+                "explain(", "check_model("
+            )
+        ) from None
+    arguments = Arguments(made_args, made_kwargs, ())
+    tensors = arguments.tensors
+    if not tensors and not made_args and not made_kwargs:
+        raise TypeError(
+            f"check_model needs inputs: {type(model).__name__}.forward does not say what shapes it takes;"
+            ' pass tensors or shapes, as in check_model(model, "batch 3 32 32")'
+        )
+    axes = (
+        _given_axes(batch_axes, tensors)
+        if batch_axes != "infer"
+        else _inferred(model, args, kwargs, arguments)
+    )
+    return Arguments(made_args, made_kwargs, axes)
+
+
+def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...]:
+    per_tensor = (
+        [batch_axes] * len(tensors) if batch_axes is None or isinstance(batch_axes, int) else [*batch_axes]
+    )
+    if len(per_tensor) != len(tensors):
+        raise TypeError(
+            f"batch_axes names {len(per_tensor)} axes for {len(tensors)} tensors: give one for each, None for"
+            " a tensor that the whole batch shares"
+        )
+    sizes: dict[int, int] = {}
+    for number, (axis, tensor) in enumerate(zip(per_tensor, tensors, strict=True)):
+        if axis is not None:
+            if not -tensor.ndim <= axis < tensor.ndim:
+                raise TypeError(
+                    f"batch_axes: tensor {number} has shape {list(tensor.shape)} and no axis {axis}"
+                )
+            sizes[number] = tensor.shape[axis]
+    if len(set(sizes.values())) > 1:
+        raise TypeError(
+            f"batch_axes: the tensors do not agree on the batch size: {sorted(set(sizes.values()))}"
+        )
+    return tuple(None if a is None else a % t.ndim for a, t in zip(per_tensor, tensors, strict=True))
+
+
+def _inferred(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], arguments: Arguments
+) -> tuple[int | None, ...]:
+    specs = argument_specs(model)
+    names = [parameter.name for parameter in parameters_of(model)]
+    if not args and not kwargs:
+        args = tuple(specs[name].axes.text for name in names[: len(arguments.args)])
+    written: list[Axes | None] = []
+    for name, value in (*zip([*names, *[""] * len(args)], args, strict=False), *kwargs.items()):
+        if isinstance(value, str):
+            written.append(parse_axes(value[value.find("[") + 1 :].rstrip("] ")))
+        elif isinstance(value, Tensor):
+            written.append(specs[name].axes if name in specs else None)
+        else:
+            written += [None for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+    named = [_batch_axis(axes, t.ndim) for axes, t in zip(written, arguments.tensors, strict=True)]
+    if any(axis is not None for axis in named):
+        return tuple(named)
+    if any(axes is not None and _has_names(axes) for axes in written):
+        return tuple(None for _ in named)  # the axes have names, and none of them counts samples
+    first = next((t.shape[0] for t in arguments.tensors if t.ndim), None)
+    return tuple(0 if t.ndim and t.shape[0] == first else None for t in arguments.tensors)
+
+
+def _has_names(axes: Axes) -> bool:
+    return bool(axes.names) or any("=" in axis.text for axis in axes.axes)
+
+
+def _batch_axis(axes: Axes | None, rank: int) -> int | None:
+    if axes is None:
+        return None
+    for index, axis in enumerate(axes.axes):
+        name = axis.name if axis.kind is Kind.NAMED else axis.text.partition("=")[0]
+        if name.lower() in _BATCH_NAMES:
+            many = axes.many_index
+            return index if many is None or index < many else rank - (len(axes.axes) - index)
+    return None
+
+
+def integer_limit(model: nn.Module) -> int:
+    """Return below what every integer is a valid index: the rows of the smallest embedding, 2 without one."""
+    sizes = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    return min(sizes, default=2)
+
+
+def float_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's float parameters, the default dtype without any."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())

@@ -1,0 +1,209 @@
+"""Inputs of a forward pass: from tensors, strings such as `"batch 3 32 32"`, or the contract alone."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import AnnotationError
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from .._contract.annotations.axes import Axes, Axis, Kind
+from .._contract.annotations.parse_hints import has_tensors, spec_of
+from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
+from .._contract.contract import contract_of
+from .._torch.layouts import empty_like_strides
+from ..errors import InputError
+from .declared import evaluate, parse_axes
+from .sizes import Sizes
+
+
+class _Shape(str):
+    """A shape that the contract tells: only its leading axis is a symbol, since more make a trace slow."""
+
+
+_BATCH, _REAL_BATCH, _OTHER = 32, 2, 32
+_STRING = re.compile(r"\s*(?:(?P<dtype>\w+)\s*\[(?P<inside>[^\]]*)\]|(?P<plain>[^\[\]]*))\s*")
+
+
+@dataclass
+class Inputs:
+    """Makes the inputs of one trace.
+
+    Args:
+        model: what will be called.
+        sizes: where axes are made.
+        real: whether the inputs must hold values.
+    """
+
+    model: nn.Module
+    sizes: Sizes
+    real: bool
+
+    def make(
+        self, given: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return positional and named arguments for the call."""
+        specs = argument_specs(self.model)
+        parameters = parameters_of(self.model)
+        positional: list[Any] = []
+        if not given and not named:
+            given = tuple(self._from_contract(specs, parameters))
+        for index, value in enumerate(given):
+            spec = specs.get(parameters[min(index, len(parameters) - 1)].name) if parameters else None
+            positional.append(self._input(value, spec))
+        return tuple(positional), {name: self._input(value, specs.get(name)) for name, value in named.items()}
+
+    def _from_contract(
+        self, specs: Mapping[str, ArraySpec], parameters: list[inspect.Parameter]
+    ) -> list[str]:
+        strings: list[str] = []
+        for parameter in parameters:
+            if parameter.default is not inspect.Parameter.empty:
+                break
+            spec = specs.get(parameter.name)
+            if spec is None or spec.axes.many_index is not None:
+                kind = type(self.model).__name__
+                raise InputError(
+                    f"{kind}.forward does not say what shape {parameter.name!r} has:"
+                    ' pass a tensor or a shape, as in explain(model, "batch 3 32 32")'
+                )
+            strings.append(_Shape(spec.axes.text))
+        return strings
+
+    def _input(self, value: Any, spec: ArraySpec | None) -> Any:
+        if isinstance(value, str):
+            return self._from_string(value, spec, named=not isinstance(value, _Shape))
+        if isinstance(value, torch.Tensor):
+            return self._from_tensor(value, spec)
+        return pytree.tree_map_only(torch.Tensor, lambda tensor: self._from_tensor(tensor, None), value)
+
+    def _from_string(self, text: str, spec: ArraySpec | None, *, named: bool) -> torch.Tensor:
+        found = _STRING.fullmatch(text)
+        axes = parse_axes((found["inside"] or found["plain"] or "") if found else "?")
+        if found is None or axes is None or axes.many_index is not None:
+            raise InputError(f'{text!r} is not a shape: write it as "batch 3 32 32" or "int64[batch 77]"')
+        shape = [self._size(axis, index == 0, named=named) for index, axis in enumerate(axes.axes)]
+        for axis, size in zip(axes.axes, shape, strict=True):
+            if isinstance(size, int) and size < 0:
+                raise InputError(f"axis {axis.text!r} is negative")
+        dtype: Any = getattr(torch, found["dtype"], None) if found["dtype"] else self._dtype(spec)
+        if not isinstance(dtype, torch.dtype):
+            raise InputError(f"{found['dtype']!r} is not a dtype of torch: write it as float32, int64, bool")
+        device = self._device()
+        if not self.real:
+            return torch.empty(shape, dtype=dtype, device=device)
+        if dtype.is_floating_point or dtype.is_complex:
+            return torch.randn(shape, dtype=dtype, device=device)
+        return torch.zeros(shape, dtype=dtype, device=device)  # the one index that every table has
+
+    def _size(self, axis: Axis, leading: bool, *, named: bool) -> Any:
+        if axis.kind is Kind.FIXED:
+            name, _, number = axis.text.partition("=")
+            if named and number and name.isidentifier() and number.isdigit():
+                return self.sizes.make(name, int(number), leading=leading, symbolic=True)
+            return axis.size
+        if axis.kind is Kind.EXPRESSION:
+            known: dict[str, Any] = {**self.sizes.values, **_ints(self.model), "self": self.model}
+            size = evaluate(axis, known)
+            if not isinstance(size, int):
+                raise InputError(f"the size of axis {axis.text!r} is not known: pass a tensor or a number")
+            return size
+        name = axis.name if axis.kind is Kind.NAMED else "batch" if leading else axis.text
+        own = _ints(self.model).get(name)
+        if own is not None:
+            return own
+        default = (_REAL_BATCH if self.real else _BATCH) if leading else _OTHER
+        if name not in self.sizes.values:
+            self.sizes.chosen.append(name)
+        return self.sizes.make(name, default, leading=leading, symbolic=named or leading)
+
+    def _from_tensor(self, tensor: torch.Tensor, spec: ArraySpec | None) -> torch.Tensor:
+        shape: list[Any] = []
+        axes = _aligned(spec.axes if spec else None, tensor.ndim)
+        own = _ints(self.model)
+        for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
+            name = axis.name if axis is not None and axis.kind is Kind.NAMED else ""
+            if axis is None and index == 0 and self.sizes.values.get("batch", size) == size:
+                name = "batch"
+            usable = name and name not in own and self.sizes.values.get(name, size) == size
+            leading = index == 0
+            shape.append(
+                self.sizes.make(name, int(size), leading=leading, symbolic=leading) if usable else size
+            )
+        if self.real:
+            return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        return empty_like_strides(shape, tensor).requires_grad_(tensor.requires_grad)
+
+    def _device(self) -> torch.device:
+        first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
+        return torch.device("cpu") if first is None or first.device.type == "meta" else first.device
+
+    def _dtype(self, spec: ArraySpec | None) -> torch.dtype:
+        floats = [p.dtype for p in self.model.parameters() if p.dtype.is_floating_point]
+        natural = floats[0] if floats else torch.get_default_dtype()
+        allowed = accepted_dtypes(spec.family) if spec else frozenset((natural,))
+        for dtype in (natural, torch.float32, torch.int64, torch.bool):
+            if dtype in allowed:
+                return dtype
+        return next(iter(sorted(allowed, key=str)), natural)
+
+
+def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
+    """The token of every axis of a tensor, None where none is written for it."""
+    if axes is None:
+        return [None] * rank
+    tokens: list[Axis | None] = list(axes.axes)
+    many = axes.many_index
+    if many is not None:
+        filler: list[Axis | None] = [Axis(Kind.ANY, "_")] * (rank - len(tokens) + 1)
+        tokens[many : many + 1] = filler
+    return tokens if len(tokens) == rank else [None] * rank
+
+
+def _ints(model: nn.Module) -> dict[str, int]:
+    """The ints that the class body declares as axes, with what they are in this model."""
+    names: frozenset[str] = getattr(type(model), "_declared_axes", frozenset())
+    return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), int)}
+
+
+def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
+    """Return the parameters of `forward` that a call fills by position."""
+    try:
+        found = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+
+
+def forward_specs(model: nn.Module) -> dict[str, Spec]:
+    """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
+    record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
+    if record is not None:
+        specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
+        # Not among the sites where the line before has checked the same.
+        hints: dict[str, Any] = getattr(type(model).forward, "__tinynets_hints__", {})
+        return {**specs, "return": spec_of(hints["return"])} if "return" in hints else specs
+    try:
+        hints = typing.get_type_hints(type(model).forward, include_extras=True)
+        return {name: spec_of(hint) for name, hint in hints.items() if has_tensors(hint)}
+    except (AnnotationError, NameError, TypeError, SyntaxError, AttributeError):
+        return {}
+
+
+def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
+    """Return the shapes that `forward` asks for, by name of the argument."""
+    arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
+    return {name: spec for name, spec in arrays.items() if spec is not None}
+
+
+def _array(spec: Spec) -> ArraySpec | None:
+    if isinstance(spec, UnionSpec):
+        return next((array for arm in spec.arms if (array := _array(arm)) is not None), None)
+    return spec if isinstance(spec, ArraySpec) else None

@@ -1,0 +1,28 @@
+"""Linear layers whose initial weights can be drawn from a generator of the caller's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .._torch.to_empty import to_empty_
+
+
+def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:
+    """Build `nn.Linear` with torch's default initial weights, drawn from `generator`.
+
+    With `generator=None` the global random state is used, so the layer is the very one that
+    `nn.Linear(in_features, out_features)` builds after the same `torch.manual_seed`. With a generator the
+    global state is left alone.
+    """
+    # Built empty, so that torch's own initialisation does not touch the global random state.
+    layer = nn.Linear(in_features, out_features, device="meta")
+    to_empty_(layer)
+    bound = 1 / math.sqrt(in_features)
+    with torch.no_grad():
+        # What nn.Linear.reset_parameters does, which takes no generator.
+        nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer

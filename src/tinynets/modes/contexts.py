@@ -1,0 +1,127 @@
+"""`training`, `evaluating` and `inference`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ..errors import ModeError
+from .autograd import enter_autograd_mode, leave_autograd_mode
+from .blocks import Block
+from .flags import walk
+from .mode_context import ModeContext
+from .module_filter import Kept, as_tuple, select
+
+
+class _Pass:
+    """One pass through the block."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.guard: torch.inference_mode | None = None
+
+
+class _Switch(ModeContext[_Pass]):
+    def __init__(
+        self,
+        name: str,
+        models: tuple[nn.Module, ...],
+        *,
+        training: bool,
+        autograd: bool | None,
+        keep: Kept | Iterable[Kept],
+    ) -> None:
+        super().__init__(name, models)
+        self._training = training
+        self._autograd = autograd
+        self._keep_argument = "keep_eval" if training else "keep_training"
+        self._keep = as_tuple(self._keep_argument, keep)
+        if self._keep:
+            select(
+                self._keep_argument, self._keep, models
+            )  # a name that does not exist is an error already here
+
+    def _prepare(self) -> _Pass:
+        wanted = dict.fromkeys(walk(self._models), self._training)
+        if self._keep:
+            for module in select(self._keep_argument, self._keep, self._models):
+                wanted[module] = not self._training
+        if self._training:
+            _refuse_inference_tensors(wanted)
+        return _Pass(Block(wanted, approves=not self._training))
+
+    def _enter(self, token: _Pass) -> None:
+        token.block.enter()
+        if self._autograd is not None:
+            token.guard = torch.inference_mode(not self._autograd)
+            enter_autograd_mode(token.guard)
+
+    def _leave(self, token: _Pass) -> None:
+        try:
+            if token.guard is not None:
+                leave_autograd_mode(token.guard)
+        finally:
+            token.block.leave()
+
+
+def training(*models: nn.Module, keep_eval: Kept | Iterable[Kept] = ()) -> _Switch:
+    """Train mode with autograd on, also inside an outer `no_grad` or `inference_mode`; then back.
+
+    Args:
+        models: one or more; each submodule gets its own flag back.
+        keep_eval: types, names or modules that stay in eval mode, with everything below them.
+
+    Raises:
+        TypeError: an argument is not a model.
+        ValueError: `keep_eval` names something that no model has.
+        ModeError: a model is exported; on entry, one was built under `inference_mode`, or another thread
+            holds one in eval mode.
+    """
+    return _Switch("training", models, training=True, autograd=True, keep=keep_eval)
+
+
+def evaluating(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) -> _Switch:
+    """Eval mode, autograd untouched; then every submodule's own mode again.
+
+    For gradients of an evaluated model: saliency, adversarial examples, distillation.
+
+    Args:
+        models: one or more; each submodule gets its own flag back.
+        keep_training: types, names or modules put in train mode instead, with everything below them.
+
+    Raises:
+        TypeError: an argument is not a model.
+        ValueError: `keep_training` names something that no model has.
+        ModeError: a model is exported, or another thread holds it in train mode (on entry).
+    """
+    return _Switch("evaluating", models, training=False, autograd=None, keep=keep_training)
+
+
+def inference(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) -> _Switch:
+    """Eval mode and `torch.inference_mode`; then every submodule's own mode again.
+
+    Args:
+        models: one or more; each submodule gets its own flag back.
+        keep_training: types, names or modules put in train mode instead, with everything below them, such as
+            `nn.Dropout` for Monte Carlo dropout.
+
+    Raises:
+        TypeError: an argument is not a model.
+        ValueError: `keep_training` names something that no model has.
+        ModeError: a model is exported, or another thread holds it in train mode (on entry).
+    """
+    return _Switch("inference", models, training=False, autograd=False, keep=keep_training)
+
+
+def _refuse_inference_tensors(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]
+            if parameter is not None and not is_lazy(parameter) and parameter.is_inference():
+                raise ModeError(
+                    f"{type(module).__name__} cannot be trained: its {name} was made under inference_mode\n"
+                    "  Build or load the model outside of torch.inference_mode(); this one can be repaired"
+                    " by model = copy.deepcopy(model), also outside."
+                )

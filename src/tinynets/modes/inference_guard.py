@@ -1,0 +1,59 @@
+"""The forgotten switch: a model called under `inference_mode` while a part of it is in train mode."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import nn
+
+from ..errors import ModeError
+from .blocks import approved
+from .flags import named
+from .sensitivity import train_behaviour
+
+_SHOWN = 5
+_MOST = 100_000  # a module registered below itself must not hang the call
+
+
+def guard(module: nn.Module) -> None:
+    """Refuse a call that would run train-only behaviour. Call it only when inference mode is on.
+
+    Raises:
+        ModeError: the module, or one below it, is in train mode and behaves differently there.
+    """
+    if module in approved or torch.compiler.is_compiling():
+        return
+    # The queue grows while it is read. Shared modules may come twice: that is cheaper than remembering them.
+    queue: list[nn.Module | None] = [module]
+    for one in islice(queue, _MOST):
+        if one is None:
+            continue
+        if one.training and train_behaviour(one) is not None:
+            raise _error(module)
+        if children := one._modules:  # pyright: ignore[reportPrivateUsage]
+            queue += children.values()
+
+
+def _error(model: nn.Module) -> ModeError:
+    active = {
+        path: f"{type(module).__name__}, {behaviour}"
+        for path, module in named(model)
+        if module.training and (behaviour := train_behaviour(module))
+    }
+    rows = [f"  {path or 'the model itself'}: {what}" for path, what in list(active.items())[:_SHOWN]]
+    if len(active) > _SHOWN:
+        rows.append(f"  and {len(active) - _SHOWN} more")
+    updates = sum("updates" in what for what in active.values())
+    change = f"; {updates} of these would change running statistics" if updates else ""
+    name = type(model).__name__
+    in_train = "in train mode" if model.training else "with submodules in train mode"
+    keep = "model" if "" in active else repr(list(active)[:1])
+    text = [
+        f"{name} called {in_train} while torch.inference_mode() is on",
+        *rows,
+        f"  Outputs would vary with the call or the rest of the batch{change}.",
+        "  Use: with tn.inference(model): y = model(x)     (every submodule gets its own mode back)",
+        f"  Meant it (MC dropout, BN recalibration)? with tn.inference(model, keep_training={keep}): ...",
+    ]
+    return ModeError("\n".join(text), expected="eval mode", got=f"train mode: {', '.join(active) or name}")

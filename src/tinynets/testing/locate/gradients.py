@@ -1,0 +1,154 @@
+"""Where gradients stop or break: which module, which operation, which line."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.utils import _pytree as pytree
+
+from ...errors import Failure, Skip
+from ..measure.training import backward, descend
+from ..subject import Subject
+
+
+def owner_of(model: nn.Module, name: str) -> str:
+    """Return the module of a parameter, in words."""
+    path = name.rpartition(".")[0]
+    kind = type(model.get_submodule(path)).__name__
+    return f"`{path}` ({kind})" if path else kind
+
+
+@dataclass
+class _Call:
+    """What the last call of a module returned: was it in the graph, and did a gradient come back?"""
+
+    recorded: bool
+    attached: bool
+    peak: float | None = None
+
+
+def _watched(subject: Subject) -> dict[str, _Call]:
+    """Make a pass through training and return the last call of each module, in the order of their ends."""
+    calls: dict[str, _Call] = {}
+
+    def watch(path: str):
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor) and t.requires_grad]
+            call = _Call(torch.is_grad_enabled(), bool(tensors))
+            calls.pop(path, None)
+            calls[path] = call
+
+            def arrived(gradient: Tensor) -> None:
+                call.peak = max(call.peak or 0.0, float(gradient.abs().max()) if gradient.numel() else 0.0)
+
+            for tensor in tensors:
+                tensor.register_hook(arrived)  # pyright: ignore[reportUnknownMemberType]
+
+        return hook
+
+    handles: list[Any] = []
+    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
+        with suppress(Exception):  # a scripted module takes no hooks
+            handles.append(module.register_forward_hook(watch(path)))
+    try:
+        backward(subject)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def reasons_for_none(subject: Subject, names: list[str]) -> list[str]:
+    """Say of the module of each parameter why no gradient comes."""
+    calls = _watched(subject)
+    reasons: dict[str, None] = {}
+    for name in names:
+        path, owner = name.rpartition(".")[0], owner_of(subject.model, name)
+        call = calls.get(path)
+        if call is None:
+            reason = "is never called"
+        elif not call.recorded:
+            reason = "is called under torch.no_grad()"
+        elif not call.attached:
+            reason = "is called, but what it returns is cut from the graph"
+        elif call.peak is None:
+            reason = "is called, but what it returns is not used, or is detached later on"
+        else:
+            reason = f"is called, but does not use `{name.rpartition('.')[2]}`, or detaches it"
+        reasons[f"{owner} {reason}"] = None
+    return list(reasons)
+
+
+def reason_for_zero(subject: Subject, names: list[str]) -> str:
+    """Say behind which module gradients become zero, after a step of training; `""` if it cannot be told."""
+    try:
+        backward(subject)
+        descend(subject.model)
+        calls = _watched(subject)
+    except (Failure, Skip):
+        return ""
+    owners = {name.rpartition(".")[0] for name in names}
+    silent = [path for path, call in calls.items() if call.peak == 0 and path in owners]
+    if not silent:
+        return ""
+    owner = owner_of(subject.model, f"{silent[-1]}.")
+    return f"what follows {owner} is constant: its output gets a gradient of 0"
+
+
+def fewest_normalised(subject: Subject) -> tuple[str, int]:
+    """Return which batch normalisation takes the fewest values of each channel in training, and how many.
+
+    The path is `""` where there is none.
+    """
+    found: list[tuple[int, str]] = []
+
+    def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, args: found.append((args[0].numel() // max(args[0].shape[1], 1), path))
+
+    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
+        if isinstance(module, _BatchNorm):
+            module.register_forward_pre_hook(watch(path))
+    with suppress(Failure):
+        subject.run(subject.batch(training=True), training=True)
+    values, path = min(found, default=(0, ""))
+    return path, values
+
+
+def first_nan(subject: Subject) -> str:
+    """Say which operation gives the first NaN in the backward pass, and in which line it was called."""
+    message, line = _anomaly(subject)
+    operation = re.search(r"Function '(\w+?)(?:Backward)?\d*' returned nan", message)
+    return f"the gradient of {operation[1]} is the first NaN{line}" if operation else ""
+
+
+def changed_in_place(subject: Subject) -> str:
+    """Say which result is changed in place although the backward pass needs it; `""` if that is not it."""
+    message, line = _anomaly(subject)
+    operation = re.search(r"which is output \d+ of (\w+?)(?:Backward)?\d*,", message)
+    if operation is None or "inplace" not in message:
+        return ""
+    return f"the result of {operation[1]} is changed in place, and its gradient needs it{line}"
+
+
+def _anomaly(subject: Subject) -> tuple[str, str]:
+    """Return what the backward pass raises under anomaly detection, and the line of the operation."""
+    with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anomaly():
+        warnings.simplefilter("always")
+        try:
+            backward(subject)
+        except Failure as failure:
+            message = failure.what
+        else:
+            return "", ""
+    text = "".join(str(warning.message) for warning in caught)
+    frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+(.+)', text)
+    own = [f for f in frames if "/torch/" not in f[0] and "/tinynets/testing/" not in f[0]]
+    return message, f": {own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""

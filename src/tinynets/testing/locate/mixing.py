@@ -1,0 +1,166 @@
+"""Which module mixes samples: what enters it is the same in two calls, what leaves it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.utils import _pytree as pytree
+
+from ...errors import Failure, Skip
+from ...inputs.draw import Arguments
+from ..measure.compare import difference
+from ..subject import Subject
+
+_ROUNDING = 1e-5  # what differs by less is left to rounding here: the check has decided that there is a leak
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of one module: the tensors that entered and left it."""
+
+    path: str
+    module: nn.Module
+    entered: list[Tensor]
+    left: list[Tensor]
+
+
+def mixing_module(
+    subject: Subject, ours: Arguments, theirs: Arguments, pick: Sequence[int], match: Sequence[int]
+) -> str:
+    """Say which module treats some samples differently in two calls in eval mode; `""` if none can be named.
+
+    Args:
+        subject: what to run.
+        ours: one call.
+        theirs: another one.
+        pick: samples of `ours`.
+        match: the same samples in `theirs`.
+    """
+    size = ours.size or 0
+    try:
+        first, second = _calls(subject, ours), _calls(subject, theirs)
+        smaller = _calls(subject, subject.batch(size - 1))
+    except (Failure, Skip):
+        return ""
+    if not [c.path for c in first] == [c.path for c in second] == [c.path for c in smaller]:
+        return ""
+    for a, b, c in zip(first, second, smaller, strict=True):
+        sides = (size, theirs.size or 0)
+        entered = _same(a.entered, b.entered, c.entered, sides, pick, match)
+        if entered and not _same(a.left, b.left, c.left, sides, pick, match):
+            return described(a.path, a.module)
+    return ""
+
+
+def shrunken_module(subject: Subject, arguments: Arguments) -> str:
+    """Say which module returns another rank than in the call of `subject.batch()`; `""` if none does."""
+    try:
+        first, second = _calls(subject, subject.batch()), _calls(subject, arguments)
+    except (Failure, Skip):
+        return ""
+    for a, b in zip(first, second, strict=False):
+        if a.path != b.path or [t.ndim for t in a.entered] != [t.ndim for t in b.entered]:
+            return ""
+        if [t.ndim for t in a.left] != [t.ndim for t in b.left]:
+            return described(a.path, a.module)
+    return ""
+
+
+def described(path: str, module: nn.Module) -> str:
+    """Say which module it is, and by which of its settings it mixes samples, if one of them tells."""
+    kind = type(module).__name__
+    if not path:
+        return f"{kind}.forward itself does it" + (", between its submodules" if _nested(module) else "")
+    return f"`{path}` ({kind}) does it" + (f": {reason}" if (reason := _reason(module)) else "")
+
+
+def _nested(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None
+
+
+def _reason(module: nn.Module) -> str:
+    if isinstance(module, _BatchNorm):
+        if module.training:
+            return "it is in training mode, though the model is in eval mode"
+        if module.running_mean is None:
+            return "track_running_stats=False normalises by the batch in eval mode too"
+    if getattr(module, "batch_first", None) is False:
+        return "batch_first=False takes the first axis for the sequence"
+    if getattr(module, "dim", None) == 0:
+        return "dim=0 is the batch"
+    if isinstance(module, nn.Flatten) and module.start_dim == 0:
+        return "start_dim=0 is the batch"
+    return ""
+
+
+def _calls(subject: Subject, arguments: Arguments) -> list[_Call]:
+    """Call the model in eval mode and return the calls of its modules, in the order of their ends."""
+    found: list[_Call] = []
+    entered: list[list[Tensor]] = []
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        entered.append(_tensors((args, kwargs)))
+
+    def after(path: str):
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            found.append(_Call(path, module, entered.pop(), _tensors(output)))
+
+        return hook
+
+    handles: list[Any] = []
+    modules = cast("Any", subject.model).named_modules()  # which torch leaves untyped
+    for path, module in modules:
+        with suppress(Exception):  # a scripted module takes no hooks
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after(path), with_kwargs=True))
+    try:
+        subject.run(arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf.detach().clone() for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _same(
+    ours: list[Tensor],
+    theirs: list[Tensor],
+    smaller: list[Tensor],
+    sides: tuple[int, int],
+    pick: Sequence[int],
+    match: Sequence[int],
+) -> bool:
+    """Whether some samples are the same in two calls, in all tensors that have samples or do not change."""
+    if not len(ours) == len(theirs) == len(smaller):
+        return False
+    for a, b, c in zip(ours, theirs, smaller, strict=True):
+        axis = _batch_axis(a, c, sides[0])
+        if axis is not None:
+            if b.ndim != a.ndim or b.shape[axis] % sides[1]:
+                return False
+            a, b = _rows(a, axis, sides[0], pick), _rows(b, axis, sides[1], match)
+        found = difference(a, b)
+        if found is not None and found.error > _ROUNDING:
+            return False
+    return True
+
+
+def _batch_axis(tensor: Tensor, smaller: Tensor, size: int) -> int | None:
+    """Return the axis that follows the batch size, merged with another one or not."""
+    pairs = zip(tensor.shape, smaller.shape, strict=False)
+    return next((i for i, (m, n) in enumerate(pairs) if m != n and m * (size - 1) == n * size), None)
+
+
+def _rows(tensor: Tensor, axis: int, size: int, indices: Sequence[int]) -> Tensor:
+    shape = (*tensor.shape[:axis], size, tensor.shape[axis] // size, *tensor.shape[axis + 1 :])
+    parts = tensor.reshape(shape)
+    return parts.index_select(axis, torch.tensor(indices, device=tensor.device))

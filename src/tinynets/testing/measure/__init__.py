@@ -1,0 +1,1 @@
+"""What checks measure: differences of outputs and of states, gradients, other dtypes."""

@@ -1,0 +1,114 @@
+"""Running the model in another dtype, and finding where it leaves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..._torch.globals import RandomStates, seed_everything
+from ..._torch.held import held_tensors, listed, named_modules
+from ...errors import Failure, Skip
+from ..subject import Subject
+from .compare import Leaf
+
+_COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}
+
+
+def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = None) -> list[Leaf]:
+    """Convert the model and its inputs to a dtype and return its outputs in eval mode.
+
+    Args:
+        subject: the model under test.
+        dtype: the float dtype.
+        model: an instance that has the dtype already, instead of the model.
+
+    Raises:
+        Failure: the model raised, or an output has another dtype; its cause says where that comes from.
+        Skip: there is nothing to convert.
+    """
+    batch = subject.batch()
+    tensors = [*subject.model.parameters(), *batch.tensors]
+    source = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+    if source is None:
+        raise Skip("neither the inputs nor the parameters are floating-point")
+    if source == dtype:
+        raise Skip(f"the model is {name_of(dtype)} already")
+    converted = subject.model.to(dtype) if model is None else model
+    batch = batch.to(dtype)
+    try:
+        found = subject.outputs(batch, model=converted)
+    except Failure as failure:
+        failure.cause = failure.cause or _where_it_leaves(subject, batch, converted, dtype)
+        raise
+    for leaf, ours in zip(found, subject.reference, strict=True):
+        expected = _converted(ours.tensor.dtype, source, dtype)
+        if leaf.tensor.dtype != expected:
+            raise Failure(
+                f"the model is {name_of(dtype)}, and gives {name_of(leaf.tensor.dtype)}",
+                where=leaf.name,
+                cause=_where_it_leaves(subject, batch, converted, dtype),
+            )
+    return found
+
+
+def draws(subject: Subject) -> bool:
+    """Whether the model draws random numbers in eval mode: others in each dtype and on each device."""
+    subject.restore()
+    subject.model.eval()
+    seed_everything(subject.seed)
+    states = RandomStates()
+    with torch.no_grad():
+        subject.call(subject.batch())
+    return bool(states.moved())
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name of a dtype without `torch.`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
+    """Name the unregistered float tensors of another dtype, since `.to()` does not reach them."""
+    found = [path for path, t in held_tensors(model) if t.is_floating_point() and t.dtype != dtype]
+    return f"{listed(found)}: not registered, so .to() does not reach it" if found else ""
+
+
+def _converted(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
+    if dtype == source:
+        return target
+    return _COMPLEX.get(target, dtype) if dtype == _COMPLEX.get(source) else dtype
+
+
+def _where_it_leaves(subject: Subject, batch: Any, model: nn.Module, dtype: torch.dtype) -> str:
+    """Name the first module, in the order of the calls, that gets or gives floats of another dtype."""
+    found: list[str] = []
+
+    def look(path: str, module: nn.Module, verb: str, values: Any) -> None:
+        tensors = [leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+        other = [t.dtype for t in tensors if t.is_floating_point() and t.dtype != dtype]
+        if other and not found:
+            label = f"`{path}` ({type(module).__name__})" if path else type(module).__name__
+            found.append(f"{label} is the first to {verb} {name_of(other[0])}")
+
+    handles: list[Any] = []
+    for path, module in named_modules(model):
+
+        def before(module: nn.Module, args: Any, kwargs: Any, path: str = path) -> None:
+            look(path, module, "get", (args, kwargs))
+
+        def after(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
+            look(path, module, "give", output)
+
+        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(module.register_forward_hook(after))
+    try:
+        subject.run(batch, model=model)
+    except Failure:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return "; ".join([*found, *filter(None, [left_behind(model, dtype)])])

@@ -1,0 +1,119 @@
+"""A model and another that should be the same: what ties them, and what may tell them apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..._torch.held import held, held_tensors, listed, named_modules, non_persistent
+from .compare import same_bits
+
+
+def perturb(model: nn.Module) -> None:
+    """Change every float tensor that is saved: parameters by noise, buffers by a factor that keeps signs."""
+    saved = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.is_floating_point() or parameter.is_complex():
+                scale = 0.1 * max(float(parameter.abs().mean()), 0.01) if parameter.numel() else 0.0
+                parameter.add_(torch.randn_like(parameter), alpha=scale)
+        for name, buffer in model.named_buffers():
+            if name in saved and buffer.is_floating_point():
+                buffer.mul_(1 + 0.1 * torch.rand_like(buffer))
+
+
+def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return every tensor of a model, registered or not; of its class nothing, since that is shared."""
+    own = [*model.named_parameters(), *model.named_buffers()]
+    kept = [(i.path, i.value) for i in held(model) if isinstance(i.value, Tensor) and not i.of_class]
+    return own + kept
+
+
+def storage(tensor: Tensor) -> int:
+    """Return where the memory of a tensor starts: the same for its views."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def ties(model: nn.Module) -> set[frozenset[str]]:
+    """Return the groups of names that share memory."""
+    groups: dict[int, set[str]] = defaultdict(set)
+    parameters = model.named_parameters(remove_duplicate=False)
+    for name, tensor in (*parameters, *model.named_buffers(remove_duplicate=False)):
+        if tensor.numel():
+            groups[storage(tensor)].add(name)
+    return {frozenset(group) for group in groups.values() if len(group) > 1}
+
+
+def spelled(ties: set[frozenset[str]]) -> str:
+    """Return groups of names in words."""
+    return "; ".join(sorted(" = ".join(sorted(group)) for group in ties))
+
+
+def suspects(model: nn.Module, other: nn.Module) -> str:
+    """Name what the state dict does not hold and is different in the two models."""
+    ours, theirs = dict(model.named_buffers()), dict(other.named_buffers())
+    unsaved = [n for n in non_persistent(model) if n not in theirs or not same_bits(ours[n], theirs[n])]
+    if unsaved:
+        return f"{listed(unsaved)}: a buffer with persistent=False, so it is not saved, and it is different"
+    kept = dict(held_tensors(other))
+    plain = [p for p, t in held_tensors(model) if p not in kept or not same_bits(t, kept[p])]
+    if plain:
+        return f"{listed(plain)}: not registered, so it is not saved, and it is different"
+    modules = dict(named_modules(other))
+    different = [
+        f"{path}.{name}".lstrip(".")
+        for path, module in named_modules(model)
+        for name, value in vars(module).items()
+        if path in modules and _differs(value, getattr(modules[path], name, None))
+    ]
+    return (
+        f"{listed(different)}: a plain attribute, so it is not saved, and it is different"
+        if different
+        else ""
+    )
+
+
+def _differs(ours: object, theirs: object) -> bool:
+    if hasattr(ours, "tobytes") and hasattr(theirs, "tobytes"):  # arrays of numpy
+        return ours.tobytes() != theirs.tobytes()  # pyright: ignore
+    return isinstance(ours, int | float | str) and ours != theirs
+
+
+def culprit(model: nn.Module, operation: Callable[[Any], object]) -> str:
+    """Name the first attribute, from the innermost module outwards, on which an operation raises."""
+    for path, module in reversed(named_modules(model)):
+        for name, value in vars(module).items():
+            if name != "_modules" and _raises(operation, value):
+                return f"`{path}.{name}`, a {type(value).__name__}".replace("`.", "`")
+        if _raises(operation, type(module)):
+            return f"the class {type(module).__qualname__}"
+    return ""
+
+
+def _raises(operation: Callable[[Any], object], value: object) -> bool:
+    try:
+        operation(value)
+    except Exception:
+        return True
+    return False
+
+
+def closures(model: nn.Module) -> str:
+    """Name the attributes that are functions with a closure: a copy keeps them, and what they look at."""
+    found = [
+        f"{path}.{name}".lstrip(".")
+        for path, module in named_modules(model)
+        for name, value in vars(module).items()
+        if getattr(value, "__closure__", None)
+    ]
+    return f"{listed(found)}: a function keeps looking at the model that it was made for" if found else ""
+
+
+def short(error: Exception, most: int = 300) -> str:
+    """Return an exception in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"

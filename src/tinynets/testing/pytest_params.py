@@ -1,0 +1,122 @@
+"""One pytest test for every check of every model: `parametrize_checks`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from ..errors import ModelCheckWarning
+from .definition import Check
+from .report.report import Result, Status
+from .runner import Run
+from .suite import ModelOrFactory, Options, list_checks, prepare
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to check, and what the ids of its tests begin with.
+
+    Args:
+        label: the same in every run, since test ids are made from it.
+        model: a module, or a class or function that makes one.
+        inputs: the arguments of `forward`, as `check_model` takes them.
+        options: what is declared about the model.
+    """
+
+    label: str
+    model: ModelOrFactory
+    inputs: tuple[Any, ...] = ()
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class CaseCheck:
+    """One check of one case: what a test that `parametrize_checks` decorates is called with."""
+
+    case: Case
+    check: Check
+
+    @property
+    def id(self) -> str:
+        """The id of the test: it never holds an address, so that parallel runs agree on it."""
+        return f"{self.case.label}-{self.check.id}"
+
+    def __call__(self) -> Result:
+        """Run the check and end the test as the result says: passed, failed, skipped, xfailed, or warned."""
+        import pytest
+
+        __tracebackhide__ = True
+        result = _run_of(self.case).result(self.check)
+        if result.bad:
+            pytest.fail(f"{self.id}: {result.message}", pytrace=False)
+        if result.status is Status.SKIPPED:
+            pytest.skip(result.note)
+        if result.status is Status.XFAILED:
+            pytest.xfail(result.note)
+        if result.status is Status.WARNED:
+            warnings.warn(f"{self.id}: {result.message}", ModelCheckWarning, stacklevel=2)
+        return result
+
+
+_current: tuple[Case, Run] | None = None
+
+
+def _run_of(case: Case) -> Run:
+    """Return the run of a case. The last one is kept, since the tests of one case follow each other."""
+    global _current
+    if _current is None or _current[0] is not case:
+        _current = (case, Run(*prepare(case.model, case.inputs, case.options)))
+    return _current[1]
+
+
+CaseLike = Case | ModelOrFactory | tuple[str, ModelOrFactory] | tuple[str, ModelOrFactory, tuple[Any, ...]]
+
+
+def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
+    """Decorate a test: it gets a parameter `check`, once for every check of every case.
+
+    The ids are `label-group.check`: `test_net[tiny-batch.neighbour]`. No model is made before its first test
+    runs. A check that does not apply is a skipped test with the reason, one that is expected to fail an
+    xfail, one that only warns a `ModelCheckWarning`.
+
+        @tn.testing.parametrize_checks([("tiny", lambda: Net(4), (torch.randn(2, 4),))])
+        def test_net(check):
+            check()
+
+    Args:
+        cases: a `Case`, or a tuple of label, model or factory and inputs, or a model or factory alone, whose
+            name is the label.
+
+    Raises:
+        ValueError: two cases with the same label.
+    """
+    import pytest
+
+    made = [_case(item, number) for number, item in enumerate(cases)]
+    labels = [case.label for case in made]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"two cases have the label {label!r}: give each its own")
+    checks = [CaseCheck(case, check) for case in made for check in list_checks()]
+    return pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in checks])
+
+
+def _case(item: CaseLike, number: int) -> Case:
+    if isinstance(item, Case):
+        return item
+    if isinstance(item, tuple):
+        label, model, inputs = cast("tuple[str, ModelOrFactory, tuple[Any, ...]]", (*item, ())[:3])
+        return Case(label, model, inputs)
+    return Case(_label(item, number), item)
+
+
+def _label(model: nn.Module | Callable[[], nn.Module], number: int) -> str:
+    name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "")
+    return name if name.isidentifier() else f"model{number}"

@@ -1,0 +1,1 @@
+"""What became of every check, as data, text, tables and files."""
