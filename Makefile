@@ -23,9 +23,10 @@ test: lint types $(STAMP)  ## every check and every test, as CI runs them
 quick: $(STAMP)  ## the tests that take under a minute
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-lint: $(STAMP)  ## ruff: style and formatting
+lint: $(STAMP)  ## ruff: style and formatting; import-linter: no room imports one above it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(STAMP)  ## pyright strict on src
 	$(BIN)/pyright --pythonpath $(BIN)/python

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tinynets as tn
-from tinynets import checkpoint
+from tinynets import atomic_write
 from tinynets._export.loaded_program import Exported
 
 from . import nets
@@ -205,7 +205,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     def fail(handle: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fail)
+    monkeypatch.setattr(atomic_write.os, "fsync", fail)
     with pytest.raises(OSError, match="no space left"):
         tn.export(model, path)
     assert os.listdir(tmp_path) == ["model.pt2"]

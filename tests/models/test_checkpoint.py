@@ -16,6 +16,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets import checkpoint
+from tinynets._torch.wrappers import strip_prefixes
 from tinynets.checkpoint import CheckpointError, Normalization
 from tinynets.models import CifarResNet, LeNet5, list_models, load
 
@@ -225,12 +226,10 @@ def test_loading_weights_is_strict_and_names_every_key():
 
 def test_prefixes_of_wrappers_are_taken_off_but_only_from_all_names():
     weights = LeNet5().state_dict()
-    assert set(checkpoint.strip_prefixes({f"module._orig_mod.{k}": v for k, v in weights.items()})) == set(
-        weights
-    )
+    assert set(strip_prefixes({f"module._orig_mod.{k}": v for k, v in weights.items()})) == set(weights)
     mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
-    assert checkpoint.strip_prefixes(mixed) == mixed
-    assert checkpoint.strip_prefixes({}) == {}
+    assert strip_prefixes(mixed) == mixed
+    assert strip_prefixes({}) == {}
 
 
 def test_normalization_is_checked():

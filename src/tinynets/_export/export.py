@@ -9,7 +9,8 @@ from typing import Any, Literal
 from torch import nn
 
 from .._torch.torch_warnings import torch_about_itself
-from ..checkpoint import unwrapped, write_atomically
+from .._torch.wrappers import unwrapped
+from ..atomic_write import write_atomically
 
 Format = Literal["pt2", "aoti", "onnx"]
 _SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}

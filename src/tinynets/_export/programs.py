@@ -17,7 +17,8 @@ from torch.fx.experimental import _config as symbolic_shapes
 
 from .._contract.annotations.axes import Axis, Kind, parse, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
-from ..checkpoint import config_of, library_version
+from .._version import __version__
+from ..checkpoint import config_of
 from ..errors import CheckpointError
 from ..inputs.declared import parse_axes
 from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
@@ -88,7 +89,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         outputs=tuple(outputs),
         sizes={name: size for name, size in sorted(sizes.items()) if name in used},
         ranges=_ranges(exported, symbols),
-        library_version=library_version(),
+        library_version=__version__,
     )
     return Program(exported, signature, symbols)
 

@@ -22,7 +22,8 @@ from .._contract.annotations.specs import ArraySpec
 from .._contract.codegen.rewrite import Site
 from .._contract.verdict.messages import Place, contract_error, description
 from .._contract.verdict.validate import Bindings, find_fault, known_size
-from ..checkpoint import Normalization, library_version
+from .._version import __version__
+from ..checkpoint import Normalization
 from ..errors import CheckpointError, ShapeError, UnsupportedAxesError
 
 FORMAT_VERSION = 1
@@ -187,7 +188,7 @@ def from_json(text: str, source: str) -> Signature:
         raise damaged from None
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{source} was exported by tinynets {writer} in format {version}; this is {library_version()}, "
+            f"{source} was exported by tinynets {writer} in format {version}; this is {__version__}, "
             f"which reads up to {FORMAT_VERSION}. Upgrade tinynets, or run the file without it"
         )
     if envelope.get("sha256") != _digest(fields):

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._torch.to_empty import to_empty_
-from ..checkpoint import Normalization, load_weights, strip_prefixes
+from .._torch.wrappers import strip_prefixes
+from ..checkpoint import Normalization
 from ..errors import CheckpointError
 from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
+from ..state_dict import load_weights
 from .config import Config, config
 
 

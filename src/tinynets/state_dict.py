@@ -1,0 +1,87 @@
+"""State dicts that must fit a model exactly, and in which a shared tensor is stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ._torch.wrappers import strip_prefixes
+from .errors import CheckpointError
+
+_MOST_COMPLAINTS = 8
+
+
+def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
+
+    Raises:
+        CheckpointError: names or shapes do not fit; the message lists them.
+    """
+    tensors = strip_prefixes(state_dict)
+    check_fit(module, {name: list(tensor.shape) for name, tensor in tensors.items()}, "the state dict")
+    module.load_state_dict(with_shared(module, tensors))
+
+
+def check_fit(module: nn.Module, shapes: Mapping[str, list[int]], source: str) -> None:
+    """Compare names and shapes with those of a model.
+
+    Raises:
+        CheckpointError: they do not fit; the message begins with `source` and lists the differences.
+    """
+    expected = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+    first_names = first_names_of(module)
+    required = {name for name in expected if first_names.get(name, name) == name}
+    complaints = [f"missing {name} {expected[name]}" for name in expected if name in required - shapes.keys()]
+    complaints += [f"unexpected {name} {shapes[name]}" for name in shapes if name not in expected]
+    complaints += [
+        f"misshapen {name}: {shapes[name]} where {expected[name]} is expected"
+        for name in expected
+        if name in shapes and shapes[name] != expected[name]
+    ]
+    if complaints:
+        missed = len(complaints) - _MOST_COMPLAINTS
+        rest = f"\n  ... and {missed} more" if missed > 0 else ""
+        listed = "\n  ".join(complaints[:_MOST_COMPLAINTS])
+        raise CheckpointError(f"{source} does not fit {type(module).__name__}:\n  {listed}{rest}")
+
+
+def tensors_of(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return every parameter and buffer under all of its names."""
+    parameters = list(module.named_parameters(remove_duplicate=False))
+    return [*parameters, *module.named_buffers(remove_duplicate=False)]
+
+
+def first_names_of(module: nn.Module) -> dict[str, str]:
+    """Map every name of a parameter or buffer to the first name of the same tensor."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors_of(module)}
+
+
+def without_shared(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keep only the first name of a tensor that has several."""
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in state_dict.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        first.setdefault(key, name)
+    kept = set(first.values())
+    return {name: tensor for name, tensor in state_dict.items() if name in kept}
+
+
+def with_shared(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add the other names of every tensor that the model shares and that is stored once."""
+    shared = {
+        name: tensors[first]
+        for name, first in first_names_of(module).items()
+        if name not in tensors and first in tensors
+    }
+    return {**tensors, **shared}
+
+
+def share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
+    """Bind every further name of a shared tensor to that tensor, after `load_state_dict(assign=True)`."""
+    tensors = dict(tensors_of(module))
+    for name, first in first_names.items():
+        if name != first:
+            owner, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(owner), attribute, tensors[first])
