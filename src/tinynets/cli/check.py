@@ -1,13 +1,44 @@
-"""`tinynets check`: the checks from the command line."""
+"""`tinynets check`: the conformance checks."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from ..inputs.targets import load_target
-from ..testing.exemptions import known_ids
-from ..testing.pages import base_id, page
-from ..testing.suite import check_model, list_checks
+from .common import FAILED, OK, RUNS, add_input, add_parser, usage_errors
+
+_EXAMPLES = """\
+examples:
+  tinynets check cifar_mlp
+  tinynets check nets.py:Net --input "batch 3 32 32" --format junit > report.xml
+  tinynets check --about batch.neighbour
+"""
+
+
+def add_command(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = add_parser(
+        commands,
+        "check",
+        help="run the conformance checks on a model",
+        description="Check a model: batch, modes, purity, gradients, state, dtypes, transforms.\n" + RUNS,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("target", nargs="?", help="a name of the zoo, pkg.mod:Model, or file.py:make_model")
+    add_input(parser)
+    parser.add_argument("--group", action="append", metavar="NAME", help="only this group, once for each")
+    parser.add_argument("--slow", action="store_true", help="run also the checks that take seconds")
+    parser.add_argument(
+        "--supports", action="append", default=[], metavar="ID", help="a capability that the model is to have"
+    )
+    parser.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
+    parser.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
+    parser.set_defaults(run=_exit_code)
+
+
+def _exit_code(options: argparse.Namespace) -> int:
+    with usage_errors(TypeError, ValueError):
+        return FAILED if run(options) else OK
 
 
 def run(options: argparse.Namespace) -> bool:
@@ -16,6 +47,11 @@ def run(options: argparse.Namespace) -> bool:
     Raises:
         TypeError, ValueError: the command line does not say what to check, or says it wrong.
     """
+    from ..inputs.targets import load_target
+    from ..testing.exemptions import known_ids
+    from ..testing.pages import base_id, page
+    from ..testing.suite import check_model, list_checks
+
     if options.about:
         found = {key: check for check in list_checks() for key in (base_id(check), check.id)}
         known_ids([options.about], found, "--about")
