@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types docs parity bench clean
+.PHONY: help demo test quick lint types generate docs parity bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -30,6 +30,11 @@ lint: $(STAMP)  ## ruff: style and formatting; import-linter: no room imports on
 
 types: $(STAMP)  ## pyright strict on src
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+generate: $(STAMP)  ## rewrite what is made from code: the stub and pages of the models, the pages of the checks
+	$(BIN)/python tests/models/test_one_list.py
+	$(BIN)/python tests/models/test_docs.py
+	$(BIN)/python -m tinynets.testing.pages docs/checks
 
 docs: $(STAMP)  ## build the documentation into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -25,13 +25,13 @@ class Zoo:
         return create_model(name, generator=torch.Generator().manual_seed(seed), **config)
 
     def size(self, name: str) -> int:
-        """Return the size of the images that a model takes by default."""
-        return 28 if name in ("tiny_vision_mlp", "lenet5") else 32
+        """Return the size of the images that a model takes by default: the only one, its option's, or 32."""
+        sizes, option = MODELS[name].sizes, inspect.signature(MODELS[name].model).parameters.get("image_size")
+        return option.default if option else sizes[0] if len(sizes[:2]) == 1 else 32
 
     def images(self, model: ImageClassifier, size: int, batch: int = 2, seed: int = 0) -> Tensor:
-        """Draw normal images of a size."""
-        fixed = {"TinyVisionMLP": 1, "CifarMLP": 3}
-        channels = getattr(model, "in_channels", None) or fixed[type(model).__name__]
+        """Draw normal images of a size; without an option, images of 28 pixels are grey."""
+        channels = getattr(model, "in_channels", 1 if size == 28 else 3)
         return torch.randn(batch, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 

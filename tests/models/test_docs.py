@@ -1,4 +1,4 @@
-"""The page about the models says what the models are; `python tests/models/test_docs.py` rewrites what it shows."""
+"""The pages about the models say what the models are; `python tests/models/test_docs.py` writes what they show."""
 
 from __future__ import annotations
 
@@ -18,42 +18,33 @@ from tinynets.models import ImageClassifier, create_model, list_models
 from tinynets.models.registry import MODELS
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+API = PAGE.parent / "api" / "models.md"
 PICTURES = PAGE.parent / "pictures"
-TORCHVISION, TIMM, PAPER = "torchvision", "timm", "reference in the test"
 
-# Partner of the parity test, and how the net differs from its paper.
-PROVENANCE = {
-    "TinyVisionMLP": ("plain layers", "no paper"),
-    "CifarMLP": ("plain layers", "no paper"),
-    "LeNet5": (PAPER, "ReLU, max pooling, full connections, linear output"),
-    "Vgg16Cifar": (TORCHVISION, "BatchNorm; one linear layer as head"),
-    "MobileNetV2Cifar": (TORCHVISION, "stride 1 in the stem and at 24 channels"),
-    "Airbench94Net": (PAPER, "global max pooling (the same at 32 px)"),
-    "CifarResNet": (PAPER, "none (with shortcut A)"),
-    "ResNet18Cifar": (f"{TORCHVISION}, {TIMM}", "3x3 stem, no max pooling"),
-    "WideResNet": (PAPER, "none"),
-    "DenseNetBC": (TORCHVISION, "none"),
-    "ConvMixer": (TIMM, "none"),
-    "MlpMixer": (TIMM, "a size of our choice"),
-    "SimpleViT": (TIMM, "a size of our choice"),
-    "CCT": (PAPER, "none; learned positions"),
+# The modules drawn beside the first model of a family.
+BESIDE = {
+    "vgg": ("stage3",),
+    "mobilenet": ("blocks.2",),
+    "airbench": ("group1",),
+    "resnet": ("layer2.0",),
+    "wide_resnet": ("layer2.0",),
+    "densenet": ("block1.layers.0",),
+    "convmixer": ("blocks.0",),
+    "mixer": ("blocks.0",),
+    "vit": ("blocks.0",),
+    "cct": ("blocks.0",),
 }
+# Each family and the model that its picture shows: the first one in the list.
+SHOWN = {entry.module: name for name, entry in reversed(MODELS.items())}
+FAMILIES = list(dict.fromkeys(entry.module for entry in MODELS.values()))
 
-# What the picture of a family shows: a model, and the modules in it that are drawn beside it.
-SHOWN = {
-    "mlp": ("tiny_vision_mlp", ()),
-    "lenet": ("lenet5", ()),
-    "vgg": ("vgg16_cifar", ("stage3",)),
-    "mobilenet": ("mobilenet_v2_cifar", ("blocks.2",)),
-    "airbench": ("airbench94", ("group1",)),
-    "resnet": ("resnet20", ("layer2.0",)),
-    "wide_resnet": ("wrn_16_4", ("layer2.0",)),
-    "densenet": ("densenet_bc_100_12", ("block1.layers.0",)),
-    "convmixer": ("convmixer_256_8", ("blocks.0",)),
-    "mixer": ("mlp_mixer", ("blocks.0",)),
-    "vit": ("simple_vit", ("blocks.0",)),
-    "cct": ("cct_2_3x2", ("blocks.0",)),
-}
+
+def provenance(model: type[ImageClassifier]) -> tuple[str, str]:
+    """Read off the docstring of a class what it is compared with, and how it differs from its paper."""
+    text = " ".join((inspect.getdoc(model) or "").split())
+    found = re.search(r"Parity partner: ([^.]+)\.(?: Differs from the paper: ([^.]+)\.)?", text)
+    assert found, f"the docstring of {model.__name__} has no line 'Parity partner: ...'"
+    return found[1], found[2] or "no paper"
 
 
 def images_for(model: ImageClassifier, batch: int = 1) -> torch.Tensor:
@@ -87,7 +78,7 @@ def model_table() -> str:
         macs = counter.get_total_flops() // 2
         arxiv = re.search(r"arXiv (\d{4}\.\d{4,5})", inspect.getdoc(type(model)) or "")
         paper = f"[{arxiv[1]}](https://arxiv.org/abs/{arxiv[1]})" if arxiv else "-"
-        partner, deviation = PROVENANCE[type(model).__name__]
+        partner, deviation = provenance(type(model))
         shape = "x".join(map(str, images.shape[1:]))
         cells = [f"`{name}`", f"`{type(model).__name__}`", f"{parameters:,}", f"{macs / 1e6:,.1f} M", shape]
         rows.append("| " + " | ".join([*cells, input_sizes(name), paper, partner, deviation]) + " |")
@@ -134,63 +125,77 @@ def shape_of(tensor: torch.Tensor) -> str:
 
 def explained(family: str) -> list[tn.Explanation]:
     """Explain the model that stands for a family, and what is drawn beside it."""
-    name, inside = SHOWN[family]
     with torch.device("meta"):
-        model = create_model(name).eval()
-    beside = [create_model("cifar_mlp").eval()] if family == "mlp" else map(model.get_submodule, inside)
+        model = create_model(SHOWN[family]).eval()
+    inside = map(model.get_submodule, BESIDE.get(family, ()))
+    beside = [create_model("cifar_mlp").eval()] if family == "mlp" else inside
     return [tn.explain(model), *(tn.explain(module) for module in beside)]
 
 
 def gallery() -> str:
     """Lay out the pictures, each under the classes of its family and what the file says of itself."""
     parts: list[str] = []
-    for family, (name, _) in SHOWN.items():
-        module = sys.modules[type(create_model(name)).__module__]
-        classes = dict.fromkeys(entry.class_name for entry in MODELS.values())
-        names = ", ".join(f"`{each}`" for each in classes if hasattr(module, each))
-        caption = (module.__doc__ or "").split("\n")[0]
-        alt = f"The forward pass of {name}, with the shape on every arrow"
+    for family in FAMILIES:
+        classes = dict.fromkeys(entry.class_name for entry in MODELS.values() if entry.module == family)
+        names = ", ".join(f"`{each}`" for each in classes)
+        caption = (sys.modules[MODELS[SHOWN[family]].model.__module__].__doc__ or "").split("\n")[0]
+        alt = f"The forward pass of {SHOWN[family]}, with the shape on every arrow"
         parts.append(f"### {names}\n\n{caption}\n\n![{alt}](pictures/{family}.svg)")
     return "\n\n".join(parts)
 
 
+def api_entries() -> str:
+    """Lay out the directives that show the docstring of every class."""
+    modules = {entry.class_name: entry.module for entry in MODELS.values()}
+    return "".join(
+        f"\n::: tinynets.models.{module}.{name}\n    options:\n      heading: tinynets.models.{name}\n"
+        for name, module in modules.items()
+    )
+
+
 def rewritten(page: str) -> str:
     contents = {
-        "models": model_table(),
-        "pictures": gallery(),
-        "shapes": f"```text\n{shape_table()}\n```",
+        "models": model_table,
+        "pictures": gallery,
+        "shapes": lambda: f"```text\n{shape_table()}\n```",
+        "classes": api_entries,
     }
-    for marker, content in contents.items():
+    for marker, write in contents.items():
+        if f"<!-- {marker}: generated -->" not in page:
+            continue
+        content = write()
         block = f"<!-- {marker}: generated -->\n{content}\n<!-- end -->"
         page = re.sub(rf"<!-- {marker}: generated -->.*?<!-- end -->", lambda _, b=block: b, page, flags=re.S)
     return page
 
 
 @pytest.mark.slow
-def test_the_page_is_up_to_date():
-    page = PAGE.read_text()
-    assert page == rewritten(page), "run python tests/models/test_docs.py"
+@pytest.mark.parametrize("page", [PAGE, API], ids=["models", "api"])
+def test_the_page_is_up_to_date(page: Path):
+    text = page.read_text()
+    assert ": generated -->" in text
+    assert text == rewritten(text), "run make generate"
 
 
 @pytest.mark.parametrize(
     "family",
-    [name if name in ("lenet", "mixer") else pytest.param(name, marks=pytest.mark.slow) for name in SHOWN],
+    [name if name in ("lenet", "mixer") else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
 )
 def test_the_picture_is_up_to_date(family: str):
     explanations = explained(family)
     drawn = (PICTURES / f"{family}.svg").read_text(encoding="utf-8")
-    assert drawn == picture(*explanations), "run python tests/models/test_docs.py"
+    assert drawn == picture(*explanations), "run make generate"
     assert sum(len(flow(each.run.frame).boxes) for each in explanations) <= 18
 
 
 def test_every_family_has_a_picture():
-    modules = {entry.model.__module__.rpartition(".")[2] for entry in MODELS.values()}
-    assert modules == set(SHOWN) == {path.stem for path in PICTURES.glob("*.svg")}
+    assert {path.stem for path in PICTURES.glob("*.svg")} == set(FAMILIES) >= set(BESIDE)
 
 
 if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
-    for family in SHOWN:
+    for family in FAMILIES:
         model, *beside = explained(family)
         model.to_svg(PICTURES / f"{family}.svg", *beside)
-    PAGE.write_text(rewritten(PAGE.read_text()))
+    for written in (PAGE, API):
+        written.write_text(rewritten(written.read_text()))

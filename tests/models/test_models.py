@@ -268,4 +268,4 @@ def test_no_forward_falls_back_to_the_slow_checks(zoo: Any, name: str):
         model(images)
     called = {path.replace("\\", "/") for path, _, _ in pstats.Stats(profile).stats}  # type: ignore[attr-defined]
     assert any("tinynets/" in path for path in called)
-    assert not {path for path in called if "/jaxtyping/" in path or path.endswith("contract/judge.py")}
+    assert not {path for path in called if "/jaxtyping/" in path or "/_contract/verdict/" in path}

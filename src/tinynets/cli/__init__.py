@@ -24,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-
     try:
         return options.run(options)
     except TargetError as error:

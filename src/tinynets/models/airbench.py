@@ -60,6 +60,8 @@ class Airbench94Net(ImageClassifier):
     and the test-time augmentation, which are not part of the network. The last pooling takes the maximum
     over all pixels, which for the 32x32 images of the paper is its 3x3 pooling; the head scales by 1/9.
 
+    Parity partner: reference in the test. Differs from the paper: global max pooling (the same at 32 px).
+
     Args:
         in_channels: channels of the images.
         num_classes: width of the output.

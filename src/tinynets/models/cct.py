@@ -85,6 +85,8 @@ class CCT(ImageClassifier):
     "Escaping the Big Data Paradigm with Compact Transformers", arXiv 2104.05704. Follows the authors' code,
     with learned positions.
 
+    Parity partner: reference in the test. Differs from the paper: none; learned positions.
+
     Args:
         depth: 2, 4, 6 or 7 blocks; the width, heads and perceptron go with it, as in the paper.
         num_convs: convolutions that make the tokens; at two, the first has 64 channels.

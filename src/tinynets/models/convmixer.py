@@ -63,6 +63,8 @@ class ConvMixer(ImageClassifier):
     "Patches Are All You Need?", arXiv 2201.09792, in the order of the paper's code: convolution, GELU,
     BatchNorm.
 
+    Parity partner: timm. Differs from the paper: none.
+
     Args:
         channels: channels of every block.
         depth: number of blocks.

@@ -109,6 +109,8 @@ class DenseNetBC(ImageClassifier):
     "Densely Connected Convolutional Networks", arXiv 1608.06993, section 4.2: with bottlenecks,
     compression 0.5 and a stem of `2 growth` channels.
 
+    Parity partner: torchvision. Differs from the paper: none.
+
     Args:
         depth: number of weighted layers, `6 n + 4`.
         growth: channels that a layer adds (k in the paper).

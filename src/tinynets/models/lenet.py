@@ -20,6 +20,9 @@ class LeNet5(ImageClassifier):
     modern form: every filter sees every channel, ReLU for tanh, max pooling for trained subsampling, linear
     logits for radial basis functions. Images of 28 pixels are padded to 32, the size the paper feeds.
 
+    Parity partner: reference in the test. Differs from the paper: ReLU, max pooling, full connections, linear
+    output.
+
     Args:
         image_size: height and width of the images, 16 at least.
         in_channels: channels of the images.

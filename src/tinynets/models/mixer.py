@@ -63,6 +63,8 @@ class MlpMixer(ImageClassifier):
     are the paper's: `embed_dim / 2` over places and `4 embed_dim` over channels. Code that swaps them has
     673,418 parameters at these settings.
 
+    Parity partner: timm. Differs from the paper: a size of our choice.
+
     Args:
         image_size: height and width of the images; a multiple of `patch_size`.
         patch_size: height and width of a patch.

@@ -18,6 +18,8 @@ class TinyVisionMLP(ImageClassifier):
     Computes what `Flatten, Linear(784, hidden), ReLU, Dropout, Linear(hidden, num_classes)` computes with
     the same weights; the state dict has the keys `fc1.*` and `fc2.*`. Returns logits, not probabilities.
 
+    Parity partner: plain layers.
+
     Args:
         hidden: width of the hidden layer.
         num_classes: width of the output.
@@ -74,6 +76,8 @@ class CifarMLP(ImageClassifier):
 
     `Flatten, Linear(3072, hidden1), ReLU, Dropout, Linear(hidden1, hidden2), ReLU, Dropout,
     Linear(hidden2, num_classes)`; the state dict has the keys `fc1.*`, `fc2.*` and `fc3.*`. Returns logits.
+
+    Parity partner: plain layers.
 
     Args:
         hidden1: width of the first hidden layer.

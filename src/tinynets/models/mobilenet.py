@@ -77,6 +77,8 @@ class MobileNetV2Cifar(ImageClassifier):
     stride 1 in the stem and at 24 channels, as in pytorch-cifar-models; the net of pytorch-cifar (2,296,922
     parameters) adds 1x1 shortcuts that the paper does not have.
 
+    Parity partner: torchvision. Differs from the paper: stride 1 in the stem and at 24 channels.
+
     Args:
         dropout: probability in [0, 1) of zeroing a feature before the head, in training mode only.
         in_channels: channels of the images.

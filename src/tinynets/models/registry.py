@@ -1,4 +1,8 @@
-"""Models by name: what `create_model`, `list_models` and `load` know."""
+"""The zoo, by name: one list, from which everything that knows a model is derived.
+
+A row of `MODELS` and the file that it names make a new model: `create_model`, `list_models`, `load` and the
+attributes of `tinynets.models` read it, and `make generate` writes the types of `create_model` and the pages.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,28 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple
 
 from ..checkpoint import load as load_as
 from ..checkpoint import read_header
 from ..errors import CheckpointError
 from .base import ImageClassifier
 
-if TYPE_CHECKING:
-    from .airbench import Airbench94Net
-    from .cct import CCT
-    from .convmixer import ConvMixer
-    from .densenet import DenseNetBC
-    from .lenet import LeNet5
-    from .mixer import MlpMixer
-    from .mlp import CifarMLP, TinyVisionMLP
-    from .mobilenet import MobileNetV2Cifar
-    from .resnet import CifarResNet, ResNet18Cifar
-    from .vgg import Vgg16Cifar
-    from .vit import SimpleViT
-    from .wide_resnet import WideResNet
-
 Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
 
 
 class Entry(NamedTuple):
-    """What a name stands for: a class, the arguments that the name fixes, and the images it can take."""
+    """What a name stands for.
 
+    Attributes:
+        module: the file in this folder.
+        class_name: the class in it.
+        family: the kind of network.
+        sizes: heights of the square images that it can take.
+        fixed: constructor arguments that the name fixes.
+    """
+
+    module: str
     class_name: str
     family: Family
     sizes: range
@@ -42,13 +41,13 @@ class Entry(NamedTuple):
 
     @property
     def model(self) -> type[ImageClassifier]:
-        """The class, imported now if it was not before."""
-        model: type[ImageClassifier] = getattr(import_module(__name__.rpartition(".")[0]), self.class_name)
+        """The class, whose file is imported when it is first asked for."""
+        model: type[ImageClassifier] = getattr(import_module(f".{self.module}", __package__), self.class_name)
         return model
 
     @property
     def size_text(self) -> str:
-        """Which images it takes without being told their size, in words."""
+        """The images that it takes without an `image_size` argument, in words."""
         first = self.sizes[0]
         return f"{first}x{first} images" if len(self.sizes[:2]) == 1 else f"images of any size >= {first}"
 
@@ -58,61 +57,29 @@ def _from(smallest: int, step: int = 1) -> range:
 
 
 MODELS: dict[str, Entry] = {
-    "tiny_vision_mlp": Entry("TinyVisionMLP", "perceptron", range(28, 29), {}),
-    "cifar_mlp": Entry("CifarMLP", "perceptron", range(32, 33), {}),
-    "lenet5": Entry("LeNet5", "convolutional", _from(16), {}),
-    "vgg16_cifar": Entry("Vgg16Cifar", "convolutional", _from(32), {}),
-    "mobilenet_v2_cifar": Entry("MobileNetV2Cifar", "convolutional", _from(1), {}),
-    "airbench94": Entry("Airbench94Net", "convolutional", _from(9), {}),
-    "resnet20": Entry("CifarResNet", "residual", _from(1), {"depth": 20}),
-    "resnet32": Entry("CifarResNet", "residual", _from(1), {"depth": 32}),
-    "resnet44": Entry("CifarResNet", "residual", _from(1), {"depth": 44}),
-    "resnet56": Entry("CifarResNet", "residual", _from(1), {"depth": 56}),
-    "resnet110": Entry("CifarResNet", "residual", _from(1), {"depth": 110}),
-    "resnet18_cifar": Entry("ResNet18Cifar", "residual", _from(1), {}),
-    "wrn_16_4": Entry("WideResNet", "residual", _from(1), {"depth": 16, "widen_factor": 4}),
-    "wrn_28_10": Entry("WideResNet", "residual", _from(1), {"depth": 28, "widen_factor": 10}),
-    "densenet_bc_100_12": Entry("DenseNetBC", "residual", _from(4), {"depth": 100, "growth": 12}),
-    "convmixer_256_8": Entry("ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
-    "mlp_mixer": Entry("MlpMixer", "mixer", _from(4, 4), {}),
-    "simple_vit": Entry("SimpleViT", "transformer", _from(4, 4), {}),
-    "cct_2_3x2": Entry("CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
-    "cct_7_3x1": Entry("CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
+    "tiny_vision_mlp": Entry("mlp", "TinyVisionMLP", "perceptron", range(28, 29), {}),
+    "cifar_mlp": Entry("mlp", "CifarMLP", "perceptron", range(32, 33), {}),
+    "lenet5": Entry("lenet", "LeNet5", "convolutional", _from(16), {}),
+    "vgg16_cifar": Entry("vgg", "Vgg16Cifar", "convolutional", _from(32), {}),
+    "mobilenet_v2_cifar": Entry("mobilenet", "MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "airbench94": Entry("airbench", "Airbench94Net", "convolutional", _from(9), {}),
+    "resnet20": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 20}),
+    "resnet32": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 32}),
+    "resnet44": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 44}),
+    "resnet56": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 56}),
+    "resnet110": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 110}),
+    "resnet18_cifar": Entry("resnet", "ResNet18Cifar", "residual", _from(1), {}),
+    "wrn_16_4": Entry("wide_resnet", "WideResNet", "residual", _from(1), {"depth": 16, "widen_factor": 4}),
+    "wrn_28_10": Entry("wide_resnet", "WideResNet", "residual", _from(1), {"depth": 28, "widen_factor": 10}),
+    "densenet_bc_100_12": Entry("densenet", "DenseNetBC", "residual", _from(4), {"depth": 100, "growth": 12}),
+    "convmixer_256_8": Entry("convmixer", "ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
+    "mlp_mixer": Entry("mixer", "MlpMixer", "mixer", _from(4, 4), {}),
+    "simple_vit": Entry("vit", "SimpleViT", "transformer", _from(4, 4), {}),
+    "cct_2_3x2": Entry("cct", "CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
+    "cct_7_3x1": Entry("cct", "CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
 }
 
-CifarResNetName = Literal["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
 
-
-@overload
-def create_model(name: Literal["tiny_vision_mlp"], **config: Any) -> TinyVisionMLP: ...
-@overload
-def create_model(name: Literal["cifar_mlp"], **config: Any) -> CifarMLP: ...
-@overload
-def create_model(name: Literal["lenet5"], **config: Any) -> LeNet5: ...
-@overload
-def create_model(name: Literal["vgg16_cifar"], **config: Any) -> Vgg16Cifar: ...
-@overload
-def create_model(name: Literal["mobilenet_v2_cifar"], **config: Any) -> MobileNetV2Cifar: ...
-@overload
-def create_model(name: Literal["airbench94"], **config: Any) -> Airbench94Net: ...
-@overload
-def create_model(name: CifarResNetName, **config: Any) -> CifarResNet: ...
-@overload
-def create_model(name: Literal["resnet18_cifar"], **config: Any) -> ResNet18Cifar: ...
-@overload
-def create_model(name: Literal["wrn_16_4", "wrn_28_10"], **config: Any) -> WideResNet: ...
-@overload
-def create_model(name: Literal["densenet_bc_100_12"], **config: Any) -> DenseNetBC: ...
-@overload
-def create_model(name: Literal["convmixer_256_8"], **config: Any) -> ConvMixer: ...
-@overload
-def create_model(name: Literal["mlp_mixer"], **config: Any) -> MlpMixer: ...
-@overload
-def create_model(name: Literal["simple_vit"], **config: Any) -> SimpleViT: ...
-@overload
-def create_model(name: Literal["cct_2_3x2", "cct_7_3x1"], **config: Any) -> CCT: ...
-@overload
-def create_model(name: str, **config: Any) -> ImageClassifier: ...
 def create_model(name: str, **config: Any) -> ImageClassifier:
     """Build a model by name; type checkers see its class where the name is written out.
 

@@ -27,6 +27,8 @@ class CifarResNet(ImageClassifier):
     "Deep Residual Learning for Image Recognition", arXiv 1512.03385, section 4.2. Shortcut A is the paper's
     choice there; most code that is called ResNet-20 has B, with 2,752 parameters more.
 
+    Parity partner: reference in the test. Differs from the paper: none (with shortcut A).
+
     Args:
         depth: number of weighted layers, `6 n + 2`.
         shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects.
@@ -121,6 +123,8 @@ class ResNet18Cifar(ImageClassifier):
     "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
     convolution of stride 1 and no max pooling. A net that keeps the max pooling has as many parameters
     and other outputs.
+
+    Parity partner: torchvision, timm. Differs from the paper: 3x3 stem, no max pooling.
 
     Args:
         in_channels: channels of the images.

@@ -53,6 +53,8 @@ class Vgg16Cifar(ImageClassifier):
     "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556, configuration D;
     BatchNorm after each convolution, and one linear layer for the paper's three of 4096, 4096 and 1000.
 
+    Parity partner: torchvision. Differs from the paper: BatchNorm; one linear layer as head.
+
     Args:
         in_channels: channels of the images.
         num_classes: width of the output.

@@ -61,6 +61,8 @@ class SimpleViT(ImageClassifier):
     of the authors' code: attention with biases, one convolution for the patches. The widely copied form of
     vit-pytorch leaves out the biases and puts two norms around the patches: 2,676,778 parameters.
 
+    Parity partner: timm. Differs from the paper: a size of our choice.
+
     Args:
         image_size: height and width of the images; a multiple of `patch_size`.
         patch_size: height and width of a patch.

@@ -64,6 +64,8 @@ class WideResNet(ImageClassifier):
     "Wide Residual Networks", arXiv 1605.07146. Follows the authors' code: no bias in a convolution, the
     stride in a block's first convolution, the shortcut taken after the first activation.
 
+    Parity partner: reference in the test. Differs from the paper: none.
+
     Args:
         depth: number of weighted layers, `6 n + 4`.
         widen_factor: factor on the channels of every stage.
