@@ -7,6 +7,7 @@ import builtins
 import importlib
 import inspect
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from types import ModuleType
 import grimp
 import networkx
 import pytest
+
+from tinynets import cli
 
 ROOT = Path(__file__).parent.parent
 LONGEST_FILE, LARGEST_FOLDER = 300, 15
@@ -104,6 +107,26 @@ def lint_imports(source: Path) -> str:
     return "" if run.returncode == 0 else run.stdout + run.stderr
 
 
+def paths_in_map(section: str, root: Path) -> dict[str, list[Path]]:
+    """Find the files and folders that a table of CONTRIBUTING.md names, below `root` or `root/src/tinynets`."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    table = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", page, re.DOTALL)
+    assert table
+    names = [
+        name
+        for name in re.findall(r"`([^`]+)`", table[1])
+        if re.search(r"^[\w<>./-]+(/|\.py|\.md|\.txt)$", name)
+    ]
+    return {
+        name: [
+            path
+            for folder in (root / "src" / "tinynets", root)
+            for path in folder.glob(re.sub("<.*?>", "[a-z]*", name).rstrip("/"))
+        ]
+        for name in names
+    }
+
+
 def test_imports_point_down() -> None:
     objections = lint_imports(ROOT / "src")
     assert not objections, objections
@@ -167,3 +190,68 @@ def test_an_import_that_points_up_or_aside_is_seen(importer: str, line: str, tmp
         file.write(f"\n{line}\n")
     name = importer.removesuffix(".py").replace("/", ".")
     assert f"tinynets.{name} -> tinynets." in lint_imports(tmp_path)
+
+
+def test_the_map_has_every_room() -> None:
+    """The first column of the table is what lies in `src/tinynets`, and no more."""
+    source = ROOT / "src" / "tinynets"
+    rooms = {path for path in source.iterdir() if path.suffix in ("", ".py") and path.name != "__init__.py"}
+    mapped = [path for paths in paths_in_map("rooms", ROOT).values() for path in paths]
+    assert rooms - {source / "__pycache__"} == {path for path in mapped if path.parent == source}
+
+
+@pytest.mark.parametrize("section", ["rooms", "changes"])
+def test_what_the_map_names_is_there(section: str, tmp_path: Path) -> None:
+    found = paths_in_map(section, ROOT)
+    inside = ("annotations/", "codegen/", "verdict/", "registry.py")  # named within a room
+    assert [name for name, paths in found.items() if not paths and name not in inside] == []
+    assert len(found) > 15
+    assert not any(paths_in_map(section, tmp_path).values()), "in an empty folder, nothing is"
+
+
+COMMAND = """
+def add_command(commands):
+    commands.add_parser("greet").set_defaults(run=lambda options: print("hello") or 0)
+"""
+
+
+def test_a_subcommand_is_a_file_and_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "greet.py").write_text(COMMAND)
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main(["greet"])
+    monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, "greet"))
+    try:
+        assert cli.main(["greet"]) == 0
+    finally:
+        sys.modules.pop("tinynets.cli.greet", None)
+        vars(cli).pop("greet", None)
+    assert capsys.readouterr().out == "hello\n"
+
+
+CHECK = '''
+from ...definition import Level, check
+from ...subject import Subject
+
+
+@check("layout.square", Level.SHOULD)
+def square(subject: Subject) -> None:
+    """Images are square.
+
+    Why: they were.
+    Fix: cut them.
+    Declare: `skip`.
+    """
+'''
+
+
+@pytest.mark.slow
+def test_a_check_is_a_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src" / "tinynets", tmp_path / "tinynets")
+    (tmp_path / "tinynets" / "testing" / "checks" / "layout" / "square.py").write_text(CHECK)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tinynets.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "check", "--about", "layout.square"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert page.startswith("# `layout.square`\n\nImages are square.\n")
