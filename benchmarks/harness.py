@@ -1,4 +1,4 @@
-"""Timing of variants in turns, and the record of what was measured where."""
+"""Time variants in turns, and record what was measured where."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Spread:
         return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
 
     def record(self) -> dict[str, float]:
-        """Give the fields for a JSON file, to five digits."""
+        """Return the fields for a JSON file, to five digits."""
         return {name: float(f"{value:.5g}") for name, value in asdict(self).items()}
 
     def text(self, digits: int) -> str:
@@ -93,7 +93,7 @@ def difference(seconds: Seconds, name: str, base: str) -> Spread:
 
 
 def machine() -> dict[str, Any]:
-    """Say on what the figures were taken."""
+    """Describe the machine that the figures come from."""
     packages = ("torch", "einops", "jaxtyping", "beartype", "dltype", "numpy")
     return {
         "processor": processor(),

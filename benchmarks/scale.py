@@ -41,7 +41,7 @@ CHECKED, UNCHECKED, ALONE = "2 processes, checked", "2 processes, unchecked", "1
 
 
 def looks() -> dict[str, Callable[[nn.Module], object]]:
-    """What is done to each large model, on the meta device; each is timed in a process of its own."""
+    """Return what to time for each large model on the meta device, each in a process of its own."""
     return {
         "build": lambda model: model,
         "explain": lambda model: str(tn.explain(model, "batch 3 224 224")),

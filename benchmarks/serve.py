@@ -74,7 +74,7 @@ class Load:
         return [answer for answer in self.answers if difference(answer) > TOLERANCE]
 
     def percentile(self, percent: int) -> float:
-        """Give a latency in milliseconds."""
+        """Return a percentile of the latencies in milliseconds."""
         return 1e3 * statistics.quantiles([answer.seconds for answer in self.answers], n=100)[percent - 1]
 
 
@@ -139,7 +139,7 @@ def load(port: int, asked: Sequence[Question], *, clients: int, requests: int, s
 
 @contextmanager
 def served(weights: Path, *options: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start the server on a free port, give its process and port, and stop it as an operator would."""
+    """Start the server on a free port, yield its process and port, and stop it as an operator would."""
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, str(SERVER), "--model", str(weights), "--port", "0", *map(str, options)]
         process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""What both training scripts share: the loop, the demonstrations, and the files they leave behind."""
+"""What both training scripts share: the loop, the demonstrations and the files that they write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tinynets.models import ImageClassifier
 
 
 class ScriptError(Exception):
-    """Ends the script with one line, which says what is wrong and what to do about it."""
+    """An error that ends the script in one line: what is wrong, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def train(
 
 
 def infer(model: tn.Module, images: Tensor) -> Tensor:
-    """Logits of many images, a thousand at a time."""
+    """Return the logits of many images, computed a thousand at a time."""
     with tn.inference(model):
         return torch.cat([model(part) for part in images.split(1000)])
 
@@ -216,7 +216,7 @@ def draw_image(axes: Axes, image: Tensor, predicted: str, true: str) -> None:
 def parser(
     description: str | None, *, out: str, epochs: int, learning_rate: float
 ) -> argparse.ArgumentParser:
-    """The options of both scripts; values out of range are refused with the option's name."""
+    """Build the parser of both scripts, which names the option whose value is out of range."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -241,7 +241,7 @@ def at_least(lowest: int) -> Callable[[str], int]:
 
 
 def positive(text: str) -> float:
-    """Be an argparse type for finite numbers above zero."""
+    """Parse a finite number above zero, as an argparse type."""
     try:
         number = float(text)
     except ValueError:

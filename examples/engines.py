@@ -20,7 +20,7 @@ Batches = DataLoader[tuple[Tensor, ...]]
 
 
 def options(description: str | None, *, out: str) -> argparse.ArgumentParser:
-    """The options of both scripts."""
+    """Parse the options of both scripts."""
     both = parser(description, out=out, epochs=5, learning_rate=3e-3)
     both.add_argument("--model", type=digit_model, default="simple_vit", metavar="NAME", help="of the zoo")
     both.add_argument("--freeze", metavar="PART", help="submodule that stays as it is, such as `patches`")
@@ -29,7 +29,7 @@ def options(description: str | None, *, out: str) -> argparse.ArgumentParser:
 
 
 def run(work: Callable[[argparse.Namespace], None], chosen: argparse.Namespace) -> int:
-    """Do the work; an error that the user can mend is one line. Returns the exit code."""
+    """Do the work; print an error that the user can mend in one line, and return the exit code."""
     try:
         work(chosen)
     except (ScriptError, OSError) as error:
@@ -62,13 +62,13 @@ def model_and_data(chosen: argparse.Namespace) -> tuple[ImageClassifier, Data]:
 
 
 def loaders(data: Data, batch_size: int) -> tuple[Batches, Batches]:
-    """Batches to train on, shuffled, and to look at afterwards."""
+    """Return shuffled batches for training, and batches for evaluation."""
     train = TensorDataset(data.train_images, data.train_labels)
     held_out = TensorDataset(data.held_out_images, data.held_out_labels)
     return DataLoader(train, batch_size, shuffle=True), DataLoader(held_out, 500)
 
 
 def optimizer_of(model: ImageClassifier, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW over what is not frozen."""
+    """Return AdamW over the parameters that are not frozen."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=learning_rate)

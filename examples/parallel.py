@@ -27,7 +27,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": t
 
 @contextmanager
 def process_group() -> Iterator[torch.device]:
-    """Be one of the processes that torchrun started, on the device that is given; errors say which.
+    """Join the processes that torchrun started, yield the device, and name the rank in errors.
 
     Raises:
         ScriptError: torchrun did not start this process, or there are too few GPUs.

@@ -26,7 +26,7 @@ Settings = Mapping[str, str | int | float | bool]
 
 
 class Run:
-    """All that a step changes: with the step's number, it decides everything that comes after.
+    """All state that a step changes; with the step's number, it determines the rest of the run.
 
     Args:
         folder: where checkpoints are kept, one folder each; on a disk that all processes see.
@@ -88,12 +88,12 @@ class Run:
 
 
 def finished(folder: Path) -> list[int]:
-    """Steps of the checkpoints that were written to their end, oldest first."""
+    """Return the steps of the complete checkpoints, oldest first."""
     return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob("step-*/.metadata"))
 
 
 def check_settings(path: Path, found: Settings, wanted: Settings, *, reshard: bool) -> None:
-    """Refuse to go on with a run that was another one.
+    """Refuse to resume a run that had other settings.
 
     Raises:
         ScriptError: a setting differs; the number of processes may if `reshard`.

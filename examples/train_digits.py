@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def digit_models() -> list[str]:
-    """The names of the models that take images of 28x28 pixels."""
+    """List the models that accept images of 28x28 pixels."""
     return tn.list_models(image_size=28)
 
 
 def digit_model(name: str) -> str:
-    """Be an argparse type for the names of `digit_models`."""
+    """Parse a name among `digit_models`, as an argparse type."""
     if name in digit_models():
         return name
     try:

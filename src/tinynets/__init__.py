@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import `tinynets.testing` when it is first asked for, since training and inference never do."""
+    """Import `tinynets.testing` on first use: training and inference do not need it."""
     if name == "testing":
         return importlib.import_module(".testing", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Every exception and warning of the library; those that programs read carry their facts as fields."""
+"""Every exception and warning class of the library."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from jaxtyping import TypeCheckError
 class ContractError(TypeCheckError):
     """A value broke the contract written in an annotation.
 
-    The message says it for people; the fields say it for programs. Both survive pickling, so the error
-    arrives whole from a `DataLoader` worker or another process.
+    The message is for people, the fields are for programs. Both survive pickling, so the error arrives
+    whole from a `DataLoader` worker or another process.
 
     Attributes:
         module_path: path of the module below the outermost called one (`encoder.blocks.3`), or `""`.
         where: the argument, variable or `"return"` that was checked.
-        axis: index of the first axis that does not fit, or None where the fault is not in one axis.
+        axis: index of the first axis that does not fit, or None if the error is not about one axis.
         expected: what the annotation asks for, such as `float [batch 1 28 28]`.
         got: what came, such as `float32 [32 28 28 1]`.
-        bindings: axis name -> size, as far as they were known at the fault.
+        bindings: the sizes of the axis names that were bound before.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class DirectForwardWarning(UserWarning):
 
 
 class LoopsOverAxisError(Exception):
-    """The model takes a symbolic axis apart, so that it must have the size that it has."""
+    """The model iterates over a symbolic axis, which therefore needs a fixed size."""
 
 
 class CheckpointError(RuntimeError):
@@ -78,14 +78,14 @@ class CheckpointError(RuntimeError):
 
 
 class TargetError(Exception):
-    """The target does not lead to a model; the message says what to write."""
+    """A target names no model; the message says what to write."""
 
 
 class InputError(TypeError):
     """The inputs cannot be made from what was given; the message says what to pass."""
 
 
-class Failure(Exception):  # noqa: N818 - what a check raises is its verdict, not an error of its own
+class Failure(Exception):  # noqa: N818 - the verdict of a check
     """The objection of a check.
 
     Args:
@@ -93,7 +93,7 @@ class Failure(Exception):  # noqa: N818 - what a check raises is its verdict, no
         where: which output, parameter or module, with an index.
         size: how large, against which limit.
         cause: the most likely cause, when something found in the model supports one.
-        error: the exception that the model raised, if it did.
+        error: the exception that the model raised, if any.
     """
 
     def __init__(
@@ -117,15 +117,15 @@ class Failure(Exception):  # noqa: N818 - what a check raises is its verdict, no
 
 
 class Skip(Exception):  # noqa: N818
-    """Raised by a check that does not apply, with the reason as its message."""
+    """A check does not apply; the message says why."""
 
 
 class MixedDevicesError(RuntimeError):
-    """An operation got tensors of two devices."""
+    """An operation was called with tensors on two devices."""
 
 
 class ModelCheckError(AssertionError):
-    """One or more checks failed; the message has all of them, and `report` (a `Report`) everything else."""
+    """One or more checks failed; the message lists them, and `report` is the whole `Report`."""
 
     def __init__(self, report: Any) -> None:
         self.report = report
@@ -143,14 +143,14 @@ class ModelCheckWarning(UserWarning):
 
 
 class UnsupportedAxesError(ValueError):
-    """The axis string asks for something that has no meaning in a forward pass."""
+    """An axis string has no meaning in a forward pass."""
 
 
 class NoSourceError(Exception):
-    """The source is not at hand, or is not what the function was compiled from."""
+    """The source of a function cannot be read, or is not what it was compiled from."""
 
 
-# The path under which users import and catch them.
+# Tracebacks and pickles name the path under which users import them.
 for _public in (ContractError, ShapeError, DtypeError, ModeError, DirectForwardWarning, CheckpointError):
     _public.__module__ = "tinynets"
 for _public in (Failure, Skip, ModelCheckError, ModelCheckWarning):

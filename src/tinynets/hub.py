@@ -1,7 +1,7 @@
 """Models on the Hugging Face Hub: the files of `PyTorchModelHubMixin`, with the checks of our checkpoints.
 
 A repository holds `model.safetensors`, as `save` writes it, and `config.json`, the constructor's arguments:
-a class of yours that inherits `PyTorchModelHubMixin` can read it as well.
+a class that inherits `PyTorchModelHubMixin` can read them too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Constructor's arguments: `{config}`. Load it with `tinynets.hub.from_pretrained`
 
 
 def save_pretrained(model: nn.Module, folder: str | os.PathLike[str]) -> None:
-    """Write weights and arguments of a model to a folder; a `README.md` that is there already stays.
+    """Write weights and arguments of a model to a folder; an existing `README.md` is kept.
 
     Raises:
         CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
@@ -92,12 +92,12 @@ def from_pretrained(
     """Rebuild a model that `save_pretrained` or `push_to_hub` wrote, on the CPU and in eval mode.
 
     Args:
-        source: a folder, or else the name of a repository (`"someone/resnet20"`).
-        model_class: the model's class; it may be left out for a model of the zoo.
-        revision: branch, tag or commit of the repository; the other arguments are the Hub's as well.
-        cache_dir: where downloads are kept.
-        token: of a Hub account, for private repositories.
-        local_files_only: take only what was downloaded before.
+        source: a folder, or the name of a repository (`"someone/resnet20"`).
+        model_class: the model's class; optional for a model of the zoo.
+        revision: branch, tag or commit of the repository.
+        cache_dir: folder for downloads.
+        token: token of a Hub account, for private repositories.
+        local_files_only: use only what was downloaded before.
         force_download: download again.
 
     Raises:
@@ -130,9 +130,9 @@ def push_to_hub(
     branch: str | None = None,
     create_pr: bool | None = None,
 ) -> str:
-    """Write a model to a repository, which is created if there is none, in one commit; return its address.
+    """Write a model to a repository in one commit, creating it if needed, and return the commit's address.
 
-    A `README.md` that the repository has is kept.
+    An existing `README.md` is kept.
 
     Raises:
         CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
@@ -140,7 +140,7 @@ def push_to_hub(
     """
     api = HfApi(token=token)
     with TemporaryDirectory() as folder:
-        save_pretrained(model, folder)  # before anything is created, since it may refuse
+        save_pretrained(model, folder)  # first, since it may raise
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         keep = ["README.md"] if api.file_exists(repo_id, "README.md", revision=branch) else None
         commit = api.upload_folder(

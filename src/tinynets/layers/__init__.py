@@ -1,4 +1,4 @@
-"""Blocks and helpers that two or more models share; the blocks are in `attention` and `residual`."""
+"""Blocks, initial weights and argument checks that several models share."""
 
 from .init import init_default as init_default
 from .init import init_he as init_he

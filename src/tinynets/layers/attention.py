@@ -1,4 +1,4 @@
-"""What a transformer block is made of: attention over tokens, and a perceptron for each token."""
+"""The two halves of a transformer block: attention over tokens, and a perceptron for each token."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SelfAttention(Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Let every token gather from all tokens."""
+        """Attend from every token to all tokens."""
         qkv: Float[Tensor, "batch tokens 3*embed_dim"] = self.qkv(tokens)
         heads: Float[Tensor, "3 batch num_heads tokens head_dim"] = rearrange(
             qkv, "b n (three h d) -> three b h n d", three=3, h=self.num_heads
@@ -76,7 +76,7 @@ class FeedForward(Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Map each row by itself."""
+        """Map each token on its own."""
         expanded: Float[Tensor, "batch tokens hidden"] = F.gelu(self.fc1(tokens))
         kept: Float[Tensor, "batch tokens hidden"] = F.dropout(expanded, self.dropout, self.training)
         contracted: Float[Tensor, "batch tokens embed_dim"] = self.fc2(kept)

@@ -1,4 +1,4 @@
-"""Initial weights, drawn from a generator of the caller's; each function sets one module only."""
+"""Initial weights, drawn from the caller's generator; each function sets a single module."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import init
 
-# What a model's `init_module` may be handed; containers and blocks own no weights and are passed over.
+# `init_module` is called with every module; containers and blocks have no weights of their own.
 _CONVOLUTION_OR_LINEAR = (nn.Conv2d, nn.Linear)
 
 
 def init_norm(module: nn.Module) -> None:
-    """Set a normalisation layer to the identity: scale 1, shift 0, running statistics forgotten."""
+    """Set a normalisation layer to the identity: scale 1, shift 0, running statistics reset."""
     if isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
         module.reset_parameters()
 
@@ -43,8 +43,8 @@ def init_he(
 def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw flax's default for a convolution or linear layer: truncated normal, variance 1/fan_in."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
-        # A unit normal cut at 2 has a standard deviation of .8796; flax divides it out. Drawn by inverting
-        # the distribution: torch's trunc_normal_ draws again until all fit, hundreds of times slower.
+        # A unit normal truncated at 2 has a standard deviation of .8796; flax divides by it. Inverting the
+        # distribution is hundreds of times faster than torch's trunc_normal_, which draws until all fit.
         std = math.sqrt(1 / module.weight[0].numel()) / 0.87962566103423978
         inside = math.erf(math.sqrt(2))
         init.uniform_(module.weight, -inside, inside, generator=generator)
@@ -61,7 +61,7 @@ def init_normal(module: nn.Module, generator: torch.Generator | None = None, *, 
 
 
 def init_zero(module: nn.Module) -> None:
-    """Set a convolution or linear layer to 0, as the heads of Mixer and ViT start."""
+    """Set a convolution or linear layer to 0, the initial head of Mixer and ViT."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         init.zeros_(module.weight)
         _zero_bias(module)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..module import Module
 
-# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+# The size after the stride; the stages of the model say how it follows from the image.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 

@@ -1,4 +1,4 @@
-"""Linear layers whose initial weights can be drawn from a generator of the caller's."""
+"""Linear layers whose initial weights can be drawn from the caller's generator."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .._torch.to_empty import to_empty_
 def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:
     """Build `nn.Linear` with torch's default initial weights, drawn from `generator`.
 
-    With `generator=None` the global random state is used, so the layer is the very one that
-    `nn.Linear(in_features, out_features)` builds after the same `torch.manual_seed`. With a generator the
-    global state is left alone.
+    With `generator=None` the global random state is used, and the layer equals the one that
+    `nn.Linear(in_features, out_features)` builds after the same `torch.manual_seed`. With a generator, the
+    global state does not change.
     """
-    # Built empty, so that torch's own initialisation does not touch the global random state.
+    # On the meta device, torch's own initialisation leaves the global random state alone.
     layer = nn.Linear(in_features, out_features, device="meta")
     to_empty_(layer)
     bound = 1 / math.sqrt(in_features)

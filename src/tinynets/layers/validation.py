@@ -1,4 +1,4 @@
-"""Arguments are checked where they are given, with the argument's name in the message."""
+"""Checks of constructor arguments and image sizes, with the argument's name in the message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_at_least_one(**sizes: object) -> None:
 
 
 def check_probability(**probabilities: object) -> None:
-    """Raise ValueError for any dropout rate outside [0, 1): at 1 nothing is left to learn from."""
+    """Raise ValueError for any dropout rate outside [0, 1): at 1, nothing is left to learn from."""
     for name, value in probabilities.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
@@ -34,13 +34,13 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
 
 
 def check_image_size(model: nn.Module, images: Tensor, smallest: int, reason: str) -> None:
-    """Raise ShapeError for images of which nothing would be left.
+    """Raise ShapeError for images that are too small to leave a pixel.
 
     Args:
-        model: named in the message.
+        model: its class is named in the message.
         images: `[batch channels height width]`.
-        smallest: what height and width must be at least.
-        reason: what the model does to its images, as in "halves its images twice".
+        smallest: the least height and width.
+        reason: what the model does to its images, such as "halves its images twice".
     """
     height, width = images.shape[-2:]
     if height < smallest or width < smallest:

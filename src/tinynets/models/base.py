@@ -1,9 +1,8 @@
-"""What every model of the zoo can do, whatever its architecture."""
+"""The base class of the zoo: what every model can do, whatever its architecture."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -12,9 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._torch.to_empty import to_empty_
-from .._torch.wrappers import strip_prefixes
 from ..checkpoint import Normalization
-from ..errors import CheckpointError
 from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
 from ..state_dict import load_weights
@@ -37,8 +34,8 @@ class ImageClassifier(Module):
 
     Attributes:
         stages: the submodules whose outputs `feature_maps` returns, in order.
-        normalization: mean and standard deviation that the images are expected to be normalised with; kept
-            in the file by `save`. It documents the weights and is not applied.
+        normalization: mean and standard deviation of the images that the weights expect; saved with them, and
+            not applied.
     """
 
     head_name: ClassVar[str] = "head"
@@ -47,7 +44,7 @@ class ImageClassifier(Module):
     num_classes: int
 
     def forward_features(self, images: Float[Tensor, "batch *_"]) -> Float[Tensor, "batch *_"]:
-        """Map images to the features that `forward_head` takes."""
+        """Map images to features, the input of `forward_head`."""
         raise NotImplementedError
 
     def forward_head(
@@ -85,14 +82,14 @@ class ImageClassifier(Module):
 
     @property
     def classifier(self) -> nn.Linear:
-        """The layer that makes the logits."""
+        """The last layer, which returns the logits."""
         head = getattr(self, self.head_name)  # called in every forward pass: get_submodule takes longer
         assert isinstance(head, nn.Linear)
         return head
 
     @property
     def num_features(self) -> int:
-        """Width of what the last layer sees."""
+        """Width of the input of the last layer."""
         return self.classifier.in_features
 
     @property
@@ -125,10 +122,10 @@ class ImageClassifier(Module):
         self.init_head(self.classifier, generator)
 
     def init(self, generator: torch.Generator | None = None) -> Self:
-        """Draw all weights anew by the paper's scheme, and forget running statistics.
+        """Draw all weights anew by the paper's scheme, and reset running statistics.
 
         The head is drawn last, so that the backbone does not depend on `num_classes`. A model that was built
-        on the meta device and materialised by `to_empty` gets the weights that it would have been built with.
+        on the meta device and moved by `to_empty` gets the weights that it would have had otherwise.
         """
         head = self.classifier
         with torch.no_grad():
@@ -140,11 +137,11 @@ class ImageClassifier(Module):
         return self
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw the weights that `module` itself owns, its children's excepted: torch's defaults."""
+        """Draw the weights of `module` itself, not of its children; by default as torch does."""
         init_default(module, generator)
 
     def init_head(self, head: nn.Linear, generator: torch.Generator | None) -> None:
-        """Draw the weights of the last layer: as any other module's."""
+        """Draw the weights of the last layer; by default like those of any other module."""
         self.init_module(head, generator)
 
     def param_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
@@ -160,7 +157,7 @@ class ImageClassifier(Module):
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
     def _allocate(self, generator: torch.Generator | None) -> None:
-        """Finish a constructor that built its layers on the meta device, so that no weight is drawn twice."""
+        """Allocate layers that were built on the meta device, and draw their weights for the first time."""
         to_empty_(self)
         self.init(generator)
 
@@ -180,35 +177,3 @@ def _as_map(output: Tensor) -> Tensor:
         return output
     side = round(output.shape[1] ** 0.5)
     return rearrange(output, "batch (height width) channels -> batch channels height width", height=side)
-
-
-def rename_keys(
-    state_dict: Mapping[str, Tensor], patterns: Mapping[str, str | Callable[[re.Match[str]], str]]
-) -> dict[str, Tensor]:
-    """Rename a public implementation's keys: each regular expression, in turn, is replaced by its value.
-
-    Prefixes that wrappers add (`module.`, `_orig_mod.`) go first.
-    """
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in strip_prefixes(state_dict).items():
-        for pattern, replacement in patterns.items():
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
-    return renamed
-
-
-def count_blocks(state_dict: Mapping[str, Tensor], prefix: str) -> int:
-    """Count the numbered children of `prefix` in a state dict."""
-    parts = len(prefix.split("."))
-    return len({name.split(".")[parts] for name in state_dict if name.startswith(f"{prefix}.")})
-
-
-def weight_shape(state_dict: Mapping[str, Tensor], name: str) -> torch.Size:
-    """Return the shape of a weight that tells how a model was configured.
-
-    Raises:
-        CheckpointError: there is no such weight.
-    """
-    if name not in state_dict:
-        raise CheckpointError(f"no weight {name!r} among {', '.join(list(state_dict)[:5]) or 'none'}, ...")
-    return state_dict[name].shape

@@ -16,7 +16,8 @@ from ..errors import CheckpointError
 from ..layers import check_at_least_one, check_choice, check_multiple, check_probability, init_he, init_normal
 from ..layers.attention import FeedForward, SelfAttention, drop_path
 from ..module import Module
-from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import count_blocks, rename_keys, weight_shape
 
 OFFICIAL_KEYS = {
     r"^tokenizer\.conv_layers\.(\d+)\.0\.": r"tokenizer.\1.",
@@ -215,7 +216,7 @@ class CCT(ImageClassifier):
     def forward_pool(
         self, features: Float[Tensor, "batch side*side embed_dim"]
     ) -> Float[Tensor, "batch embed_dim"]:
-        """Map tokens to one row per image: a mean whose weights the tokens choose themselves."""
+        """Map tokens to one row per image: their mean, weighted by a learned score of each token."""
         scores: Float[Tensor, "batch side*side 1"] = self.attention_pool(features)
         weights: Float[Tensor, "batch 1 side*side"] = rearrange(scores.softmax(dim=1), "b n 1 -> b 1 n")
         pooled: Float[Tensor, "batch 1 embed_dim"] = weights @ features
@@ -224,7 +225,7 @@ class CCT(ImageClassifier):
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw what the authors' code does."""
         if module is self:
-            # The authors' code cuts at 2: ten and a hundred standard deviations, which is not at all.
+            # The authors' code truncates at 2, which is ten and a hundred standard deviations: not at all.
             init.normal_(self.positions, std=0.2, generator=generator)
         elif isinstance(module, nn.Linear):
             init_normal(module, generator, std=0.02)

@@ -1,4 +1,4 @@
-"""The constructor's arguments of a model, as a value of their own."""
+"""The constructor arguments of a model as a value: it prints, compares, pickles and builds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
 class Config(Generic[M_co]):
     """Base of the frozen dataclasses that `model.config` returns, one per class of models.
 
-    A field is an argument of the constructor, `generator` excepted, so `dataclasses.replace` and `asdict`
-    work as for any other dataclass. Two configs are equal if their classes and all fields are.
+    The fields are the arguments of the constructor except `generator`; `dataclasses.replace` and `asdict`
+    work. Two configs are equal if their classes and all fields are.
     """
 
     model_class: ClassVar[type[nn.Module]]
@@ -27,7 +27,7 @@ class Config(Generic[M_co]):
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return a field: they are known when the program runs."""
+            """Return a field, which type checkers cannot know."""
 
     def build(self) -> M_co:
         """Build a model with these arguments; its initial weights come from the global random state.
@@ -38,7 +38,7 @@ class Config(Generic[M_co]):
         return cast(M_co, self.model_class(**asdict(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The class is made when it is needed: no module holds it under a name that pickle could look up.
+        # The class is made on demand, so pickle cannot find it by name.
         return _make, (self.model_class, asdict(self))
 
 

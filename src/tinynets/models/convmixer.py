@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
-from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import count_blocks, rename_keys, weight_shape
 
 # timm's names on the left; ours on the right.
 TIMM_KEYS = {

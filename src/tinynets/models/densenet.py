@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_default, init_he
 from ..module import Module
-from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import count_blocks, rename_keys, weight_shape
 
 # torchvision's names on the left; ours on the right.
 TORCHVISION_KEYS: dict[str, str | Callable[[re.Match[str]], str]] = {
@@ -49,7 +50,7 @@ class DenseLayer(Module):
     def forward(
         self, inputs: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch in_channels+growth height width"]:
-        """Append what the layer found to what it was given."""
+        """Append the new channels to the input."""
         active: Float[Tensor, "batch in_channels height width"] = F.relu(self.norm1(inputs), inplace=True)
         narrow: Float[Tensor, "batch 4*growth height width"] = F.relu(
             self.norm2(self.conv1(active)), inplace=True
@@ -75,7 +76,7 @@ class DenseBlock(Module):
     def forward(
         self, inputs: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch in_channels+added height width"]:
-        """Append what every layer finds."""
+        """Append the new channels of every layer."""
         outputs: Float[Tensor, "batch in_channels+added height width"] = self.layers(inputs)
         return outputs
 

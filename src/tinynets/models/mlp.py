@@ -1,4 +1,4 @@
-"""Perceptrons for small images: the two nets that every course starts with."""
+"""Perceptrons for small images, the first nets of every course."""
 
 from __future__ import annotations
 

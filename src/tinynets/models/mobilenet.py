@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, check_probability, init_he, init_normal
 from ..module import Module
-from .base import ImageClassifier, Stage, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import rename_keys, weight_shape
 
-# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+# The size after the stride; the stages of the model say how it follows from the image.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 StridedHidden = Float[Tensor, "batch hidden out_height out_width"]
 
@@ -146,7 +147,7 @@ class MobileNetV2Cifar(ImageClassifier):
 
     @classmethod
     def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
-        """Build the model from `cifar10_mobilenetv2_x1_0` and its like of pytorch-cifar-models.
+        """Build the model from `cifar10_mobilenetv2_x1_0` and the like of pytorch-cifar-models.
 
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.

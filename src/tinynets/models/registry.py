@@ -23,13 +23,13 @@ Family = Literal["perceptron", "convolutional", "residual", "mixer", "transforme
 
 
 class Entry(NamedTuple):
-    """What a name stands for.
+    """A row of the list: what a name stands for.
 
     Attributes:
         module: the file in this folder.
         class_name: the class in it.
         family: the kind of network.
-        sizes: heights of the square images that it can take.
+        sizes: the heights of square images that it accepts.
         fixed: constructor arguments that the name fixes.
     """
 
@@ -81,7 +81,7 @@ MODELS: dict[str, Entry] = {
 
 
 def create_model(name: str, **config: Any) -> ImageClassifier:
-    """Build a model by name; type checkers see its class where the name is written out.
+    """Build a model by name; type checkers infer its class from a literal name.
 
     Args:
         name: one of `list_models()`.
@@ -116,9 +116,9 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
     """List the names that `create_model` knows.
 
     Args:
-        family: only models of this kind.
-        image_size: only models that can take square images of this size; those with an `image_size` argument
-            must be given it.
+        family: only models of this family.
+        image_size: only models that accept square images of this size, given an `image_size` argument if they
+            have one.
 
     Raises:
         ValueError: there is no such family.
@@ -138,8 +138,7 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
 def load(path: str | os.PathLike[str]) -> ImageClassifier:
     """Rebuild a model of the zoo from a file that `save` wrote, on the CPU and in eval mode.
 
-    A model of a class of your own is loaded by `YourModel.load(path)`: no class is imported because a file
-    names it.
+    Load a model of your own by its class, `YourModel.load(path)`: a file cannot cause an import.
 
     Raises:
         CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit.

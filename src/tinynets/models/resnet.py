@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
 from ..layers.residual import BasicBlock
-from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import count_blocks, rename_keys, weight_shape
 
 # Names in torchvision, and in the repositories that started from it, on the left; ours on the right.
 TORCHVISION_KEYS = {r"\.downsample\.": ".shortcut.", r"^fc\.": "head."}
@@ -74,9 +75,9 @@ class CifarResNet(ImageClassifier):
 
     @classmethod
     def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
-        """Build the model from `cifar10_resnet20` and its like of pytorch-cifar-models.
+        """Build the model from `cifar10_resnet20` and the like of pytorch-cifar-models.
 
-        The same layout is used by torchvision's `BasicBlock`; depth, channels and classes are read off.
+        Depth, channels and classes are read from the weights. torchvision's `BasicBlock` has the same layout.
 
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
@@ -121,8 +122,8 @@ class ResNet18Cifar(ImageClassifier):
     64, 128, 256 and 512 channels at strides 1, 2, 4 and 8.
 
     "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
-    convolution of stride 1 and no max pooling. A net that keeps the max pooling has as many parameters
-    and other outputs.
+    convolution of stride 1 and no max pooling. A net that keeps the max pooling has the same number of
+    parameters and other outputs.
 
     Parity partner: torchvision, timm. Differs from the paper: 3x3 stem, no max pooling.
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_he, init_normal
 from ..module import Module
-from .base import ImageClassifier, Stage, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import rename_keys, weight_shape
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 

@@ -16,7 +16,8 @@ from ..errors import CheckpointError
 from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
 from ..layers.attention import FeedForward, SelfAttention
 from ..module import Module
-from .base import ImageClassifier, Stage, count_blocks, rename_keys, weight_shape
+from .base import ImageClassifier, Stage
+from .convert_weights import count_blocks, rename_keys, weight_shape
 
 TIMM_KEYS = {
     r"^patch_embed\.proj\.": "patches.",
@@ -78,7 +79,7 @@ class SimpleViT(ImageClassifier):
         ValueError: an argument is out of range; the message names it.
     """
 
-    # Not an expected failure: once trained, it does not fail any more.
+    # A skip, not an expected failure: a trained model passes.
     __checks__: ClassVar = {"skip": {"state.init": "the head starts at zero"}}
 
     in_channels: int
@@ -189,7 +190,7 @@ class SimpleViT(ImageClassifier):
         if module is self:
             self.positions.copy_(sine_positions(self.side, self.embed_dim))
         elif isinstance(module, nn.Linear):
-            # Queries, keys and values are three square matrices there, so that each has a fan of its own.
+            # Queries, keys and values are three square matrices in that code, each with its own fan.
             attentions = (other for other in self.modules() if isinstance(other, SelfAttention))
             gain = math.sqrt(2) if any(module is attention.qkv for attention in attentions) else 1.0
             init.xavier_uniform_(module.weight, gain, generator=generator)

@@ -11,7 +11,7 @@ from ..layers import check_at_least_one, check_image_size, check_probability, in
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size that the stride leaves; how it follows from the image is written at the stages of the model.
+# The size after the stride; the stages of the model say how it follows from the image.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
