@@ -21,8 +21,9 @@ from typing import Any
 import torch
 
 import tinynets as tn
-from tinynets.testing.runner import Run
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.options import Options
+from tinynets.testing.runner import Runner
+from tinynets.testing.suite import prepare
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "testing"))
@@ -38,7 +39,7 @@ def bugs() -> list[Any]:
 def ours(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:
     slow = {check.id for check in tn.testing.list_checks() if getattr(check, "slow", False)}
     options = Options(**{"slow": bug.check in slow, **bug.options})
-    run = Run(*prepare(factory() if bug.single else factory, bug.inputs, options))
+    run = Runner(*prepare(factory() if bug.single else factory, bug.inputs, options))
     for result in run.results():
         if result.status in ("failed", "warned") or result.note.startswith("not supported"):
             yield result.id

@@ -70,7 +70,7 @@ class Arguments:
         chosen = torch.tensor(indices, dtype=torch.long)
         return self._along(lambda tensor, axis: tensor.index_select(axis, chosen.to(tensor.device)))
 
-    def keeping(self, kept: int, others: Arguments) -> Arguments:
+    def replace_others(self, kept: int, others: Arguments) -> Arguments:
         """Return `others` with its sample `kept` replaced by ours."""
         mixed: list[Tensor] = []
         for ours, theirs, axis in zip(self.tensors, others.tensors, self.axes, strict=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import Failure
@@ -39,28 +37,3 @@ class Exemption:
         if self.match is not None and not re.search(self.match, str(failure)):
             return f"expected a message that matches {self.match!r}"
         return None
-
-
-def exemptions(given: Mapping[str, str | Exemption]) -> dict[str, Exemption]:
-    """Return every exemption as one: a plain string is its reason."""
-    return {id: e if isinstance(e, Exemption) else Exemption(e) for id, e in given.items()}
-
-
-def known_ids(given: Iterable[str], known: Iterable[str], argument: str, kind: str = "check") -> None:
-    """Refuse names that nothing has.
-
-    Raises:
-        ValueError: an unknown name, with the nearest known one.
-    """
-    ids = list(known)
-    for id in given:
-        if id not in ids:
-            near = difflib.get_close_matches(id, ids, n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"known are {', '.join(ids)}"
-                if len(ids) < 20
-                else "tinynets.testing.list_checks() has them all"
-            )
-            raise ValueError(f"{argument}: there is no {kind} {id!r}; {hint}")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from .definition import Check, ModelCheck
-from .suite import list_checks
+from .discovery import list_checks
 
 _SECTIONS = ("Why", "Fix", "Declare")
 _MEANING = {

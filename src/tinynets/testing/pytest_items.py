@@ -9,8 +9,9 @@ import pytest
 
 from ..errors import TargetError
 from ..inputs.targets import load_target
+from .discovery import list_checks
+from .options import Options
 from .pytest_params import Case, CaseCheck
-from .suite import Options, list_checks
 
 
 class ModelCollector(pytest.Collector):

@@ -11,9 +11,11 @@ from torch import nn
 
 from ..errors import ModelCheckWarning
 from .definition import Check
-from .report.report import Result, Status
-from .runner import Run
-from .suite import ModelOrFactory, Options, list_checks, prepare
+from .discovery import list_checks
+from .options import Options
+from .report.results import Result, Status
+from .runner import Runner
+from .suite import ModelOrFactory, prepare
 
 if TYPE_CHECKING:
     import pytest
@@ -53,7 +55,7 @@ class CaseCheck:
         import pytest
 
         __tracebackhide__ = True
-        result = _run_of(self.case).result(self.check)
+        result = _runner_of(self.case).result(self.check)
         if result.bad:
             pytest.fail(f"{self.id}: {result.message}", pytrace=False)
         if result.status is Status.SKIPPED:
@@ -65,14 +67,14 @@ class CaseCheck:
         return result
 
 
-_current: tuple[Case, Run] | None = None
+_current: tuple[Case, Runner] | None = None
 
 
-def _run_of(case: Case) -> Run:
-    """Return the run of a case. The last one is kept, since the tests of one case follow each other."""
+def _runner_of(case: Case) -> Runner:
+    """Return the runner of a case. The last one is kept, since the tests of one case follow each other."""
     global _current
     if _current is None or _current[0] is not case:
-        _current = (case, Run(*prepare(case.model, case.inputs, case.options)))
+        _current = (case, Runner(*prepare(case.model, case.inputs, case.options)))
     return _current[1]
 
 

@@ -241,7 +241,7 @@ class Subject:
             self.model.to(dtype)
             self.restore()
 
-    def close(
+    def assert_close(
         self,
         measure: Callable[[], Difference | None],
         objection: Callable[[Difference], Failure],

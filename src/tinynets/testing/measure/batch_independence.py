@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..._torch.globals import RandomStates, seed_everything
+from ..._torch.globals import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
+from ..call_helpers import uses_rng
 from ..locate.mixing import mixing_module
 from ..subject import Subject
 from .compare import Difference, Leaf, leaves, same_bits, worst
@@ -34,7 +35,7 @@ class Samples:
     match: list[int]
 
 
-def ends(subject: Subject) -> tuple[int, int]:
+def first_last(subject: Subject) -> tuple[int, int]:
     """Return the first and the last index of a batch.
 
     Raises:
@@ -48,7 +49,7 @@ def ends(subject: Subject) -> tuple[int, int]:
     return 0, size - 1
 
 
-def stir(subject: Subject) -> bool:
+def take_step(subject: Subject) -> bool:
     """Move the model one step of training away from where it starts, and return whether that worked."""
     try:
         backward(subject)
@@ -76,12 +77,12 @@ def compare_samples(
         Failure: the outputs differ.
         Skip: the model cannot show it.
     """
-    reference, stirred = _telling_outputs(subject)
+    reference, stepped = _telling_outputs(subject)
     waiting = [reference]
     guilty = cases[0]
 
     def outputs(arguments: Arguments, *, anew: bool) -> list[Leaf]:
-        if anew and subject.stateful and not stirred:
+        if anew and subject.stateful and not stepped:
             subject.restore()  # each call is to start from the same memories
         return subject.outputs(arguments)
 
@@ -97,12 +98,12 @@ def compare_samples(
         return found
 
     def objection(found: Difference) -> Failure:
-        if not same_draws and draws(subject):
+        if not same_draws and uses_rng(subject):
             raise Skip("the model draws random numbers in eval mode: samples cannot be compared")
         cause = mixing_module(subject, subject.batch(), guilty.make(), guilty.pick, guilty.match)
         return Failure(what.format(guilty.name), where=found.where, cause=cause)
 
-    return subject.close(measure, objection, tolerance=tolerance)
+    return subject.assert_close(measure, objection, tolerance=tolerance)
 
 
 def leak_matrix(subject: Subject, size: int) -> Tensor:
@@ -152,16 +153,6 @@ def leak_matrix(subject: Subject, size: int) -> Tensor:
     return matrix
 
 
-def draws(subject: Subject) -> bool:
-    """Whether the model draws random numbers in eval mode."""
-    subject.model.eval()
-    seed_everything(subject.seed)
-    states = RandomStates()
-    with torch.no_grad():
-        subject.call(subject.batch())
-    return bool(states.moved())
-
-
 def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
     """Return outputs that differ between samples, since else no leak would show, and whether it took a step.
 
@@ -174,16 +165,16 @@ def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
     if subject.stateful:
         subject.restore()
         found = subject.outputs(subject.batch())
-    stirred = _alike(subject, found) and stir(subject)
-    if stirred:
+    stepped = _alike(subject, found) and take_step(subject)
+    if stepped:
         found = subject.outputs(subject.batch())
     if _alike(subject, found):
         raise Skip("every sample gives the same output: a leak between them would not show")
-    return found, stirred
+    return found, stepped
 
 
 def _alike(subject: Subject, outputs: list[Leaf]) -> bool:
-    _, last = ends(subject)
+    _, last = first_last(subject)
     pairs = zip(
         subject.rows(outputs, [*range(last)]), subject.rows(outputs, [*range(1, last + 1)]), strict=True
     )

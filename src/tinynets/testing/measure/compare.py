@@ -48,6 +48,14 @@ class Difference:
         """The place in words."""
         return f"{self.leaf}{list(self.index) if self.index else ''}"
 
+    def since(self, module: str) -> str:
+        """Return the place in words, with the module from which on the values differ, if one is known."""
+        return f"{self.where}, from {module} on" if module else self.where
+
+    def against(self, limit: float) -> str:
+        """Return the size of the difference, and the limit it exceeds."""
+        return f"{self.error:.1e} of the largest value (limit {f'{limit:.0e}' if limit else 0})"
+
 
 def leaves(output: Any) -> list[Leaf]:
     """Return the tensors of an output, in order."""

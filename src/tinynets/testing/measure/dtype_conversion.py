@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..._torch.globals import RandomStates, seed_everything
 from ..._torch.held import held_tensors, listed, named_modules
 from ...errors import Failure, Skip
 from ..subject import Subject
@@ -52,17 +51,6 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
                 cause=_where_it_leaves(subject, batch, converted, dtype),
             )
     return found
-
-
-def draws(subject: Subject) -> bool:
-    """Whether the model draws random numbers in eval mode: others in each dtype and on each device."""
-    subject.restore()
-    subject.model.eval()
-    seed_everything(subject.seed)
-    states = RandomStates()
-    with torch.no_grad():
-        subject.call(subject.batch())
-    return bool(states.moved())
 
 
 def name_of(dtype: torch.dtype) -> str:

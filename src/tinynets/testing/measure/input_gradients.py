@@ -29,12 +29,12 @@ def dead_inputs(subject: Subject) -> tuple[list[str], str]:
         covered = _covered(subject, 0)
     except Failure as failure:
         raise Skip(f"no pass of training comes to its end: {failure.what}") from None
-    last, stirred, draws = 0, False, 1
+    last, stepped, draws = 0, False, 1
     while not all(bool(part.all()) for part in covered.values()) and draws < _DRAWS:
         if draws > 2 * last + 3:
-            if stirred or not trained(subject.model) or not _stir(subject):
+            if stepped or not trained(subject.model) or not _take_steps(subject):
                 break
-            stirred, last = True, draws
+            stepped, last = True, draws
         now = _covered(subject, draws)
         more = {name: part | now[name] for name, part in covered.items()}
         if any(not torch.equal(more[name], part) for name, part in covered.items()):
@@ -50,7 +50,7 @@ def dead_inputs(subject: Subject) -> tuple[list[str], str]:
     return dead, f"{rest} of {total} elements, in {samples} samples" if rest else ""
 
 
-def _stir(subject: Subject) -> bool:
+def _take_steps(subject: Subject) -> bool:
     try:
         for seed in range(2):
             backward(subject, seed)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
-from .report import Report, Status
+from .results import Results, Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,15 +20,15 @@ _STYLES = {
 }
 
 
-def _counts(report: Report) -> str:
+def _counts(report: Results) -> str:
     return ", ".join(f"{count} {status}" for status, count in report.counts.items())
 
 
-def _title(report: Report) -> str:
+def _title(report: Results) -> str:
     return f"{report.name}: {len(report)} checks in {report.seconds:.1f} s: {_counts(report)}"
 
 
-def to_text(report: Report) -> str:
+def to_text(report: Results) -> str:
     """Return the report as plain text: one line for every check, the message under those that object."""
     width = max((len(result.id) for result in report), default=0)
     lines = [_title(report)]
@@ -41,7 +40,7 @@ def to_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def to_table(report: Report) -> Table:
+def to_table(report: Results) -> Table:
     """Return the report as a table for `rich.print`."""
     from rich.table import Table
     from rich.text import Text
@@ -59,7 +58,7 @@ def to_table(report: Report) -> Table:
     return table
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Results) -> str:
     """Return the report as JSON."""
     results = [
         {
@@ -82,8 +81,10 @@ def to_json(report: Report) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_junit(report: Report) -> str:
+def to_junit(report: Results) -> str:
     """Return the report as JUnit XML: warnings are output of a test that passed, for the format has none."""
+    from xml.etree import ElementTree
+
     suite = ElementTree.Element(
         "testsuite",
         name=f"tinynets.check_model({report.name})",
@@ -111,7 +112,7 @@ def to_junit(report: Report) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: Results) -> str:
     """Return the report as a table in Markdown."""
     lines = [f"**{_title(report)}**", "", "| check | level | status | message |", "|---|---|---|---|"]
     for result in report:
