@@ -279,8 +279,13 @@ class Subject:
         raise failure
 
 
-def raised(error: Exception) -> Failure:
-    """Return the failure that says what the model raised, and in which line of the user's code."""
+def raised(error: Exception, how: str = "the model raised") -> Failure:
+    """Return the failure that says what was raised, and in which line of the user's code.
+
+    Args:
+        error: the exception.
+        how: what comes before it in the message.
+    """
     what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
     frames = [
         frame
@@ -288,4 +293,4 @@ def raised(error: Exception) -> Failure:
         if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
     ]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return Failure(f"the model raised {what}", where=where, error=error)
+    return Failure(f"{how} {what}", where=where, error=error)

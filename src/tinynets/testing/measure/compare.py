@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ...errors import Failure
+
 FLOAT32_LIMIT = 2e-5
 """Rounding of float32 on a CPU stays below this share of the largest value: the worst seen was 4.9e-6."""
 FLOAT64_LIMIT = 1e-10
@@ -52,9 +54,10 @@ class Difference:
         """Return the place in words, with the module from which on the values differ, if one is known."""
         return f"{self.where}, from {module} on" if module else self.where
 
-    def against(self, limit: float) -> str:
-        """Return the size of the difference, and the limit it exceeds."""
-        return f"{self.error:.1e} of the largest value (limit {f'{limit:.0e}' if limit else 0})"
+    def failure(self, what: str, limit: float = 0.0, cause: str = "") -> Failure:
+        """Return the failure that says where the outputs differ, and by how much beyond the limit."""
+        size = f"{self.error:.1e} of the largest value (limit {f'{limit:.0e}' if limit else 0})"
+        return Failure(what, where=self.where, size=size, cause=cause)
 
 
 def leaves(output: Any) -> list[Leaf]:

@@ -20,6 +20,7 @@ from .compare import leaves, objective
 PASSES = 3
 """Batches in a training, with a step after each: one step wakes a head that starts at zero, two what is
 behind it."""
+BACKWARD = "the backward pass raised"
 _STEP = 0.01
 _SMALLEST = 0.1
 
@@ -121,17 +122,19 @@ def backward(
     with torch.enable_grad():
         total = scaled_objective((call or subject.call)(arguments), seed)
         if total.requires_grad:
-            try:
-                torch.autograd.backward(total)
-            except Exception as error:
-                raise broken_backward(error) from error
+            run_backward(total)
 
 
-def broken_backward(error: Exception) -> Failure:
-    """Return the failure that says what the backward pass raised."""
-    failure = raised(error)
-    failure.what = failure.what.replace("the model raised", "the backward pass raised", 1)
-    return failure
+def run_backward(loss: Tensor) -> None:
+    """Leave the gradients of a loss in the parameters.
+
+    Raises:
+        Failure: the backward pass raised.
+    """
+    try:
+        torch.autograd.backward(loss)
+    except Exception as error:
+        raise raised(error, BACKWARD) from error
 
 
 def scaled_objective(output: Any, seed: int = 0) -> Tensor:
@@ -169,7 +172,7 @@ def input_gradients(
     try:
         found = torch.autograd.grad(outputs, inputs, cotangents, retain_graph=keep, allow_unused=True)
     except Exception as error:
-        raise broken_backward(error) from error
+        raise raised(error, BACKWARD) from error
     return list(found)
 
 

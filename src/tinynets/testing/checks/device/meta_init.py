@@ -31,9 +31,7 @@ def meta_init(subject: Subject) -> str | None:
     except Skip:
         raise
     except Exception as error:
-        failure = raised(error)
-        failure.what = f"made on the meta device, {failure.what}"
-        raise failure from error
+        raise raised(error, "made on the meta device, the model raised") from error
     real = [path for path, tensor in (*named_state(made), *held_tensors(made)) if not tensor.is_meta]
     hidden = [path for path, tensor in held_tensors(made) if tensor.is_meta]
     if hidden:

@@ -54,8 +54,7 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
         return "no CUDA device here: moved to the meta device, values not compared"
     gap = worst([Leaf(leaf.path, leaf.tensor.cpu()) for leaf in found], subject.reference)
     if gap is not None and gap.error > tolerance and not uses_rng(subject):
-        size = gap.against(tolerance)
-        raise Failure("CUDA gives other values than the CPU", where=gap.where, size=size)
+        raise gap.failure("CUDA gives other values than the CPU", tolerance)
     model.to(device).to("cpu")
     lost = [name for name, tensor in named_state(model) if not same_bits(tensor.detach(), before[name])]
     if lost:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
 from ....inputs.examples import float_dtype
 from ...call_helpers import uses_rng
 from ...definition import Level, check
@@ -29,9 +28,5 @@ def float64(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
         subject.restore()
         if uses_rng(subject):
             return "it draws random numbers in eval mode, so values are not compared"
-        raise Failure(
-            "float64 gives other values than float32",
-            where=found.where,
-            size=found.against(tolerance),
-        )
+        raise found.failure("float64 gives other values than float32", tolerance)
     return None

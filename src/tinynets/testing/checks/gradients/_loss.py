@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ...._torch.globals import seed_everything
 from ....errors import Failure, Skip
-from ...measure.training import broken_backward, trained
+from ...measure.training import run_backward, trained
 from ...subject import Subject, raised
 
 
@@ -23,9 +22,7 @@ def example_loss(subject: Subject, seed: int = 0) -> Tensor:
     try:
         loss = subject.loss(output)
     except Exception as error:
-        failure = raised(error)
-        failure.what = failure.what.replace("the model raised", "loss= raised", 1)
-        raise failure from error
+        raise raised(error, "loss= raised") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Failure("loss= must return a tensor of one value", size=f"got {got}")
@@ -42,7 +39,4 @@ def backward_loss(loss: Tensor) -> None:
     """
     if not loss.requires_grad:
         raise Failure("the loss carries no gradient: a detach or a no_grad is on the way")
-    try:
-        torch.autograd.backward(loss)
-    except Exception as error:
-        raise broken_backward(error) from error
+    run_backward(loss)

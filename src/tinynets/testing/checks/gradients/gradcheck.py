@@ -11,7 +11,7 @@ from ...._torch.globals import seed_everything
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves
-from ...measure.training import broken_backward, differentiable, trained
+from ...measure.training import BACKWARD, differentiable, trained
 from ...subject import Subject, raised
 
 
@@ -64,7 +64,7 @@ def _mismatch(error: Exception, names: list[str]) -> Failure:
     text = str(error)
     place = re.search(r"output (\d+) with respect to input (\d+)", text)
     if place is None:
-        return broken_backward(error)
+        return raised(error, BACKWARD)
     numbers = re.findall(r"(numerical|analytical):\s*(?:tensor\()?([^\s,)]+)", text)
     return Failure(
         "a gradient is not the one that differences give",

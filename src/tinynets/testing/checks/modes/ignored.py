@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ...._torch.globals import seed_everything
 from ....errors import Failure, Skip
+from ....modes.flags import named
 from ....modes.sensitivity import train_behaviour
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
@@ -33,7 +34,7 @@ def ignored(subject: Subject) -> str | None:
     """
     model = subject.model
     model.train()
-    layers = {path: module for path, module in _named(model) if module.training and _of_torch(module)}
+    layers = {path: module for path, module in named(model) if module.training and _of_torch(module)}
     if not layers:
         raise Skip("no dropout, batch normalisation or the like is active in training mode")
     before = Snapshot(model)
@@ -107,8 +108,8 @@ def _matters(subject: Subject, layer: nn.Module, before: Snapshot) -> bool:
             if isinstance(getattr(layer, "p", None), float):
                 cast("Any", layer).p = 0.0
         buffers = [(buffer, buffer.clone()) for buffer in layer.buffers()]
-        seed_everything(subject.seed)
-        outputs.append([leaf.tensor for leaf in call_no_grad(subject, subject.batch(training=True))])
+        found = call_no_grad(subject, subject.batch(training=True), seed=subject.seed)
+        outputs.append([leaf.tensor for leaf in found])
         moved = moved or any(not same_bits(buffer, value) for buffer, value in buffers)
         before.restore()
     return moved or not all(same_bits(a, b) for a, b in zip(*outputs, strict=True))
@@ -122,7 +123,3 @@ def _reason(path: str, called: bool) -> str:
 
 def _of_torch(module: nn.Module) -> bool:
     return not (train_behaviour(module) or "reads").startswith("reads")
-
-
-def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return list(cast("Any", model).named_modules())

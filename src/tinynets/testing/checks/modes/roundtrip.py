@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from torch import nn
 
-from ...._torch.globals import seed_everything
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed, still_training
 from ...definition import Level, check
@@ -39,8 +38,7 @@ def roundtrip(subject: Subject) -> str | None:
     frozen = [path for path, module in named_or_type(model) if not module.training]
 
     def call() -> list[Leaf]:
-        seed_everything(subject.seed)
-        return call_no_grad(subject, subject.batch())
+        return call_no_grad(subject, subject.batch(), seed=subject.seed)
 
     def measure() -> Difference | None:
         model.eval()

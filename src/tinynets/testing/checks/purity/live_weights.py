@@ -65,12 +65,8 @@ def live_weights(subject: Subject) -> None:
             else FLOAT32_LIMIT
         )
         if found.error > limit:
-            raise Failure(
-                f"weights {way} after a call do not have their full effect",
-                where=found.where,
-                size=found.against(limit),
-                cause=f"the first call keeps {listed(kept)}" if kept else "",
-            )
+            cause = f"the first call keeps {listed(kept)}" if kept else ""
+            raise found.failure(f"weights {way} after a call do not have their full effect", limit, cause)
 
 
 def _never_run(subject: Subject) -> nn.Module:

@@ -69,12 +69,7 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
             continue
         found = worst(result, alone[number % len(batches)])
         if found is not None:
-            raise Failure(
-                f"with {count} threads a call gives another output than alone",
-                where=found.where,
-                size=found.against(0.0),
-                cause=cause,
-            )
+            raise found.failure(f"with {count} threads a call gives another output than alone", cause=cause)
 
 
 class _Crowd:

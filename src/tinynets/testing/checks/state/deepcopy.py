@@ -52,9 +52,6 @@ def deepcopied(subject: Subject) -> None:
         return
     subject.restore()
     follows = worst(subject.outputs(batch, model=other), subject.reference) is None
-    raise Failure(
-        "the copy changes when the original is changed" if follows else "the copy gives another output",
-        where=found.where,
-        size=found.against(0.0),
-        cause=closures(other) if follows else suspects(subject.model, other),
-    )
+    if follows:
+        raise found.failure("the copy changes when the original is changed", cause=closures(other))
+    raise found.failure("the copy gives another output", cause=suspects(subject.model, other))

@@ -35,10 +35,8 @@ def pickled(subject: Subject) -> str | None:
     batch = subject.batch()
     found = worst(subject.outputs(batch, model=other), subject.outputs(batch))
     if found is not None:
-        raise Failure(
+        raise found.failure(
             "the model that was pickled and read again gives another output",
-            where=found.where,
-            size=found.against(0.0),
             cause=suspects(subject.model, other),
         )
     return None

@@ -65,10 +65,8 @@ def roundtrip(subject: Subject) -> str | None:
         raise
     found = worst(theirs, ours)
     if found is not None:
-        raise Failure(
+        raise found.failure(
             "a new instance with the same state dict gives another output",
-            where=found.where,
-            size=found.against(0.0),
             cause=suspects(subject.model, other),
         )
     if not state:

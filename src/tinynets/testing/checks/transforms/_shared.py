@@ -85,8 +85,7 @@ def assert_same_outputs(ours: list[Leaf], expected: list[Leaf], tolerance: float
     """
     found = worst(ours, expected)
     if found is not None and found.error > tolerance:
-        size = found.against(tolerance)
-        raise Failure(f"{who} gives another output for a batch of 3", where=found.where, size=size)
+        raise found.failure(f"{who} gives another output for a batch of 3", tolerance)
 
 
 def first_paragraph(error: BaseException, most: int = 300) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst
 from ...subject import Subject
@@ -25,5 +24,4 @@ def compiled(subject: Subject) -> None:
         model = torch.compile(subject.model, backend="eager", fullgraph=True)  # pyright: ignore[reportUnknownMemberType]
         found = worst(traced_outputs(subject, model, subject.batch()), subject.reference)
     if found is not None and found.error > FLOAT32_LIMIT:
-        size = found.against(FLOAT32_LIMIT)
-        raise Failure("the compiled model gives another output", where=found.where, size=size)
+        raise found.failure("the compiled model gives another output", FLOAT32_LIMIT)

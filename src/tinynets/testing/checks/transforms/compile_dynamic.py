@@ -51,8 +51,7 @@ def compile_dynamic(subject: Subject) -> str:
                     raise Failure(what, where=reason, error=failure.error) from None
             if found is not None and found.error > FLOAT32_LIMIT:
                 what = f"the compiled model gives another output for a batch of {size}"
-                limit = found.against(FLOAT32_LIMIT)
-                raise Failure(what, where=found.where, size=limit)
+                raise found.failure(what, FLOAT32_LIMIT)
     return f"{len(graphs)} graphs for batches of {', '.join(map(str, SIZES))}"
 
 

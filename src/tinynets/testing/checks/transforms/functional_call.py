@@ -39,10 +39,9 @@ def functional(subject: Subject) -> str | None:
     note = subject.assert_close(measure, objection)
     found, changed = _compared(subject, others)
     if found is not None and found.error > FLOAT32_LIMIT:
-        raise Failure(
+        raise found.failure(
             "functional_call does not use all the weights that it is given",
-            where=found.where,
-            size=found.against(FLOAT32_LIMIT),
+            FLOAT32_LIMIT,
             cause=_bypassed(subject, others),
         )
     return note if changed else "other weights give the same output, so this says little"
