@@ -1,4 +1,4 @@
-"""Exemptions: checks that are known to fail, each with its reason, held to what they say."""
+"""Exemptions: checks that are known to fail, each with a reason, held to what they say."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Exemption:
 
     Args:
         reason: why, for whoever reads the report next year.
-        raises: the exception that the model is expected to raise, if it is to raise one.
-        match: a regular expression that the objection must contain.
+        raises: the exception that the model is expected to raise, if any.
+        match: a regular expression that must match somewhere in the objection.
 
     Raises:
-        ValueError: an empty reason.
+        ValueError: the reason is empty.
     """
 
     reason: str
@@ -30,7 +30,7 @@ class Exemption:
             raise ValueError("an exemption needs a reason: say why the check is expected to fail")
 
     def mismatch(self, failure: Failure) -> str | None:
-        """Return how a failure differs from the expected one, None if it fits."""
+        """Return how a failure differs from the expected one, None if it is the expected one."""
         if self.raises is not None and not isinstance(failure.error, self.raises):
             got = "no exception" if failure.error is None else type(failure.error).__name__
             return f"expected {self.raises.__name__}, got {got}"

@@ -14,7 +14,7 @@ from .check_ids import resolve_id
 from .exemptions import Exemption
 
 DECLARATIONS = "__checks__"
-"""The class attribute by which a model declares what `check_model` would be told: a dict of its arguments."""
+"""The class attribute in which a model declares arguments of `check_model`, as a dict."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ class Plan:
 
     Args:
         checks: every check, selected or not.
-        options: the options, every id under its present name.
+        options: what the caller and the class declare, every id under its present name.
     """
 
     checks: Sequence[Check]

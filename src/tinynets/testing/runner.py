@@ -1,4 +1,4 @@
-"""Running checks: in order, isolated, bounded in time, each with a result."""
+"""Running checks: in order, isolated and with a time limit, each with a result."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .report.results import Result, Status
 from .subject import Subject
 
 RUNS = "runs.eval"
-"""The check that says whether the model runs at all: where it fails, the others have nothing to look at."""
+"""The check that says whether the model runs at all: if it fails, the others do not run."""
 
 TRAINS = "runs.train"
-"""The same in training mode: what other checks find to be broken in the same way is not reported again."""
+"""The same in training mode: other checks that fail in the same way do not report it again."""
 
 
 class Runner:
@@ -46,7 +46,7 @@ class Runner:
             yield result
 
     def result(self, check: Check) -> Result:
-        """Run one check, unless it is not selected or cannot say anything, and return its result."""
+        """Return the result of one check, which runs unless it is not selected or does not apply."""
         reason = self.plan.unselected(check)
         needs_values = not (getattr(check, "static", False) or getattr(check, "valueless", False))
         if reason is None and needs_values and self.subject.on_meta:
@@ -66,7 +66,7 @@ class Runner:
         return result
 
     def _is_of_training(self, failure: Failure | None) -> bool:
-        """Whether a check fails only since the model raises in training mode, which is reported once."""
+        """Whether a check fails only because the model raises in training mode, which is reported once."""
         if failure is None or failure.error is None or all(check.id != TRAINS for check in self.plan.checks):
             return False
         known = self._trains.failure
@@ -88,13 +88,13 @@ class Runner:
 
 
 def precompute(subject: Subject) -> None:
-    """Compute what checks share, before one of them changes the model."""
+    """Compute what the checks share, before one of them changes the model."""
     with suppress(Skip, Failure), _isolated(subject):
         _ = subject.reference, subject.output_axes
 
 
 def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
-    """Run one check, selected or not, and return its result. The model is put back afterwards."""
+    """Run one check, selected or not, and return its result. The model is restored afterwards."""
     start = time.perf_counter()
     note, failure, skipped = "", None, None
     timeout = plan.options.timeout
@@ -141,7 +141,7 @@ def _judged(check: Check, plan: Plan, failure: Failure | None, note: str) -> tup
 
 @contextmanager
 def _isolated(subject: Subject) -> Generator[None]:
-    """Put the model, the generators and the global flags back after the block, and hide warnings in it."""
+    """Restore the model, the generators and the global flags after the block; ignore warnings in it."""
     states, flags = RandomStates(), read_flags()
     try:
         with warnings.catch_warnings():

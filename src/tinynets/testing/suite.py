@@ -48,39 +48,39 @@ def check_model(
 ) -> Report:
     """Run the conformance checks on a model and report on every one of them.
 
-    All checks run, whatever fails; then one error has all the failures. The model is handed back as it came:
+    All checks run, whatever fails; one error lists all the failures. The model is handed back as it came:
     parameters, buffers, gradients, attributes, hooks, modes, global flags and random number generators.
 
-    A class may declare any of these arguments for its instances in an attribute `__checks__`, a dict; what is
-    passed here wins.
+    A class may declare any of these arguments for its instances in a dict `__checks__`; what is passed here
+    wins.
 
     Args:
         model: a module; or a class or function that makes one, so that the checks that need a second
             instance (initialisation, saving and loading) can run too.
         inputs: the arguments of `forward`: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`,
-            or nothing where the annotations of `forward` tell. Values are drawn anew, in their range.
-        named: named arguments of `forward`, in the same forms.
-        train_inputs: the arguments of `forward` in training mode, where they differ.
+            or nothing if `forward` is annotated. New values are drawn from their range.
+        named: keyword arguments of `forward`, in the same forms.
+        train_inputs: the arguments of `forward` in training mode, if they differ.
         batch_axes: the axis that counts samples, one for all tensors or one for each, None for a tensor that
-            has none. Inferred: the axis called `batch` where there are names, else the first one.
+            has none. Inferred: the axis called `batch` if axes have names, else the first one.
         groups: the groups of checks to run, such as `("runs", "batch")`; all if None.
-        slow: whether to run also the checks that take seconds.
-        supports: ids of capabilities that the model is to have: then their check fails if it has not. Also
-            turns on the checks that run only where they are asked for.
+        slow: whether to run the checks that take seconds as well.
+        supports: ids of capabilities that the model must have: their checks fail if it lacks them. Also
+            turns on the checks that run only on request.
         stateful: whether the model is meant to remember earlier calls.
-        expected_failures: ids of checks that are known to fail, with the reason or an `Exemption`. One that
-            does not fail any more is a failure.
+        expected_failures: ids of checks that are known to fail, with the reason or an `Exemption`. A check
+            that passes after all is a failure.
         skip: ids of checks not to run, with the reason.
         params: parameters of single checks, such as `{"batch.subset": {"tolerance": 1e-4}}`.
         loss: maps the output to a scalar, for the checks that train.
-        on_fail: `"raise"` an error, `"warn"`, or only `"collect"` the report.
+        on_fail: `"raise"` an error, `"warn"`, or just `"collect"` the report.
         callback: called with every result as it comes; a progress bar on a terminal if None.
         timeout: seconds that one check may take; None for no limit.
-        seed: the seed of everything drawn.
+        seed: the seed of everything random.
 
     Raises:
         ModelCheckError: checks failed, and `on_fail` is `"raise"`.
-        TypeError: not a module or a factory of one, or the inputs are missing or do not fit `batch_axes`.
+        TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
     """
     options = Options(
@@ -131,7 +131,7 @@ def run_checks(
 
 
 def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:
-    """Return the subject and the plan of one run. The caller's generators are left as they are.
+    """Return the subject and the plan of one run, without moving the caller's random generators.
 
     Raises:
         TypeError, ValueError: as `check_model` does.

@@ -15,7 +15,7 @@ from ..call_helpers import uses_rng
 from ..locate.mixing import mixing_module
 from ..subject import Subject
 from .compare import Difference, Leaf, leaves, same_bits, worst
-from .training import backward, descend, differentiable, input_gradients
+from .training import differentiable, input_gradients, take_step
 
 
 @dataclass(frozen=True)
@@ -49,29 +49,18 @@ def first_last(subject: Subject) -> tuple[int, int]:
     return 0, size - 1
 
 
-def take_step(subject: Subject) -> bool:
-    """Move the model one step of training away from where it starts, and return whether that worked."""
-    try:
-        backward(subject)
-    except (Failure, Skip):
-        return False
-    descend(subject.model)
-    subject.model.zero_grad(set_to_none=True)
-    return True
-
-
 def compare_samples(
     subject: Subject, cases: list[Samples], what: str, tolerance: float = 0.0, *, same_draws: bool = True
 ) -> str | None:
-    """Object when samples give other outputs in eval mode in another call.
+    """Check that samples give the same outputs in other calls, in eval mode.
 
     Args:
         subject: what to run.
         cases: the other calls.
         what: the objection, with a place for the name of the samples.
-        tolerance: the largest relative error that is taken for rounding outright.
-        same_draws: whether a model that draws random numbers in eval mode draws the same ones for the same
-            sample in both calls.
+        tolerance: the largest relative error that counts as rounding.
+        same_draws: whether a model that draws random numbers in eval mode draws the same ones for a sample in
+            both calls.
 
     Raises:
         Failure: the outputs differ.
@@ -107,7 +96,7 @@ def compare_samples(
 
 
 def leak_matrix(subject: Subject, size: int) -> Tensor:
-    """Return the largest gradient of the output for sample i in sample j, as a matrix.
+    """Return the largest gradient of the output for sample i with respect to sample j, as a matrix.
 
     Raises:
         Skip: inputs or outputs are of types that have no gradient.
@@ -147,19 +136,19 @@ def leak_matrix(subject: Subject, size: int) -> Tensor:
         )
         for found, (_, axis) in zip(gradients, inputs, strict=True):
             if found is not None and found.numel():
-                sizes = found.abs().nan_to_num(0.0)  # what is not a number is for gradients.finite
+                sizes = found.abs().nan_to_num(0.0)  # gradients.finite reports NaN
                 peaks = sizes.movedim(axis, 0).reshape(size, -1).amax(1)
                 matrix[i] = torch.maximum(matrix[i], peaks.double().cpu())
     return matrix
 
 
 def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
-    """Return outputs that differ between samples, since else no leak would show, and whether it took a step.
+    """Return outputs that differ between samples, as a leak would not show in equal ones.
 
-    A head may start at zero: then the model is moved one step of training away.
+    A head may start at zero: then the model takes a step of training first, and True is returned as well.
 
     Raises:
-        Skip: the outputs are alike all the same.
+        Skip: the outputs are alike even so.
     """
     found = subject.reference
     if subject.stateful:
@@ -182,7 +171,7 @@ def _alike(subject: Subject, outputs: list[Leaf]) -> bool:
 
 
 def _difference(subject: Subject, outputs: list[Leaf], batch: list[Leaf], case: Samples) -> Difference | None:
-    """Compare the samples of a case; all others are taken to be the same, so that indices stay true."""
+    """Compare the samples of a case; fill in the others, so that indices stay right."""
     if len(outputs) != len(batch):
         return worst(outputs, batch)
     ours: list[Leaf] = []

@@ -55,14 +55,12 @@ class Result:
         """The objection or the note, in full."""
         if self.failure is None:
             return self.note
-        declare = "" if self.level in (Level.CAPABILITY, Level.INFO) else self._declare()
-        note = f"\n  note     {self.note}" if self.note else ""
-        return f"{self.failure}{note}{declare}"
-
-    def _declare(self) -> str:
-        if self.status is Status.XFAILED:
-            return ""
-        return f'\n  declare  expected_failures={{"{self.id}": "why"}}'
+        lines = [str(self.failure)]
+        if self.note:
+            lines.append(f"  note     {self.note}")
+        if self.level in (Level.MUST, Level.SHOULD) and self.status is not Status.XFAILED:
+            lines.append(f'  declare  expected_failures={{"{self.id}": "why"}}')
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from torch import Tensor
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...locate.mixing import mixing_module
-from ...measure.batch_independence import first_last, leak_matrix, take_step
+from ...measure.batch_independence import first_last, leak_matrix
+from ...measure.training import take_step
 from ...subject import Subject
 
 
