@@ -244,7 +244,7 @@ class Subject:
     def assert_close(
         self,
         measure: Callable[[], Difference | None],
-        objection: Callable[[Difference], Failure],
+        objection: str | Callable[[Difference], Failure],
         *,
         tolerance: float = FLOAT32_LIMIT,
     ) -> str | None:
@@ -255,7 +255,8 @@ class Subject:
 
         Args:
             measure: draws inputs by `batch`, runs the model and returns the worst difference.
-            objection: makes the failure from the difference; its size is filled in here.
+            objection: what to say of a real difference, or a function that makes the failure from it; the
+                size is filled in here.
             tolerance: the largest error that counts as rounding.
 
         Raises:
@@ -274,9 +275,12 @@ class Subject:
             if exact is None or exact.error <= FLOAT64_LIMIT:
                 return f"rounding: {found.error:.1e} in float32, below {FLOAT64_LIMIT:.0e} in float64"
             limit += f"; {exact.error:.1e} in float64, so it is no rounding"
-        failure = objection(found)
+        failure = Failure(objection, where=found.where) if isinstance(objection, str) else objection(found)
         failure.size = f"{found.error:.1e} of the largest value ({limit})"
         raise failure
+
+    close = assert_close
+    """The name of `assert_close` in 0.1."""
 
 
 def raised(error: Exception, how: str = "the model raised") -> Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ....errors import Skip
 from ....inputs.draw import Arguments
@@ -18,11 +19,16 @@ def count_steps(subject: Subject, axis: int, without: int | None = None) -> int:
     return found
 
 
+def has_steps(tensor: Tensor, axis: int, steps: int) -> bool:
+    """Whether a tensor has the axis, with that many steps along it."""
+    return -tensor.ndim <= axis < tensor.ndim and tensor.shape[axis] == steps
+
+
 def replace_steps(batch: Arguments, others: Arguments, axis: int, steps: int, where: slice) -> Arguments:
     """Return the batch with some steps of another one."""
     tensors = batch.tensors
     for number, (ours, theirs) in enumerate(zip(tensors, others.tensors, strict=True)):
-        if -ours.ndim <= axis < ours.ndim and ours.shape[axis] == steps:
+        if has_steps(ours, axis, steps):
             index = torch.arange(steps, device=ours.device)[where]
             tensors[number] = ours.index_copy(axis, index, theirs.index_select(axis, index))
     return batch.with_tensors(tensors)

@@ -6,7 +6,7 @@ from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import Difference, Leaf, worst
 from ...subject import Subject
-from ._sequence import count_steps, replace_steps
+from ._sequence import count_steps, has_steps, replace_steps
 
 
 @check("batch.causal", Level.MUST, opt_in=True)
@@ -42,9 +42,9 @@ def causal(subject: Subject, *, axis: int = 1) -> str | None:
         return found
 
     def objection(found: Difference) -> Failure:
-        what = f"the output looks ahead: with other inputs from step {guilty} on, step {{}} changes"
         step = found.index[axis] if found.index else 0
-        return Failure(what.format(step), where=found.where)
+        what = f"the output looks ahead: with other inputs from step {guilty} on, step {step} changes"
+        return Failure(what, where=found.where)
 
     note = subject.assert_close(measure, objection, tolerance=0.0)
     if not changed:
@@ -54,8 +54,7 @@ def causal(subject: Subject, *, axis: int = 1) -> str | None:
 
 def _stepped(outputs: list[Leaf], axis: int, steps: int) -> list[Leaf]:
     """Return the outputs that have the steps of the inputs."""
-    found = [leaf for leaf in outputs if -leaf.tensor.ndim <= axis < leaf.tensor.ndim]
-    found = [leaf for leaf in found if leaf.tensor.shape[axis] == steps]
+    found = [leaf for leaf in outputs if has_steps(leaf.tensor, axis, steps)]
     if not found:
         raise Skip(f"no output has {steps} steps along axis {axis}: params= takes another one")
     return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....errors import Failure, Skip
+from ....errors import Skip
 from ....inputs.draw import Arguments
 from ...definition import Level, check
 from ...measure.compare import Difference, Leaf, worst
 from ...subject import Subject
-from ._sequence import count_steps, replace_steps
+from ._sequence import count_steps, has_steps, replace_steps
 
 
 @check("batch.padding", Level.MUST, opt_in=True)
@@ -50,11 +50,8 @@ def padding(subject: Subject, *, mask: str = "", padded: int = 1, axis: int = 1)
         changed = changed or worst(unmasked, before) is not None
         return worst(after, before)
 
-    def objection(found: Difference) -> Failure:
-        what = f"the output depends on what stands in padded steps, {kept} to {steps - 1}"
-        return Failure(what, where=found.where)
-
-    note = subject.assert_close(measure, objection, tolerance=0.0)
+    what = f"the output depends on what stands in padded steps, {kept} to {steps - 1}"
+    note = subject.assert_close(measure, what, tolerance=0.0)
     if not changed:
         return "the mask itself changes no output of the steps that are kept"
     return note
@@ -81,10 +78,8 @@ def _padding(mask: Tensor, kept: int, steps: int, padded: int) -> Tensor:
 
 
 def _kept(outputs: list[Leaf], axis: int, steps: int, kept: int) -> list[Leaf]:
-    """Return the outputs, those that have steps without the padded ones."""
-
-    def cut(tensor: Tensor) -> Tensor:
-        has_steps = -tensor.ndim <= axis < tensor.ndim and tensor.shape[axis] == steps
-        return tensor.narrow(axis, 0, kept) if has_steps else tensor
-
-    return [Leaf(leaf.path, cut(leaf.tensor)) for leaf in outputs]
+    """Return the outputs; those that have steps, without the padded ones."""
+    return [
+        Leaf(leaf.path, leaf.tensor.narrow(axis, 0, kept)) if has_steps(leaf.tensor, axis, steps) else leaf
+        for leaf in outputs
+    ]

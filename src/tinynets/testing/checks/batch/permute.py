@@ -18,7 +18,7 @@ def permute(subject: Subject) -> str | None:
     by `batch_axes=`.
     """
     size = first_last(subject)[-1] + 1
-    order = [*range(1, size, 2), *range(0, size, 2)]  # no rotation, which a `roll` would survive
+    order = [*range(1, size, 2), *range(0, size, 2)]  # not a rotation, which a `roll` commutes with
     cases = [Samples("a sample", lambda: subject.batch().rows(order), order, list(range(size)))]
     what = "the output for {} changes with the order of the batch, in eval mode"
     return compare_samples(subject, cases, what, same_draws=False)

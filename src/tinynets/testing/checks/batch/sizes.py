@@ -35,7 +35,7 @@ def sizes(subject: Subject, size: int) -> str | None:
         ) from failure.error
     try:
         axes = subject.output_axes
-    except Skip:  # other sizes do not run
+    except Skip:  # no other size runs
         axes = None
     for now, before, axis in zip(found, subject.reference, axes or [None] * len(found), strict=False):
         if not _follows(now.tensor, before.tensor, axis, size, usual):
@@ -59,7 +59,7 @@ def _follows(now: Tensor, before: Tensor, axis: int | None, size: int, usual: in
     changed = [(m, n) for m, n in zip(now.shape, before.shape, strict=True) if m != n]
     if any(m * usual != n * size for m, n in changed):
         return False
-    # Samples may be merged with another axis, but not beside a first axis that stays as long as the batch.
+    # Samples may be merged with another axis, but then the first axis must not keep the size of the batch.
     return not (changed and now.shape[0] == before.shape[0] == usual)
 
 
@@ -71,5 +71,5 @@ def _constant(subject: Subject, message: str, usual: int) -> str:
     except Failure:
         pass
     else:
-        return ""  # other sizes run too: the number is that of another axis
+        return ""  # other sizes run: the number is the size of another axis
     return f"the error names {usual}, the batch size that works: it seems to be written into the model"

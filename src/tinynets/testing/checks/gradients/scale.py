@@ -14,7 +14,7 @@ from ...measure.training import norm, trained
 from ...subject import Subject
 from ._shared import training_passes
 
-_FEW = 16  # values that a batch norm divides by the spread of: it may be tiny by chance
+_FEW = 16  # values in a batch norm: the spread of so few may be tiny by chance
 
 
 @check("gradients.scale", Level.SHOULD)

@@ -52,7 +52,7 @@ def deterministic(subject: Subject) -> str | None:
             start.restore()
             model.eval()
         second = call()
-        start.restore()  # so that it starts from the same in float64
+        start.restore()  # so that float64 starts from the same state
         return worst(second, first)
 
     def objection(found: Difference) -> Failure:

@@ -71,7 +71,7 @@ def _probe(
         tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if not floats:
-            effective.add(path)  # nothing that a gradient could tell of
+            effective.add(path)  # a gradient cannot tell
             return output
         one = ones.setdefault(path, torch.ones((), dtype=floats[0].dtype, device=floats[0].device))
         one.requires_grad_()
@@ -88,7 +88,7 @@ def _probe(
             effective.update(ones)
             return
         gradients: Any = torch.autograd.grad(total, list(ones.values()), allow_unused=True)
-    except RuntimeError:  # a backward that breaks is for other checks to find
+    except RuntimeError:  # other checks report a broken backward
         effective.update(ones)
     else:
         effective.update(path for path, g in zip(ones, gradients, strict=True) if g is not None)

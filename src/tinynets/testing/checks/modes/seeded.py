@@ -61,7 +61,7 @@ def seeded(subject: Subject) -> str | None:
     def measure() -> Difference | None:
         start = Snapshot(model)
         first = replay(1)
-        start.restore()  # statistics and counters: it is the generators that are to be seen
+        start.restore()  # statistics and counters, so that only generators can differ
         second = replay(2)
         start.restore()
         return worst(second, first)

@@ -33,7 +33,7 @@ def sensitivity(subject: Subject) -> str:
     arguments = subject.batch()
     before = Snapshot(subject.model)
     differs = False
-    for seed in range(3):  # a few units may all escape a dropout
+    for seed in range(3):  # one dropout mask may keep every unit
         subject.model.train()
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
         differs = differs or worst(call_no_grad(subject, arguments), subject.reference) is not None

@@ -32,7 +32,7 @@ def grad_modes(subject: Subject) -> str | None:
         seed_everything(subject.seed)
         with mode():
             output = subject.call(subject.batch())
-        return detached(output)  # outside, so that it is an ordinary tensor
+        return detached(output)  # outside the block, to get an ordinary tensor
 
     def differences() -> dict[str, Difference]:
         plain = call(torch.no_grad)

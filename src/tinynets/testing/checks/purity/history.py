@@ -33,7 +33,7 @@ def history(subject: Subject) -> str | None:
         nonlocal differs
         size = subject.default_size
         for seed, number in ((1, size), (2, 1), (2, size + 1)):
-            with suppress(Failure, Skip):  # other batch sizes are for other checks
+            with suppress(Failure, Skip):  # other checks report batch sizes that do not run
                 other = call_no_grad(subject, subject.batch(number, seed=seed), seed=subject.seed)
                 differs = worst(other, subject.reference) is not None or differs
 
@@ -43,7 +43,7 @@ def history(subject: Subject) -> str | None:
         first = call()
         between()
         later = call()
-        start.restore()  # so that it starts from the same in float64
+        start.restore()  # so that float64 starts from the same state
         return worst(later, first)
 
     def objection(found: Difference) -> Failure:

@@ -35,7 +35,7 @@ def live_weights(subject: Subject) -> None:
     never_run = _never_run(subject)
     seed_everything(subject.seed)
     perturb(never_run)
-    weights = never_run.state_dict()  # with its metadata, by which a model may tell old checkpoints
+    weights = never_run.state_dict()  # with its metadata, by which models recognise old checkpoints
     for name, value in weights.items():
         if isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - not an extra state
             weights[name] = value.clone()
@@ -58,7 +58,7 @@ def live_weights(subject: Subject) -> None:
         subject.restore()
         model.eval()
         load(model, weights)
-        # A small effect is no rounding where these weights, without a call before, give the very same bits.
+        # If these weights give the very same bits without a call before, a small effect is not rounding.
         limit = (
             0.0
             if worst(call_no_grad(subject, arguments, seed=subject.seed), wanted) is None

@@ -18,7 +18,7 @@ from ...measure.compare import leaves
 from ...snapshot.holdings import holdings
 from ...subject import Subject
 
-_CALLS = 3  # what grows twice in a row does not stop
+_CALLS = 3  # what grows twice in a row will go on growing
 
 
 @check("purity.retention", Level.MUST)
@@ -32,7 +32,7 @@ def retention(subject: Subject) -> None:
     model = subject.model
     model.train()
     graphs = {holding.path for holding in holdings(model) if _has_graph(holding.value)}
-    # The old weight and spectral norms keep one small graph, that of the weight, until the next call.
+    # The old weight and spectral norms keep the small graph of the weight until the next call.
     graphs |= {
         f"{path}.{name}".lstrip(".")
         for path, module in named(model)
@@ -72,7 +72,7 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
     if not any(reference() is not None for reference in references.values()):
         return
     del held
-    gc.collect()  # only here, since it costs more than most models do
+    gc.collect()  # only here: it costs more than calling most models
     alive = {name: t for name, reference in references.items() if (t := reference()) is not None}
     if alive:
         ids = {id(tensor) for tensor in alive.values()}

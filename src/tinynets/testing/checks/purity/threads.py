@@ -23,8 +23,8 @@ from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
 _BATCHES = 4
-_VISITS = 2  # of a line by each thread in lock step: later ones are left to run free
-_GROUPS = 3  # each a line behind the one before: in it writes meet writes, between them writes meet reads
+_VISITS = 2  # of a line by each thread in lock step; later visits run freely
+_GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
 _OTHERS = ("/torch/", "/tinynets/testing/", "/threading.py")
 
 
@@ -41,10 +41,10 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
     if subject.stateful:
         raise Skip("the model is declared stateful")
     model = subject.model
-    size = None if subject.example.size is None else 1  # it is the number of calls that matters
+    size = None if subject.example.size is None else 1  # the number of calls matters, not their size
     batches = [subject.batch(size, seed=seed) for seed in range(min(_BATCHES, count))]
     model.eval()
-    torch.set_num_threads(1)  # new threads take it over, so that all of them cut sums into the same pieces
+    torch.set_num_threads(1)  # new threads inherit it, so that all of them split sums alike
     before, states = Snapshot(model), RandomStates()
     alone = [call_no_grad(subject, batch) for batch in batches]
     if states.moved():
@@ -73,7 +73,7 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
 
 
 class _Crowd:
-    """Threads that each make one call, the first visits of every line in lock step.
+    """Threads that each make one call, in lock step for the first visits of every line.
 
     Args:
         subject: what to call.
@@ -87,7 +87,7 @@ class _Crowd:
         self.results: list[list[Leaf] | Failure | None] = [None] * len(batches)
 
     def run(self, seconds: float) -> int:
-        """Run all threads to their end; return how many have not come to it in time."""
+        """Run all threads to their end; return how many did not get there in time."""
         crowd = [
             threading.Thread(target=self._work, args=(number,), daemon=True)
             for number in range(len(self._batches))
@@ -133,9 +133,9 @@ class _Crowd:
                 self.results[number] = failure
             finally:
                 sys.settrace(before)
-                self._barrier.abort()  # nobody is to wait for this one
+                self._barrier.abort()  # no thread must wait for this one
 
     def _wait(self) -> None:
-        # Threads that take other ways break the barrier: from then on all run free.
+        # Threads that take different branches break the barrier; from then on all run freely.
         with contextlib.suppress(threading.BrokenBarrierError):
             self._barrier.wait(0.2)

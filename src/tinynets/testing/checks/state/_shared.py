@@ -19,7 +19,7 @@ def train_and_perturb(subject: Subject) -> None:
     try:
         subject.run(subject.batch(training=True), training=True)
     except Failure:
-        subject.restore()  # runs.train says so
+        subject.restore()  # runs.train reports it
     perturb(subject.model)
 
 

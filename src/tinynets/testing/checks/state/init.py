@@ -10,7 +10,7 @@ from ...definition import Level, check
 from ...measure.compare import Leaf
 from ...subject import Subject
 
-_AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale element by element: all ones is how they start
+_AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and start at one
 
 
 @check("state.init", Level.SHOULD)
@@ -61,7 +61,7 @@ def _outputs(subject: Subject) -> list[tuple[Leaf, int]]:
     try:
         found = subject.outputs(subject.batch(training=True), training=True)
         if [leaf.path for leaf in found] != [leaf.path for leaf in subject.reference]:
-            return []  # auxiliary outputs: which axis counts samples is known in eval mode only
+            return []  # auxiliary outputs: batch axes are known for eval mode only
         return [(leaf, axis) for leaf, axis in subject.batched(found) if leaf.tensor.is_floating_point()]
     except (Skip, Failure):
         return []

@@ -28,7 +28,7 @@ def compile_dynamic(subject: Subject) -> str:
     Fix: the message has the guard; no Python number that changes with the batch in an attribute.
     Declare: an exemption.
     """
-    _ = subject.output_axes  # skips a model that takes one batch size only
+    _ = subject.output_axes  # skips models that take only one batch size
     graphs: list[GraphModule] = []
 
     def backend(graph: GraphModule, example: list[Tensor]) -> Callable[..., Any]:
@@ -57,7 +57,7 @@ def compile_dynamic(subject: Subject) -> str:
 
 def _guards(error: BaseException | None) -> str:
     """Return the guards that failed, as the compiler lists them when it is not to compile again."""
-    if type(error).__name__ != "RecompileError":  # of a private module of torch
+    if type(error).__name__ != "RecompileError":  # defined in a private module of torch
         return ""
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
     guards = [line.partition(" (HINT")[0] for line in lines if line[:1].isdigit()]

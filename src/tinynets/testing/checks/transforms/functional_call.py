@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from ...._torch.globals import seed_everything
 from ...._torch.held import held_tensors, listed
-from ....errors import Failure, Skip
+from ....errors import Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
 from ...subject import Subject, raised
@@ -33,10 +33,8 @@ def functional(subject: Subject) -> str | None:
         subject.model.eval()
         return worst(_called_with(subject, {}), subject.outputs(subject.batch()))
 
-    def objection(found: Difference) -> Failure:
-        return Failure("functional_call with the model's own weights gives another output", where=found.where)
-
-    note = subject.assert_close(measure, objection)
+    what = "functional_call with the model's own weights gives another output"
+    note = subject.assert_close(measure, what)
     found, changed = _compared(subject, others)
     if found is not None and found.error > FLOAT32_LIMIT:
         raise found.failure(
@@ -69,9 +67,9 @@ def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
 def _compared(subject: Subject, replaced: dict[str, Tensor]) -> tuple[Difference | None, bool]:
     """Return how far swapped weights are from the same ones copied in, and whether these change anything."""
     subject.model.eval()
-    _called_with(subject, {})  # what keeps something keeps it now
+    _called_with(subject, {})  # fills caches, if there are any
     swapped = _called_with(subject, replaced)
-    subject.restore()  # without what the calls have left in attributes
+    subject.restore()  # drops what the calls left in attributes
     with torch.no_grad():
         for name, tensor in replaced.items():
             subject.model.get_parameter(name).copy_(tensor)

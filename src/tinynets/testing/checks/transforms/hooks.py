@@ -33,7 +33,7 @@ def hooks(subject: Subject) -> str | None:
         fired.add(id(module))
 
     for _, module in modules:
-        module.register_forward_pre_hook(note)  # which a module that raises has run, too
+        module.register_forward_pre_hook(note)  # runs even if the module raises
     _run_both_modes(subject)
     silent = [(path, module) for path, module in modules if id(module) not in fired]
     if not silent:
@@ -68,5 +68,5 @@ def _watch_forward(module: nn.Module, seen: set[int]) -> None:
 
 def _run_both_modes(subject: Subject) -> None:
     subject.run(subject.batch())
-    with suppress(Failure):  # runs.train says so
+    with suppress(Failure):  # runs.train reports it
         subject.run(subject.batch(training=True), training=True)
