@@ -120,6 +120,14 @@ class Skip(Exception):  # noqa: N818
     """A check does not apply; the message says why."""
 
 
+class CheckTimeout(BaseException):
+    """A check has run out of time. Not an `Exception`, which a model might catch."""
+
+
+class ThreadStopped(BaseException):
+    """Raised to end a thread of `purity.threads` that has run out of time."""
+
+
 class MixedDevicesError(RuntimeError):
     """An operation was called with tensors on two devices."""
 
