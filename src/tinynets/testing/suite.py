@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .._torch.globals import RandomStates, read_flags, seed_everything, write_flags
+from .._torch.global_flags import read_flags, write_flags
+from .._torch.random_states import RandomStates, seed_everything
 from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.examples import BatchAxes, example_arguments
 from .definition import Check, Level, ModelCheck, registered

@@ -14,9 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.utils import _pytree as pytree
 
-from ..._torch.globals import seed_everything
+from ..._torch import pytree
+from ..._torch.compiler import compile_ahead_of_time, refuse_recompiling
+from ..._torch.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..definition import Level, check
@@ -76,7 +77,7 @@ def compile_dynamic(subject: Subject) -> str:
         for size in SIZES:
             batch = subject.batch(size)
             expected = subject.outputs(batch)
-            with torch._dynamo.config.patch(error_on_recompile=len(graphs) >= 2):  # pyright: ignore
+            with refuse_recompiling(len(graphs) >= 2):
                 try:
                     found = worst(_traced(subject, model, batch), expected)
                 except Failure as failure:
@@ -154,15 +155,12 @@ def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
     """
     if not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
         raise Skip("needs a C++ compiler: none of g++, clang++ and cl is on the path")
-    from torch._inductor import aoti_compile_and_package, aoti_load_package  # pyright: ignore[reportUnknownVariableType]
-
     program = _export(subject)
     other = subject.batch(3)
     expected = subject.outputs(other)
     with tempfile.TemporaryDirectory() as folder, _compiler():
         try:
-            path = aoti_compile_and_package(program, package_path=str(Path(folder, "model.pt2")))
-            package = aoti_load_package(path)
+            package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
             ours = detached(package(*other.args, **other.kwargs))
         except Exception as error:
             raise Failure(f"AOTInductor raised {_first(error)}", error=error) from error

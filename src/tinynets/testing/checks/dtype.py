@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..._torch.globals import seed_everything
-from ..._torch.held import listed
+from ..._torch.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.examples import float_dtype
 from ..definition import Level, check
@@ -14,6 +13,7 @@ from ..measure.compare import leaves, objective, worst
 from ..measure.dtype_conversion import draws, left_behind, name_of, outputs_as
 from ..measure.state_compare import short
 from ..subject import Subject
+from ..wording import quoted
 
 
 @check("dtype.float64", Level.MUST)
@@ -133,7 +133,7 @@ def _finite(output: object, subject: Subject) -> None:
     grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     bad = [name for name, grad in grads if grad is not None and not grad.isfinite().all()]
     if bad:
-        raise Failure("gradients are not finite", where=listed(bad))
+        raise Failure("gradients are not finite", where=quoted(bad))
 
 
 @check("dtype.default", Level.SHOULD)
@@ -153,7 +153,7 @@ def default(subject: Subject) -> None:
         made = subject.fresh(subject.seed)
         other = [name for name, tensor in _named(made) if name in expected and tensor.dtype != torch.float64]
         if other:
-            raise Failure("not everything is made in the default dtype", where=listed(other))
+            raise Failure("not everything is made in the default dtype", where=quoted(other))
         outputs_as(subject, torch.float64, made)
     finally:
         torch.set_default_dtype(source)

@@ -8,12 +8,12 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from ..._torch.globals import RandomStates
-from ..._torch.held import listed
+from ..._torch.random_states import RandomStates
 from ...errors import Failure, Skip
 from ..definition import Level, check
 from ..measure.compare import Leaf, same_bits
 from ..subject import Subject
+from ..wording import quoted
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale element by element: all ones is how they start
 
@@ -34,7 +34,7 @@ def seeded(subject: Subject) -> str | None:
         others = " and ".join(f"the random numbers of {name}" for name in moved if name != "torch")
         raise Failure(
             "two instances made after the same torch.manual_seed are different",
-            where=listed(different),
+            where=quoted(different),
             size=f"{len(different)} of {len(first)} entries of the state dict",
             cause=f"the constructor draws from {others}" if others else "",
         )
@@ -79,7 +79,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         owner = subject.model.get_submodule(path.rpartition(".")[0])
         if not isinstance(owner, _AFFINE) and _is_constant_matrix(parameter):
             constant.append(path)
-    cause = f"{listed(constant)}: every value is the same" if constant else ""
+    cause = f"{quoted(constant)}: every value is the same" if constant else ""
     for leaf, axis in _outputs(subject):
         first, others = (
             leaf.tensor.narrow(axis, 0, 1),
@@ -92,7 +92,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
             size = f"standard deviation {spread:.1e} (limits {smallest:.0e} and {largest:.0e})"
             raise Failure("the outputs are out of scale", where=leaf.name, size=size, cause=cause)
     if constant:
-        raise Failure("weights are constant", where=listed(constant))
+        raise Failure("weights are constant", where=quoted(constant))
 
 
 def _is_constant_matrix(parameter: Tensor) -> bool:

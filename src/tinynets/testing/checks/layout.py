@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..._torch.globals import seed_everything
+from ..._torch.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..definition import Level, check

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..._torch.held import held_tensors, listed, named_modules, non_persistent
+from ..._torch.module_tables import named_modules
+from ..._torch.unregistered import non_persistent, unregistered_tensors
 from ...errors import Failure, Skip
 from ..definition import Level, check
 from ..measure.compare import leaves, worst
 from ..measure.state_compare import short, spelled, ties
 from ..subject import Subject, raised
+from ..wording import quoted
 
 _META = torch.device("meta")
 
@@ -28,9 +30,9 @@ def meta_shapes(subject: Subject) -> None:
     try:
         found = leaves(subject.run(subject.batch().map(lambda tensor: tensor.to(_META))))
     except Failure as failure:
-        behind = [path for path, tensor in held_tensors(subject.model) if not tensor.is_meta]
+        behind = [path for path, tensor in unregistered_tensors(subject.model) if not tensor.is_meta]
         failure.what = f"on the meta device, {failure.what}"
-        failure.cause = f"{listed(behind)}: .to() does not move it" if behind else failure.cause
+        failure.cause = f"{quoted(behind)}: .to() does not move it" if behind else failure.cause
         raise
     ours = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in found]
     theirs = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in subject.reference]
@@ -39,7 +41,7 @@ def meta_shapes(subject: Subject) -> None:
         raise Failure("the meta device gives another shape or dtype", where="; ".join(different[:3]))
     real = [leaf.name for leaf in found if not leaf.tensor.is_meta]
     if real:
-        raise Failure("an output is not on the meta device", where=listed(real))
+        raise Failure("an output is not on the meta device", where=quoted(real))
 
 
 @check("device.meta_init", Level.CAPABILITY)
@@ -62,10 +64,10 @@ def meta_init(subject: Subject) -> str | None:
         failure = raised(error)
         failure.what = f"made on the meta device, {failure.what}"
         raise failure from error
-    real = [path for path, tensor in (*_named(made), *held_tensors(made)) if not tensor.is_meta]
-    hidden = [path for path, tensor in held_tensors(made) if tensor.is_meta]
+    real = [path for path, tensor in (*_named(made), *unregistered_tensors(made)) if not tensor.is_meta]
+    hidden = [path for path, tensor in unregistered_tensors(made) if tensor.is_meta]
     if hidden:
-        raise Failure("to_empty() does not reach what is not registered", where=listed(hidden))
+        raise Failure("to_empty() does not reach what is not registered", where=quoted(hidden))
     made.to_empty(device="cpu")
     unsaved = non_persistent(made)
     with torch.no_grad():
@@ -85,7 +87,7 @@ def meta_init(subject: Subject) -> str | None:
         what = "made on the meta device, then loaded, it gives another output"
         raise Failure(what, where=found.where, cause=_lost(unsaved))
     cut = ties(subject.model) - ties(made)
-    notes = [f"not made on the meta device: {listed(real)}"] if real else []
+    notes = [f"not made on the meta device: {quoted(real)}"] if real else []
     return "; ".join([*notes, *([f"to_empty() cuts ties: {spelled(cut)}"] if cut else [])]) or None
 
 
@@ -98,7 +100,7 @@ def _spoil(tensor: Tensor) -> None:
 
 
 def _lost(unsaved: list[str]) -> str:
-    return f"{listed(unsaved)}: a buffer that is not saved, and nothing fills it again" if unsaved else ""
+    return f"{quoted(unsaved)}: a buffer that is not saved, and nothing fills it again" if unsaved else ""
 
 
 def _named(model: nn.Module) -> list[tuple[str, Tensor]]:

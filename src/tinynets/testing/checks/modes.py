@@ -9,16 +9,17 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..._torch.generators import GENERATORS, foreign, seed_of, seed_others, seeds
-from ..._torch.globals import RandomStates, changed_flags, read_flags, seed_everything, write_flags
+from ..._torch.generators import generators_of
+from ..._torch.global_flags import changed_flags, read_flags, write_flags
+from ..._torch.module_tables import named_modules
+from ..._torch.random_states import SOURCES, RandomStates, seed_all_but_torch, seed_everything, seeds_torch
+from ..._torch.reachable import Role
 from ...errors import Failure
-from ...modes.flags import named
 from ...modes.sensitivity import train_behaviour
 from ..call_helpers import again, listed, still_training
 from ..definition import Level, check
 from ..locate.divergence import culprits, first_difference
 from ..measure.compare import Difference, Leaf, worst
-from ..snapshot.holdings import Kind, holdings
 from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
 
@@ -46,9 +47,9 @@ def deterministic(subject: Subject) -> str | None:
     states = RandomStates()
     call()
     if moved := states.moved():
-        source = " and ".join(GENERATORS[name] for name in moved)
+        source = " and ".join(SOURCES[name] for name in moved)
         raise Failure(
-            f"an eval call {'seeds' if seeds(call) else 'draws from'} the random generator of {source}",
+            f"an eval call {'seeds' if seeds_torch(call) else 'draws from'} the random generator of {source}",
             where=listed(culprits(model, call, lambda: RandomStates().moved)),
             cause=still_training(model),
         )
@@ -102,12 +103,12 @@ def seeded(subject: Subject) -> str | None:
     states = RandomStates()
     call()
     moved = states.moved()
-    if others := [GENERATORS[name] for name in moved if name != "torch"]:
+    if others := [SOURCES[name] for name in moved if name != "torch"]:
         raise Failure(
             f"a training call uses {' and '.join(others)}, which torch.manual_seed does not reach",
-            where=listed(culprits(model, call, lambda: partial(foreign, RandomStates()))),
+            where=listed(culprits(model, call, lambda: RandomStates().moved_besides_torch)),
         )
-    if moved and seeds(call):
+    if moved and seeds_torch(call):
         raise Failure(
             "a training call seeds torch, so it draws the same numbers in every step",
             where=listed(culprits(model, call, lambda: RandomStates().moved)),
@@ -116,7 +117,7 @@ def seeded(subject: Subject) -> str | None:
 
     def replay(others: int) -> list[Leaf]:
         model.train()
-        seed_others(model, others)
+        seed_all_but_torch(model, others)
         torch.manual_seed(subject.seed)  # pyright: ignore[reportUnknownMemberType]
         return call()
 
@@ -129,7 +130,7 @@ def seeded(subject: Subject) -> str | None:
         return worst(second, first)
 
     def objection(found: Difference) -> Failure:
-        own = [holding.path for holding in holdings(model) if seed_of(holding.value) is not None]
+        own = [path for path, _ in generators_of(model)]
         module = first_difference(model, partial(replay, 1), partial(replay, 2))
         return Failure(
             "torch.manual_seed does not make a training call repeat",
@@ -214,7 +215,7 @@ def roundtrip(subject: Subject) -> str | None:
         before = Snapshot(model)
         model.train()
         model.eval()
-        written = [change for change in before.changes() if change.kind is not Kind.FLAG]
+        written = [change for change in before.changes() if change.role is not Role.FLAG]
         cause = f"switching changes {listed([str(change) for change in written])}" if written else ""
         return Failure("train() and eval() do not bring the outputs back", where=found.where, cause=cause)
 
@@ -258,11 +259,11 @@ def _from(found: Difference, module: str) -> str:
 
 
 def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(path or type(model).__name__, module) for path, module in named(model)]
+    return [(path or type(model).__name__, module) for path, module in named_modules(model)]
 
 
 def _own_flags(model: nn.Module) -> dict[str, bool]:
-    flags = {f"{path}.training".lstrip("."): module.training for path, module in named(model)}
+    flags = {f"{path}.training".lstrip("."): module.training for path, module in named_modules(model)}
     return {**flags, **{f"{name}.requires_grad": p.requires_grad for name, p in model.named_parameters()}}
 
 

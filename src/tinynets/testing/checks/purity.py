@@ -9,8 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..._torch.globals import seed_everything
-from ..._torch.held import held_tensors
+from ..._torch.random_states import seed_everything
+from ..._torch.reachable import Role
+from ..._torch.unregistered import unregistered_tensors
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..call_helpers import again, listed
@@ -19,11 +20,10 @@ from ..locate.divergence import first_difference
 from ..measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
 from ..measure.state_compare import perturb
 from ..snapshot.changes import MISSING, Change
-from ..snapshot.holdings import Kind
 from ..snapshot.snapshot import Snapshot
 from ..subject import Subject
 
-_REGISTERED = (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
+_REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 
 
 @check("purity.parameters", Level.MUST)
@@ -41,7 +41,7 @@ def parameters(subject: Subject) -> None:
     before = Snapshot(model)
     with torch.enable_grad():
         subject.call(arguments)
-    kinds = tuple(kind for kind in _REGISTERED if not (subject.stateful and kind is Kind.BUFFER))
+    kinds = tuple(kind for kind in _REGISTERED if not (subject.stateful and kind is Role.BUFFER))
     if changed := before.changes(*kinds):
         raise Failure(
             f"an eval call changes {_counted(changed)}",
@@ -65,7 +65,7 @@ def attributes(subject: Subject) -> None:
     model.eval()
     before = Snapshot(model)
     again(subject, arguments)
-    if changed := before.changes(Kind.ATTRIBUTE, Kind.HOOK):
+    if changed := before.changes(Role.ATTRIBUTE, Role.HOOK):
         raise Failure(
             f"an eval call changes {_counted(changed)}",
             where=listed([str(change) for change in changed]),
@@ -153,7 +153,7 @@ def live_weights(subject: Subject) -> None:
     never_run.eval()
     wanted = _seeded(subject, arguments, never_run)
     if worst(wanted, subject.reference) is None:
-        if kept := [path for path, _ in held_tensors(model)]:
+        if kept := [path for path, _ in unregistered_tensors(model)]:
             raise Failure("other weights give the same output", cause=f"the model came with {listed(kept)}")
         raise Skip("other weights give the same output, so out-of-date ones could not show")
     for way, load in (("written in place", _write), ("loaded by load_state_dict", _load)):
@@ -161,7 +161,7 @@ def live_weights(subject: Subject) -> None:
         model.eval()
         before = Snapshot(model)
         _seeded(subject, arguments)
-        kept = [change.path for change in before.changes(Kind.ATTRIBUTE, Kind.BUFFER)]
+        kept = [change.path for change in before.changes(Role.ATTRIBUTE, Role.BUFFER)]
         load(model, weights)
         found = worst(_seeded(subject, arguments), wanted)
         if found is None:
@@ -207,7 +207,7 @@ def _seeded(subject: Subject, arguments: Arguments, model: nn.Module | None = No
 
 
 def _counted(changes: list[Change]) -> str:
-    kinds = Counter(change.kind.value for change in changes)
+    kinds = Counter(change.role.value for change in changes)
     return " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())
 
 

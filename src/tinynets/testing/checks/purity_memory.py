@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.globals import seed_everything
-from ..._torch.held import computed_by_a_hook
+from ..._torch.module_tables import computed_by_a_hook, named_modules
+from ..._torch.random_states import seed_everything
+from ..._torch.reachable import reachable
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
-from ...modes.flags import named
 from ..call_helpers import again, listed
 from ..definition import Level, check
 from ..locate.divergence import culprits, first_difference
 from ..measure.compare import Difference, Leaf, detached, leaves, objective, outline, same_bits, worst
-from ..snapshot.holdings import holdings
 from ..subject import Subject, raised
 
 _CALLS = 3  # what grows twice in a row does not stop
@@ -80,7 +79,7 @@ def alias(subject: Subject) -> None:
     model, arguments = subject.model, subject.batch()
     model.eval()
     output = leaves(_without_gradients(subject, arguments))
-    own = [(holding.path, holding.value) for holding in holdings(model) if isinstance(holding.value, Tensor)]
+    own = [(item.path, item.value) for item in reachable(model) if isinstance(item.value, Tensor)]
     others = [*zip(arguments.names, arguments.tensors, strict=True), *own]
     memory = {where: name for name, tensor in reversed(others) if (where := _memory(tensor))}
     outputs = {id(leaf.tensor) for leaf in output}
@@ -158,9 +157,7 @@ def inference_then_train(subject: Subject) -> None:
     with torch.inference_mode():
         subject.call(subject.batch())
     kept = [
-        holding.path
-        for holding in holdings(model)
-        if isinstance(holding.value, Tensor) and holding.value.is_inference()
+        item.path for item in reachable(model) if isinstance(item.value, Tensor) and item.value.is_inference()
     ]
     try:
         train()
@@ -188,18 +185,18 @@ def retention(subject: Subject) -> None:
     """
     model = subject.model
     model.train()
-    graphs = {holding.path for holding in holdings(model) if _has_graph(holding.value)}
+    graphs = {item.path for item in reachable(model) if _has_graph(item.value)}
     # The old weight and spectral norms keep one small graph, that of the weight, until the next call.
     graphs |= {
         f"{path}.{name}".lstrip(".")
-        for path, module in named(model)
+        for path, module in named_modules(model)
         for name in vars(module)
         if computed_by_a_hook(module, name)
     }
     sizes: list[dict[str, int]] = []
     for seed in range(_CALLS):
         arguments = subject.batch(seed=seed, training=True)
-        known = {id(holding.value) for holding in holdings(model)} | {id(t) for t in arguments.tensors}
+        known = {id(item.value) for item in reachable(model)} | {id(t) for t in arguments.tensors}
         with torch.enable_grad():
             output = subject.call(arguments)
         made = {leaf.name: leaf.tensor for leaf in leaves(output) if id(leaf.tensor) not in known}
@@ -218,8 +215,8 @@ def retention(subject: Subject) -> None:
 
 
 def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], graphs: set[str]) -> None:
-    held = holdings(model)
-    kept = [holding.path for holding in held if _has_graph(holding.value) and holding.path not in graphs]
+    held = reachable(model)
+    kept = [item.path for item in held if _has_graph(item.value) and item.path not in graphs]
     if kept:
         raise Failure(
             "an attribute keeps the graph of a call, with all activations in it",
@@ -233,7 +230,7 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
     alive = {name: t for name, reference in references.items() if (t := reference()) is not None}
     if alive:
         ids = {id(tensor) for tensor in alive.values()}
-        paths = [holding.path for holding in holdings(model) if id(holding.value) in ids]
+        paths = [item.path for item in reachable(model) if id(item.value) in ids]
         raise Failure(
             f"a call keeps {listed(list(alive))} alive",
             where=listed(paths),
@@ -246,11 +243,11 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
 def _sizes(model: nn.Module) -> dict[str, int]:
     """The size of everything held that can grow."""
     sizes: Counter[str] = Counter()
-    for holding in holdings(model):
-        if isinstance(holding.value, Tensor):
-            sizes[holding.path] += holding.value.numel()
-        elif hasattr(holding.value, "__len__") and not isinstance(holding.value, nn.Module):
-            sizes[f"len({holding.path or 'vars(model)'})"] += len(holding.value)
+    for item in reachable(model):
+        if isinstance(item.value, Tensor):
+            sizes[item.path] += item.value.numel()
+        elif hasattr(item.value, "__len__") and not isinstance(item.value, nn.Module):
+            sizes[f"len({item.path or 'vars(model)'})"] += len(item.value)
     return sizes
 
 

@@ -13,29 +13,32 @@ import torch
 from safetensors.torch import load_model, save_model  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
-from ..._torch.held import Held, held, listed
+from ..._torch.reachable import Reachable
+from ..._torch.unregistered import unregistered
 from ...errors import Failure, Skip
 from ..definition import Level, check
 from ..measure.compare import same_bits, worst
 from ..measure.state_compare import (
     closures,
-    culprit,
+    find_failing_attribute,
     perturb,
     short,
     spelled,
+    state_difference_cause,
     storage,
-    suspects,
     tensors_of,
     ties,
 )
 from ..subject import Subject
+from ..wording import quoted
 
 
 @check("state.registered", Level.MUST, static=True)
 def registered(subject: Subject) -> None:
     """Every tensor and module that the model holds is registered.
 
-    Looked for in attributes, in lists, dicts and plain objects up to three deep, and in the class body.
+    Looked for in attributes and the class body: in containers, plain objects, partials, bound methods and
+    closures up to six deep.
 
     Why: `.to()`, `.parameters()`, `state_dict()` and `.train()` see only what is registered. An optimizer
     does not train the rest, a GPU does not get it, a checkpoint does not hold it.
@@ -44,23 +47,23 @@ def registered(subject: Subject) -> None:
     constructor can make it again.
     Declare: a module that is hidden on purpose (a frozen teacher) is an exemption.
     """
-    found = held(subject.model)
+    found = unregistered(subject.model)
     if found:
         kinds = sorted({_kind(item) for item in found})
         raise Failure(
             f"the model holds {' and '.join(kinds)} that are not registered",
-            where=listed([item.path for item in found]),
+            where=quoted([item.path for item in found]),
             cause=_unregistered(found[0], subject.model),
         )
 
 
-def _kind(item: Held) -> str:
+def _kind(item: Reachable) -> str:
     if isinstance(item.value, nn.Module):
         return "modules"
     return "parameters" if isinstance(item.value, nn.Parameter) else "tensors"
 
 
-def _unregistered(item: Held, model: nn.Module) -> str:
+def _unregistered(item: Reachable, model: nn.Module) -> str:
     name = f"`{type(item.owner).__name__}.{item.attribute}`"
     if item.of_class:
         return f"{name} is made in the class body, once for all instances: make it in __init__"
@@ -112,7 +115,7 @@ def roundtrip(subject: Subject) -> str | None:
         late = [name for name in state if name not in before]
         raise Failure(
             f"a new instance does not take the state dict: {short(error)}",
-            cause=f"{listed(late)} appear after the first call only: make them in __init__" if late else "",
+            cause=f"{quoted(late)} appear after the first call only: make them in __init__" if late else "",
             error=error,
         ) from error
     try:
@@ -126,7 +129,7 @@ def roundtrip(subject: Subject) -> str | None:
             "a new instance with the same state dict gives another output",
             where=found.where,
             size=f"{found.error:.1e} of the largest value (limit 0)",
-            cause=suspects(subject.model, other),
+            cause=state_difference_cause(subject.model, other),
         )
     if not state:
         raise Skip("the model has no state")
@@ -176,7 +179,7 @@ def safetensors(subject: Subject) -> str | None:
     ours, theirs = subject.model.state_dict(), other.state_dict()
     changed = [name for name in ours if name not in theirs or not same_bits(theirs[name], ours[name])]
     if changed:
-        raise Failure("not everything came back from the file", where=listed(changed))
+        raise Failure("not everything came back from the file", where=quoted(changed))
     return (
         f"tied: {spelled(tied)}; save_file of the state dict refuses that, save_model does not"
         if tied
@@ -196,7 +199,7 @@ def pickled(subject: Subject) -> str | None:
     try:
         other: nn.Module = pickle.loads(pickle.dumps(subject.model))
     except Exception as error:
-        where = culprit(subject.model, pickle.dumps)
+        where = find_failing_attribute(subject.model, pickle.dumps)
         raise Failure(f"pickle raised {short(error)}", where=where, error=error) from error
     batch = subject.batch()
     found = worst(subject.outputs(batch, model=other), subject.outputs(batch))
@@ -205,7 +208,7 @@ def pickled(subject: Subject) -> str | None:
             "the model that was pickled and read again gives another output",
             where=found.where,
             size=f"{found.error:.1e} of the largest value (limit 0)",
-            cause=suspects(subject.model, other),
+            cause=state_difference_cause(subject.model, other),
         )
     return None
 
@@ -224,12 +227,12 @@ def deepcopied(subject: Subject) -> None:
     try:
         other = copy.deepcopy(subject.model)
     except Exception as error:
-        where = culprit(subject.model, copy.deepcopy)
+        where = find_failing_attribute(subject.model, copy.deepcopy)
         raise Failure(f"deepcopy raised {short(error)}", where=where, error=error) from error
     ours = {storage(tensor): path for path, tensor in tensors_of(subject.model)}
     shared = [path for path, tensor in tensors_of(other) if tensor.numel() and storage(tensor) in ours]
     if other is subject.model or shared:
-        raise Failure("the copy shares memory with the original", where=listed(shared))
+        raise Failure("the copy shares memory with the original", where=quoted(shared))
     if ties(subject.model) != ties(other):
         difference = ties(subject.model) ^ ties(other)
         raise Failure(f"the copy does not tie the same weights: {spelled(difference)}")
@@ -244,7 +247,7 @@ def deepcopied(subject: Subject) -> None:
         "the copy changes when the original is changed" if follows else "the copy gives another output",
         where=found.where,
         size=f"{found.error:.1e} of the largest value (limit 0)",
-        cause=closures(other) if follows else suspects(subject.model, other),
+        cause=closures(other) if follows else state_difference_cause(subject.model, other),
     )
 
 
@@ -260,7 +263,7 @@ def noncontiguous(subject: Subject) -> None:
     tensors = (*subject.model.named_parameters(), *subject.model.named_buffers())
     found = [name for name, tensor in tensors if not tensor.is_contiguous()]
     if found:
-        raise Failure("not contiguous", where=listed(found), size=f"{len(found)} of {len(tensors)} tensors")
+        raise Failure("not contiguous", where=quoted(found), size=f"{len(found)} of {len(tensors)} tensors")
 
 
 def _as_if_trained(subject: Subject) -> None:
@@ -278,4 +281,4 @@ def _copied(value: Any) -> Any:
 def _extra_state(state: dict[str, Any]) -> str:
     extra = {name: type(value).__name__ for name, value in state.items() if not isinstance(value, Tensor)}
     kinds = " or ".join(sorted(set(extra.values())))
-    return f"{listed([*extra])} holds {kinds} from get_extra_state: no tensor" if extra else ""
+    return f"{quoted([*extra])} holds {kinds} from get_extra_state: no tensor" if extra else ""

@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ..._torch.globals import seed_everything
-from ..._torch.held import held_tensors, listed, named_modules
+from ..._torch.hooks import forward_hooks
+from ..._torch.module_tables import named_modules
+from ..._torch.random_states import seed_everything
+from ..._torch.unregistered import unregistered_tensors
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..definition import Level, check
 from ..measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, objective, worst
 from ..measure.state_compare import short
 from ..subject import Subject, raised
+from ..wording import quoted
 
 State = dict[str, Tensor]
 
@@ -97,12 +100,12 @@ def _bypassed(subject: Subject, others: State) -> str:
         if time.monotonic() > deadline:
             break
         subject.run(subject.batch())
-        held = [path for path, _ in held_tensors(subject.model)]
+        held = [path for path, _ in unregistered_tensors(subject.model)]
         found, _ = _compared(subject, {name: others[name]})
         if found is not None and found.error > FLOAT32_LIMIT:
             unused.append(name)
-    parts = [f"{listed(unused)}: what is given for it is not used"] if unused else []
-    return "; ".join(parts + ([f"the model also holds {listed(held)}"] if held else []))
+    parts = [f"{quoted(unused)}: what is given for it is not used"] if unused else []
+    return "; ".join(parts + ([f"the model also holds {quoted(held)}"] if held else []))
 
 
 @check("transforms.hooks", Level.MUST)
@@ -120,12 +123,11 @@ def hooks(subject: Subject) -> str | None:
     direct: set[int] = set()
     modules = [(path, module) for path, module in named_modules(subject.model) if _callable(module)]
 
-    def note(module: nn.Module, *_: object) -> None:
+    def before(path: str, module: nn.Module, *_: object) -> None:  # which a module that raises has run, too
         fired.add(id(module))
 
-    for _, module in modules:
-        module.register_forward_pre_hook(note)  # which a module that raises has run, too
-    _run_both_modes(subject)
+    with forward_hooks(modules, before=before):
+        _run_both_modes(subject)
     silent = [(path, module) for path, module in modules if id(module) not in fired]
     if not silent:
         return None
@@ -136,10 +138,10 @@ def hooks(subject: Subject) -> str | None:
     if bypassed:
         raise Failure(
             "modules run without being called, so their hooks do not",
-            where=listed(bypassed),
+            where=quoted(bypassed),
             cause=f"`{bypassed[0]}.forward(...)` is called: call the module itself",
         )
-    return f"hooks do not run on {listed([path for path, _ in silent])}: never called as a module"
+    return f"hooks do not run on {quoted([path for path, _ in silent])}: never called as a module"
 
 
 def _callable(module: nn.Module) -> bool:

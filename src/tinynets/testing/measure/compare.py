@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from ..._torch import pytree
 
 FLOAT32_LIMIT = 2e-5
 """Rounding of float32 on a CPU stays below this share of the largest value: the worst seen was 4.9e-6."""
