@@ -207,7 +207,7 @@ class _Walk:
     def object(self, item: Reachable, depth: int) -> None:
         """Search the attributes of a plain object, in its dict and its slots."""
         value = item.value
-        skip: Collection[str] = getattr(type(value), FOREIGN_ATTRIBUTES, ())
+        skip: Collection[str] = getattr(value.__class__, FOREIGN_ATTRIBUTES, ())
         if isinstance(getattr(value, "__dict__", None), dict):
             self.table(item.at(item.path, vars(value), role=Role.ATTRIBUTE, dotted=True), depth + 1, skip)
         if slots := SlotsTable.of(value):
@@ -260,7 +260,7 @@ class _Walk:
         if len(items) > _MANY or depth > _DEPTH:
             return
         for key, value in items:
-            kind = type(value)
+            kind: type[Any] = type(value)
             if kind in PLAIN_TYPES or id(value) in self.seen:
                 continue
             if kind is tuple and PLAIN_TYPES.issuperset(map(type, value)):  # sizes, mostly: not worth a visit
