@@ -4,15 +4,15 @@ import logging
 import sys
 
 import pytest
-import torch
-from torch import nn
 
 import tinynets as tn
+import torch
 from tinynets._torch.reachable import reachable
 from tinynets._torch.unregistered import unregistered, unregistered_modules, unregistered_tensors
 from tinynets.modes import frozen, mode_report
 from tinynets.testing import check_model
 from tinynets.testing.snapshot.snapshot import Snapshot
+from torch import nn
 
 from .containers import CONTAINERS, NOT_SEARCHED
 
@@ -155,7 +155,9 @@ def test_paths_are_those_of_the_code():
         "0.c.args[0]": model[0].c.args[0],
         "0.d.__self__.inner": model[0].d.__self__.inner,
     }
-    assert [(item.owner, item.attribute) for item in unregistered(model)][1:] == [(model[0], n) for n in "bcd"]
+    assert [(item.owner, item.attribute) for item in unregistered(model)][1:] == [
+        (model[0], n) for n in "bcd"
+    ]
 
 
 def test_a_rebound_variable_of_a_closure_is_put_back():

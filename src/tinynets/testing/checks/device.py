@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..._torch import pytree
+from ..._torch.dispatch_mode import TorchDispatchMode
 from ..._torch.unregistered import unregistered_tensors
 from ...errors import Failure, MixedDevicesError, Skip
 from ..definition import Level, check

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..._torch.random_states import seed_everything
+from ..._torch.tensors import write_count
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..definition import Level, check
@@ -76,7 +77,7 @@ def _arranged(arguments: Arguments, arrange: Arrange) -> Arguments:
 def _writes_into_inputs(subject: Subject) -> bool:
     batch = subject.batch()
     subject.run(batch)
-    return any(tensor._version for tensor in batch.tensors)
+    return any(write_count(tensor) for tensor in batch.tensors)
 
 
 @check("layout.channels_last", Level.SHOULD)

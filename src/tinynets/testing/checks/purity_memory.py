@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..._torch.module_tables import computed_by_a_hook, named_modules
 from ..._torch.random_states import seed_everything
 from ..._torch.reachable import reachable
+from ..._torch.tensors import write_count
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..call_helpers import again, listed
@@ -257,7 +258,7 @@ def _has_graph(value: object) -> bool:
 
 def _written_states(arguments: Arguments) -> list[Any]:
     """What shows a write: the counter of autograd, the flag, the layout."""
-    return [(t._version, t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
+    return [(write_count(t), t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
 
 
 def _structure(arguments: Arguments) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.module_tables import named_modules
+from ..._torch.module_tables import MODULES, named_modules
 from ..._torch.unregistered import non_persistent, unregistered, unregistered_tensors
 from ..wording import quoted
 from .compare import same_bits
@@ -89,7 +89,7 @@ def find_failing_attribute(model: nn.Module, operation: Callable[[Any], object])
     """Name the first attribute, from the innermost module outwards, on which an operation raises."""
     for path, module in reversed(named_modules(model)):
         for name, value in vars(module).items():
-            if name != "_modules" and _raises(operation, value):
+            if name != MODULES and _raises(operation, value):
                 return f"`{path}.{name}`, a {type(value).__name__}".replace("`.", "`")
         if _raises(operation, type(module)):
             return f"the class {type(module).__qualname__}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..._torch.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from ..._torch.generators import read_state, same_state, write_state
 from ..._torch.reachable import Reachable, Role
+from ..._torch.tensors import HOOK_TABLES, hooks_of
 from ..measure.compare import same_bits
 from .changes import MISSING, Change, changed_entries, equal
 
@@ -60,7 +61,7 @@ class SavedTensor:
         usable = self.grad is not None and self.grad.layout is torch.strided
         self.saved_grad = SavedTensor(grad) if usable else None
         # With the dicts themselves, by which the handles of the hooks remove them.
-        self.hooks = {name: (getattr(tensor, name, None), _hooks(tensor, name)) for name in _HOOKS}
+        self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
         """Yield how it differs from what it was."""
@@ -77,8 +78,8 @@ class SavedTensor:
         elif self.saved_grad is not None:
             yield from self.saved_grad.changes()
         for name, (_, hooks) in self.hooks.items():
-            if _hooks(tensor, name) != hooks:
-                yield Change(f"{path}.{name}", Role.HOOK, hooks, _hooks(tensor, name))
+            if hooks_of(tensor, name) != hooks:
+                yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
 
     def restore(self) -> None:
         """Put it back, into the same memory."""
@@ -99,7 +100,7 @@ class SavedTensor:
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
             for name, (registry, hooks) in self.hooks.items():
-                if _hooks(tensor, name) != hooks:
+                if hooks_of(tensor, name) != hooks:
                     if registry is not None:
                         registry.clear()
                         registry.update(hooks)
@@ -114,13 +115,6 @@ class SavedTensor:
             or tensor.stride() != home.stride()
             or (not tensor.is_meta and tensor.data_ptr() != home.data_ptr())
         )
-
-
-_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-
-
-def _hooks(tensor: Tensor, name: str) -> dict[int, Any]:
-    return dict(getattr(tensor, name, None) or {}) if tensor.is_leaf else {}
 
 
 def _each_once(tensor: Tensor) -> Tensor:
