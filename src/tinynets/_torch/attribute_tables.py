@@ -28,10 +28,22 @@ class AttributeTable(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class SlotsTable:
+class _OwnedTable:
+    owner: Any
+
+    def write(self, name: str, value: Any) -> None:
+        """Set one."""
+        setattr(self.owner, name, value)
+
+    def remove(self, name: str) -> None:
+        """Unset one."""
+        delattr(self.owner, name)
+
+
+@dataclass(frozen=True, eq=False)
+class SlotsTable(_OwnedTable):
     """Attributes of an object by their names, as of one with `__slots__`."""
 
-    owner: Any
     names: tuple[str, ...]
 
     @classmethod
@@ -49,33 +61,15 @@ class SlotsTable:
         """Return those that are set now."""
         return {name: getattr(self.owner, name) for name in self.names if hasattr(self.owner, name)}
 
-    def write(self, name: str, value: Any) -> None:
-        """Set one."""
-        setattr(self.owner, name, value)
-
-    def remove(self, name: str) -> None:
-        """Unset one."""
-        delattr(self.owner, name)
-
 
 @dataclass(frozen=True, eq=False)
-class ClassTable:
+class ClassTable(_OwnedTable):
     """What the body of a class holds that can be state: no code, no descriptor, nothing of Python's own."""
-
-    owner: type
 
     def read(self) -> dict[str, Any]:
         """Return those that are set now."""
         members = cast("dict[str, Any]", vars(self.owner)).items()
         return {n: v for n, v in members if not n.startswith(("__", "_abc_")) and _can_be_state(v)}
-
-    def write(self, name: str, value: Any) -> None:
-        """Set one."""
-        setattr(self.owner, name, value)
-
-    def remove(self, name: str) -> None:
-        """Unset one."""
-        delattr(self.owner, name)
 
 
 @dataclass(frozen=True, eq=False)

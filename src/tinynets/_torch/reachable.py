@@ -260,10 +260,9 @@ class _Walk:
         if len(items) > _MANY or depth > _DEPTH:
             return
         for key, value in items:
-            kind: type[Any] = type(value)
-            if kind in PLAIN_TYPES or id(value) in self.seen:
+            if type(value) in PLAIN_TYPES or id(value) in self.seen:
                 continue
-            if kind is tuple and PLAIN_TYPES.issuperset(map(type, value)):  # sizes, mostly: not worth a visit
+            if type(value) is tuple and PLAIN_TYPES.issuperset(map(type, value)):  # sizes: not worth a visit
                 continue
             item = parent.at(parent.name(key), value)
             if parent.dotted and not parent.attribute:  # the attributes of a module, not of an object in one
