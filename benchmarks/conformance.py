@@ -1,7 +1,7 @@
-"""What `check_model` costs for every model of the zoo: all checks but the slow ones, on one thread.
+"""Measure `check_model` on every model of the zoo: all checks but the slow ones, on one thread.
 
-Run `python benchmarks/conformance.py`; it prints the figures and writes them to `benchmarks/results`.
-Seconds are the process's own, without what other programs took of the processor.
+Run `python benchmarks/conformance.py`; it prints the figures and writes them to `benchmarks/results`. Seconds
+are processor time of this process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tinynets as tn
 
 
 def seconds(name: str) -> tuple[float, dict[str, int]]:
-    """Check one model, and return the time and what became of the checks."""
+    """Check one model; return the seconds and the number of checks in each status."""
     start = time.process_time()
     report = tn.testing.check_model(partial(tn.create_model, name), on_fail="collect")
     return time.process_time() - start, report.counts
@@ -25,7 +25,7 @@ def seconds(name: str) -> tuple[float, dict[str, int]]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    seconds("lenet5")  # imports and caches are not the model's
+    seconds("lenet5")  # imports and caches are not part of any model
     found = {name: seconds(name) for name in tn.list_models()}
     print(table(("model", "s", "checks"), [(n, f"{s:.2f}", str(counts)) for n, (s, counts) in found.items()]))
     times = [s for s, _ in found.values()]

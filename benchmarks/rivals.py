@@ -1,8 +1,8 @@
-"""Which seeded bugs of the gallery other conformance suites flag: `python benchmarks/rivals.py`.
+"""Compare conformance suites: which seeded bugs of the gallery does each one flag?
 
-Needs `torchtest2==0.1.0` and `pytest-torch==1.1.0`, best in an environment of their own. A suite catches a
-bug if one of its checks flags the broken model and passes the same model mended; a check that flags both says
-nothing about the bug. Every model is looked at in a process of its own.
+Run `python benchmarks/rivals.py` in an environment with `torchtest2==0.1.0` and `pytest-torch==1.1.0`. A
+suite catches a bug if one of its checks flags the broken model and passes the mended one. Every model is
+checked in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import Any
 import torch
 
 import tinynets as tn
-from tinynets.testing.runner import Run
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.measure.compare import leaves
+from tinynets.testing.options import Options
+from tinynets.testing.runner import Runner
+from tinynets.testing.suite import prepare
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "testing"))
@@ -38,14 +40,14 @@ def bugs() -> list[Any]:
 def ours(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:
     slow = {check.id for check in tn.testing.list_checks() if getattr(check, "slow", False)}
     options = Options(**{"slow": bug.check in slow, **bug.options})
-    run = Run(*prepare(factory() if bug.single else factory, bug.inputs, options))
-    for result in run.results():
+    runner = Runner(*prepare(factory() if bug.single else factory, bug.inputs, options))
+    for result in runner.results():
         if result.status in ("failed", "warned") or result.note.startswith("not supported"):
             yield result.id
 
 
 def arguments(bug: Any, factory: Callable[[], Any]) -> tuple[Any, int | None]:
-    """What the other suites are given: the tensors that ours draws, and the batch axis."""
+    """Return what the other suites get: the tensors that ours draws, and the batch axis."""
     subject, _ = prepare(factory, bug.inputs, Options(**bug.options))
     drawn = subject.batch()
     axis = next((axis for axis in drawn.axes if axis is not None), None)
@@ -72,7 +74,7 @@ def pytest_torch(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:
     inputs, _ = arguments(bug, factory)
 
     def loss(output: Any) -> Any:
-        return sum(leaf.tensor.square().sum() for leaf in tn.testing.compare.leaves(output))
+        return sum(leaf.tensor.square().sum() for leaf in leaves(output))
 
     checks = {
         "inference_contract": lambda model: check_inference_contract(model.eval(), inputs),
@@ -105,7 +107,7 @@ def flags(suite: str, index: int, side: str, answer: Any) -> None:
 
 
 def in_a_process(suite: str, index: int, side: str) -> list[str]:
-    """Return what a suite flags; that it breaks or does not end is a flag too."""
+    """Return what a suite flags, in a process of its own; breaking and hanging count as flags."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=flags, args=(suite, index, side, sender), daemon=True)

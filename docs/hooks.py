@@ -1,4 +1,4 @@
-"""What the site needs beyond its pages: navigation of the checks, and the scripts that pages link to."""
+"""Hooks of the site: navigation of the checks, and the scripts that pages link to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHECKS = "checks/"
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put a page for every check, by group, where the navigation says `checks/`."""
+    """Replace `checks/` in the navigation by the pages of all checks, by group."""
     config.nav = [
         {name: _checks(config)} if part == CHECKS else item
         for item in config.nav or []
@@ -30,12 +30,12 @@ def _checks(config: MkDocsConfig) -> list[Any]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Take the example scripts along: pages link to them."""
+    """Include the example scripts, which pages link to."""
     root = Path(config.config_file_path).parent
     for path in sorted((root / "examples").glob("*.py")):
         files.append(File.generated(config, f"examples/{path.name}", abs_src_path=str(path)))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links that are right in the repository into links that are right in the site."""
+    """Adapt links that work in the repository to the site."""
     return re.sub(r"\]\(\.\./(examples/\w+\.py)\)", r"](\1)", markdown)

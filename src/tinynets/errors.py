@@ -120,6 +120,14 @@ class Skip(Exception):  # noqa: N818
     """Raised by a check that does not apply, with the reason as its message."""
 
 
+class CheckTimeout(BaseException):
+    """A check has run out of time. Not an `Exception`, which a model might catch."""
+
+
+class ThreadStopped(BaseException):
+    """Raised to end a thread of `purity.threads` that has run out of time."""
+
+
 class MixedDevicesError(RuntimeError):
     """An operation got tensors of two devices."""
 

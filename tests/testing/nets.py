@@ -26,7 +26,7 @@ class LongRepr(Good):
 
 
 class Declares(LongRepr):
-    __checks__: ClassVar = {"expected_failures": {"contract.repr": "a joke"}}
+    __checks__: ClassVar = {"expected_failures": {"runs.repr": "a joke"}}
 
 
 class Raises(Good):

@@ -17,9 +17,10 @@ import pytest
 from torch import nn
 
 import tinynets as tn
-from tinynets.testing.report.report import Result
-from tinynets.testing.runner import prime, run_one
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.options import Options
+from tinynets.testing.report.results import Result
+from tinynets.testing.runner import precompute, run_one
+from tinynets.testing.suite import prepare
 
 from . import gallery
 from .gallery.bug import Bug
@@ -37,7 +38,7 @@ BUGS: list[Bug] = [
 def result(bug: Bug, factory: Callable[[], nn.Module]) -> Result:
     subject, plan = prepare(factory() if bug.single else factory, bug.inputs, Options(**bug.options))
     if not CHECKS[bug.check].static:
-        prime(subject)
+        precompute(subject)
     return run_one(CHECKS[bug.check], subject, plan)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import tinynets as tn
 from tinynets.inputs.draw import draw
 from tinynets.inputs.examples import example_arguments
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.options import Options
+from tinynets.testing.suite import prepare
 
 from .nets import Good
 
@@ -41,7 +42,7 @@ def test_annotations_tell_shape_batch_axis_and_dtype():
     assert made.axes == (1, None)
     assert tokens.max() < 7
     assert len(tokens.unique()) > 2
-    assert tn.testing.check_model(Words, groups=["contract"]).ok
+    assert tn.testing.check_model(Words, groups=["runs"]).ok
 
 
 def test_shapes_in_words_tell_the_batch_axis():
@@ -97,7 +98,7 @@ def test_arguments_keep_structure_and_do_not_touch_the_example():
 
 def test_a_sample_can_be_kept_and_the_others_replaced():
     ours, theirs = drawn(Good(), "batch 6"), drawn(Good(), "batch 6", size=5).map(lambda t: t + 1)
-    mixed = ours.keeping(2, theirs).tensors[0]
+    mixed = ours.replace_others(2, theirs).tensors[0]
     assert torch.equal(mixed[2], ours.tensors[0][2])
     assert torch.equal(mixed[[0, 1, 3, 4]], theirs.tensors[0][[0, 1, 3, 4]])
     assert torch.equal(ours.rows([4, 0]).tensors[0], ours.tensors[0][[4, 0]])

@@ -15,9 +15,11 @@ from torch.nn.utils import parametrize
 
 import tinynets as tn
 from tinynets.testing import Failure, Level, ModelCheck, Skip
-from tinynets.testing.runner import Plan, run_one
+from tinynets.testing.options import Options
+from tinynets.testing.plan import Plan
+from tinynets.testing.runner import run_one
 from tinynets.testing.snapshot.snapshot import Snapshot
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.suite import prepare
 
 INPUT = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 
@@ -415,7 +417,7 @@ def test_a_check_may_do_anything_and_end_in_any_way(end):
         end()
 
     check = ModelCheck("test.vandal", Level.MUST, vandalise)
-    result = run_one(check, subject, Plan((check,), timeout=0.2 if end is hangs else None))
+    result = run_one(check, subject, Plan((check,), Options(timeout=0.2 if end is hangs else None)))
     assert result.status == ENDS[end], result.message
     assert fingerprint(model) == before
     assert process() == around
@@ -463,7 +465,7 @@ class Works(Disturbing):
 def test_a_model_is_handed_back_whatever_it_does(model):
     instance = model()
     before, around = fingerprint(instance), process()
-    groups = ("contract", "modes", "purity") if model is Works else ("contract",)
+    groups = ("runs", "modes", "purity") if model is Works else ("runs",)
     report = tn.testing.check_model(instance, INPUT, groups=groups, timeout=0.3, on_fail="collect")
     assert not report.ok
     assert fingerprint(instance) == before
@@ -475,7 +477,7 @@ def test_the_process_is_as_before_when_check_model_refuses_and_when_it_raises():
     with pytest.raises(TypeError):
         tn.testing.check_model(Works)
     with pytest.raises(tn.testing.ModelCheckError):
-        tn.testing.check_model(Works, INPUT, groups=("contract", "modes"))
+        tn.testing.check_model(Works, INPUT, groups=("runs", "modes"))
     assert process() == around
 
 
@@ -485,7 +487,7 @@ def test_a_model_that_deepcopy_refuses_is_checked_and_handed_back():
     model(INPUT).sum().backward()
     weight = model[0].weight
     before = [of_tensor(p) for p in model.parameters()]
-    report = tn.testing.check_model(model, INPUT, groups=("contract", "modes", "purity"))
+    report = tn.testing.check_model(model, INPUT, groups=("runs", "modes", "purity"))
     assert report["purity.live_weights"].status == "passed"
     assert [of_tensor(p) for p in model.parameters()] == before
     assert model[0].weight is weight
@@ -502,7 +504,7 @@ def test_a_scripted_model_gets_its_mode_and_weights_back():
         for tensor in model.state_dict().values():
             tensor.add_(1)
     snapshot.restore()
-    tn.testing.check_model(model, INPUT, groups=("contract", "purity"))
+    tn.testing.check_model(model, INPUT, groups=("runs", "purity"))
     assert model.training
     assert all(module.training for module in model.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -24,8 +24,8 @@ def test_shapes_are_checked_and_the_rest_is_skipped_with_the_reason():
     found = report(Good, GIVEN)
     ran = {result.id for result in found.with_status("passed")}
     assert {
-        "contract.runs_eval",
-        "contract.runs_train",
+        "runs.eval",
+        "runs.train",
         "batch.sizes[1]",
         "modes.flags",
         "state.registered",
@@ -39,10 +39,10 @@ def test_shapes_are_checked_and_the_rest_is_skipped_with_the_reason():
 def test_what_shapes_can_tell_is_flagged():
     found = report(HardCoded, torch.randn(4, 6))
     assert found["batch.sizes[3]"].status == "failed"
-    assert found["contract.runs_eval"].status == "passed"
+    assert found["runs.eval"].status == "passed"
 
 
 def test_annotations_tell_the_inputs_of_a_large_model_too():
     with torch.device("meta"):
         model = tn.models.SimpleViT(embed_dim=1024, num_heads=16, depth=4)
-    assert tn.testing.check_model(model, groups=["contract", "batch"], on_fail="collect").ok
+    assert tn.testing.check_model(model, groups=["runs", "batch"], on_fail="collect").ok

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from tinynets.testing import Exemption, check_model
-from tinynets.testing.report.report import Status
+from tinynets.testing.report.results import Status
 
 
 class Versioned(nn.Module):

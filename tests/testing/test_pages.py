@@ -31,14 +31,14 @@ def test_every_check_is_in_the_index():
 
 
 def test_the_command_prints_a_page_and_refuses_what_it_does_not_know(capsys):
-    assert cli.main(["check", "--about", "contract.repr"]) == 0
-    assert capsys.readouterr().out == pages()["contract.repr.md"]
-    assert cli.main(["check", "--about", "contract.rep"]) == 2
-    assert "did you mean 'contract.repr'?" in capsys.readouterr().err
+    assert cli.main(["check", "--about", "runs.repr"]) == 0
+    assert capsys.readouterr().out == pages()["runs.repr.md"]
+    assert cli.main(["check", "--about", "runs.rep"]) == 2
+    assert "did you mean 'runs.repr'?" in capsys.readouterr().err
 
 
 def test_the_command_checks_a_model(capsys):
-    assert cli.main(["check", "tiny_vision_mlp", "--group", "contract"]) == 0
-    assert "passed   contract.runs_train" in capsys.readouterr().out
+    assert cli.main(["check", "tiny_vision_mlp", "--group", "runs"]) == 0
+    assert "passed   runs.train" in capsys.readouterr().out
     assert cli.main(["check"]) == 2
-    assert cli.main(["check", "tiny_vision_mlp", "--group", "contrac"]) == 2
+    assert cli.main(["check", "tiny_vision_mlp", "--group", "run"]) == 2

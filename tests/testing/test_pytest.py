@@ -26,9 +26,9 @@ class Long(Net):
 TEST = """
 import nets, torch, tinynets as tn
 from tinynets.testing import Case, Options
-options = Options(groups=["contract"], expected_failures={"contract.repr": "long"})
+options = Options(groups=["runs"], expected_failures={"runs.repr": "long"})
 @tn.testing.parametrize_checks([
-    Case("tiny", lambda: nets.Net(), ("batch 6",), Options(groups=["contract"])),
+    Case("tiny", lambda: nets.Net(), ("batch 6",), Options(groups=["runs"])),
     Case("long", nets.Long, ("batch 6",), options),
     Case("stale", nets.Net, ("batch 6",), options),
 ])
@@ -49,10 +49,10 @@ def test_one_test_for_every_check_of_every_case(folder):
     result = folder.runpytest_inprocess("-rA", "-p", "no:xdist")
     result.stdout.fnmatch_lines_random(
         [
-            "PASSED *test_net?tiny-contract.runs_eval?",
+            "PASSED *test_net?tiny-runs.eval?",
             "SKIPPED * group 'batch' is not among groups=",
-            "XFAIL *test_net?long-contract.repr? - long",
-            "stale-contract.repr: it does not fail any more: remove the exemption (long)",
+            "XFAIL *test_net?long-runs.repr? - long",
+            "stale-runs.repr: it does not fail any more: remove the exemption (long)",
         ]
     )
     assert result.parseoutcomes()["failed"] == 1
@@ -65,7 +65,7 @@ def test_ids_do_not_depend_on_the_process_and_nothing_is_built_at_collection(fol
     runs = [folder.runpytest_inprocess("--collect-only", "-q", "-p", "no:xdist") for _ in range(2)]
     first, second = ([line for line in run.outlines if "::" in line] for run in runs)
     assert first == second
-    assert "test_nets.py::test_net[tiny-contract.repr]" in first
+    assert "test_nets.py::test_net[tiny-runs.repr]" in first
     assert len(first) == 3 * len(tn.testing.list_checks())
 
 
@@ -75,12 +75,12 @@ def test_two_cases_of_one_label_are_refused():
 
 
 def test_a_model_is_checked_without_a_test_file(folder):
-    arguments = ["--tinynets-check=nets:Long", "--tinynets-input=batch 6", "-k", "contract", "-rA"]
+    arguments = ["--tinynets-check=nets:Long", "--tinynets-input=batch 6", "-k", "runs", "-rA"]
     result = folder.runpytest_inprocess(*arguments, "-p", "no:xdist")
     result.stdout.fnmatch_lines_random(
         [
-            "PASSED nets:Long::contract.runs_train",
-            "nets:Long-contract.repr: repr(model) is too long",
+            "PASSED nets:Long::runs.train",
+            "nets:Long-runs.repr: repr(model) is too long",
         ]
     )
     assert "test_nets.py" not in result.stdout.str(), "nothing else is collected"
@@ -97,7 +97,7 @@ def test_a_wrong_name_is_one_line(folder):
 
 @pytest.mark.slow
 def test_parallel_processes_agree_on_the_tests(folder):
-    result = folder.runpytest_subprocess("-n", "2", "-q", "-k", "contract")
+    result = folder.runpytest_subprocess("-n", "2", "-q", "-k", "runs")
     assert result.parseoutcomes()["failed"] == 1
 
 

@@ -12,8 +12,9 @@ from torch import nn
 
 import tinynets as tn
 from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
-from tinynets.testing.runner import Run, run_one
-from tinynets.testing.suite import Options, prepare
+from tinynets.testing.options import Options
+from tinynets.testing.runner import Runner, run_one
+from tinynets.testing.suite import prepare
 
 from .nets import GIVEN, Declares, Good, LongRepr, NotFinite, Raises
 
@@ -21,7 +22,7 @@ IDS = [check.id for check in tn.testing.list_checks()]
 
 
 def collect(model, *inputs, **options):
-    options.setdefault("groups", ["contract"])
+    options.setdefault("groups", ["runs"])
     return tn.testing.check_model(model, *(inputs or (GIVEN,)), on_fail="collect", **options)
 
 
@@ -32,7 +33,7 @@ def test_every_check_is_in_every_report_and_those_that_did_not_run_say_why():
         assert result.status in Status
         if result.status == "skipped":
             assert result.note, result.id
-    assert report["contract.repr"].note == "group 'contract' is not among groups="
+    assert report["runs.repr"].note == "group 'runs' is not among groups="
     assert sum(report.counts.values()) == len(report) == len(IDS)
 
 
@@ -41,23 +42,23 @@ def test_all_failures_come_in_one_error():
         pass
 
     with pytest.raises(ModelCheckError) as caught:
-        tn.testing.check_model(Both, GIVEN, groups=["contract"])
+        tn.testing.check_model(Both, GIVEN, groups=["runs"])
     report = caught.value.report
-    assert [result.id for result in report if result.bad] == ["contract.repr", "contract.runs_eval"]
+    assert [result.id for result in report if result.bad] == ["runs.repr", "runs.eval"]
     text = str(caught.value)
     assert text.startswith(f"Both: 2 of {len(IDS)} checks failed (")
-    assert "contract.repr (failed): repr(model) is too long\n  size     2," in text
+    assert "runs.repr (failed): repr(model) is too long\n  size     2," in text
     assert (
-        "contract.runs_eval (failed): the output is not finite\n"
+        "runs.eval (failed): the output is not finite\n"
         "  where    output\n"
         "  size     20 of 20 values\n"
-        '  declare  expected_failures={"contract.runs_eval": "why"}'
+        '  declare  expected_failures={"runs.eval": "why"}'
     ) in text
 
 
 def test_the_failures_can_be_a_warning_or_only_collected():
     with pytest.warns(ModelCheckWarning, match="repr\\(model\\) is too long"):
-        report = tn.testing.check_model(LongRepr, GIVEN, groups=["contract"], on_fail="warn")
+        report = tn.testing.check_model(LongRepr, GIVEN, groups=["runs"], on_fail="warn")
     assert not report.ok
     assert not collect(LongRepr).ok
     with pytest.raises(ValueError, match='on_fail is "raise", "warn" or "collect", got \'ignore\''):
@@ -66,15 +67,15 @@ def test_the_failures_can_be_a_warning_or_only_collected():
 
 def test_a_model_that_raises_fails_once_and_the_others_say_why_they_did_not_run():
     report = collect(Raises, groups=None)
-    failed = report["contract.runs_eval"]
+    failed = report["runs.eval"]
     assert failed.status == "failed"
     assert failed.failure.what == "the model raised RuntimeError: the sky is falling"
     assert re.search(r"nets\.py:\d+: raise RuntimeError", failed.failure.where)
     assert isinstance(failed.failure.error, RuntimeError)
-    assert report["contract.structure"].note == "the model does not run: see contract.runs_eval"
+    assert report["runs.structure"].note == "the model does not run: see runs.eval"
     ran = {result.id for result in report if result.status != "skipped"}
     static = {check.id for check in tn.testing.list_checks() if check.static}
-    assert ran <= static | {"contract.runs_eval"}
+    assert ran <= static | {"runs.eval"}
 
 
 def test_the_cheap_checks_come_first_and_the_slow_ones_last():
@@ -87,26 +88,26 @@ def test_the_cheap_checks_come_first_and_the_slow_ones_last():
 
 
 def test_exemptions_carry_a_reason_and_a_stale_one_is_a_failure():
-    report = collect(LongRepr, expected_failures={"contract.repr": "we print the weights"})
-    assert (report["contract.repr"].status, report["contract.repr"].note) == (
+    report = collect(LongRepr, expected_failures={"runs.repr": "we print the weights"})
+    assert (report["runs.repr"].status, report["runs.repr"].note) == (
         "xfailed",
         "we print the weights",
     )
     assert report.ok
-    stale = collect(Good, expected_failures={"contract.repr": "we print the weights"})
-    assert stale["contract.repr"].status == "xpassed"
+    stale = collect(Good, expected_failures={"runs.repr": "we print the weights"})
+    assert stale["runs.repr"].status == "xpassed"
     assert not stale.ok
-    assert "remove the exemption (we print the weights)" in stale["contract.repr"].message
+    assert "remove the exemption (we print the weights)" in stale["runs.repr"].message
     with pytest.raises(ValueError, match="an exemption needs a reason"):
-        collect(LongRepr, expected_failures={"contract.repr": " "})
-    with pytest.raises(ValueError, match="skip: 'contract.repr' needs a reason"):
-        collect(LongRepr, skip={"contract.repr": ""})
+        collect(LongRepr, expected_failures={"runs.repr": " "})
+    with pytest.raises(ValueError, match="skip: 'runs.repr' needs a reason"):
+        collect(LongRepr, skip={"runs.repr": ""})
 
 
 def test_an_exemption_holds_for_the_error_that_it_names_only():
     def status(**how):
         exemption = Exemption("known", **how)
-        return collect(Raises, expected_failures={"contract.runs_eval": exemption})["contract.runs_eval"]
+        return collect(Raises, expected_failures={"runs.eval": exemption})["runs.eval"]
 
     assert status(raises=RuntimeError, match="sky").status == "xfailed"
     other = status(raises=KeyError)
@@ -116,9 +117,9 @@ def test_an_exemption_holds_for_the_error_that_it_names_only():
 
 
 def test_a_class_can_declare_what_would_be_passed_and_what_is_passed_wins():
-    assert collect(Declares)["contract.repr"].note == "a joke"
-    passed = collect(Declares, expected_failures={"contract.repr": "not funny"})
-    assert passed["contract.repr"].note == "not funny"
+    assert collect(Declares)["runs.repr"].note == "a joke"
+    passed = collect(Declares, expected_failures={"runs.repr": "not funny"})
+    assert passed["runs.repr"].note == "not funny"
 
     class Misspelt(Good):
         __checks__: ClassVar = {"expected_failure": {}}
@@ -132,12 +133,12 @@ def test_a_class_can_declare_what_would_be_passed_and_what_is_passed_wins():
     ("options", "expected"),
     [
         (
-            {"skip": {"contract.reper": "x"}},
-            "skip: there is no check 'contract.reper'; did you mean 'contract.repr'?",
+            {"skip": {"runs.reper": "x"}},
+            "skip: there is no check 'runs.reper'; did you mean 'runs.repr'?",
         ),
-        ({"groups": ["contracts"]}, "groups: there is no group 'contracts'; did you mean 'contract'?"),
-        ({"supports": ["contract.repr"]}, "supports: 'contract.repr' is no capability"),
-        ({"params": {"contract.repr": {"size": 3}}}, "params['contract.repr']: there is no parameter 'size'"),
+        ({"groups": ["run"]}, "groups: there is no group 'run'; did you mean 'runs'?"),
+        ({"supports": ["runs.repr"]}, "supports: 'runs.repr' is no capability"),
+        ({"params": {"runs.repr": {"size": 3}}}, "params['runs.repr']: there is no parameter 'size'"),
     ],
 )
 def test_what_does_not_exist_is_refused(options, expected):
@@ -152,8 +153,8 @@ def test_a_check_that_takes_too_long_fails_and_the_others_go_on():
                 pass
 
     report = collect(Sleeps, timeout=0.2)
-    assert report["contract.repr"].failure.what == "did not end within 0.2 s: timeout= allows more"
-    assert report["contract.runs_eval"].status == "passed"
+    assert report["runs.repr"].failure.what == "did not end within 0.2 s: timeout= allows more"
+    assert report["runs.eval"].status == "passed"
 
 
 def test_a_check_that_breaks_says_so():
@@ -168,7 +169,7 @@ def test_a_check_that_breaks_says_so():
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
-    from tinynets.testing import suite as module
+    from tinynets.testing import discovery
 
     class NoLinear:
         """No linear layers here."""
@@ -190,24 +191,24 @@ def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
         def load(self):
             return "not a check"
 
-    module.list_checks.cache_clear()
+    discovery._offered.cache_clear()
     try:
-        monkeypatch.setattr(module, "entry_points", lambda group: [Entry()])
+        monkeypatch.setattr(discovery, "entry_points", lambda group: [Entry()])
         found = collect(Good, groups=["house"])["house.no_linear"]
         assert (found.status, found.failure.where) == ("warned", "linear")
-        module.list_checks.cache_clear()
-        monkeypatch.setattr(module, "entry_points", lambda group: [Wrong()])
+        discovery._offered.cache_clear()
+        monkeypatch.setattr(discovery, "entry_points", lambda group: [Wrong()])
         with pytest.raises(
             TypeError, match="entry point 'house' \\(house:checks\\): 'not a check' is not a Check"
         ):
             tn.testing.list_checks()
     finally:
         monkeypatch.undo()
-        module.list_checks.cache_clear()
+        discovery._offered.cache_clear()
 
 
 def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
-    report = collect(LongRepr, skip={"contract.structure": "not today | ever"})
+    report = collect(LongRepr, skip={"runs.structure": "not today | ever"})
     data = json.loads(report.to_json(tmp_path / "report.json"))
     assert json.loads((tmp_path / "report.json").read_text()) == data
     assert (data["model"], data["ok"], data["counts"]) == ("LongRepr", False, report.counts)
@@ -217,13 +218,13 @@ def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
     suite = ElementTree.fromstring(report.to_junit())
     cases = {case.get("name"): case for case in suite.iter("testcase")}
     assert (suite.get("tests"), suite.get("failures")) == (str(len(IDS)), "1")
-    assert cases["contract.repr"].find("failure").get("message") == "repr(model) is too long"
-    assert cases["contract.structure"].find("skipped").get("message") == "not today | ever"
+    assert cases["runs.repr"].find("failure").get("message") == "repr(model) is too long"
+    assert cases["runs.structure"].find("skipped").get("message") == "not today | ever"
     assert len(list(suite.iter("skipped"))) == int(suite.get("skipped"))
 
     rows = [line for line in report.to_markdown().splitlines() if line.startswith("| `")]
     assert len(rows) == len(IDS)
-    assert "| `contract.structure` | must | skipped | not today \\| ever |" in rows
+    assert "| `runs.structure` | must | skipped | not today \\| ever |" in rows
 
 
 def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
@@ -236,7 +237,7 @@ def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     assert all(id in shown for id in IDS)
     lines = str(report).splitlines()
     assert lines[0].startswith(f"LongRepr: {len(IDS)} checks in ")
-    assert "failed   contract.repr" in str(report)
+    assert "failed   runs.repr" in str(report)
 
 
 def test_the_callback_sees_every_result_as_it_comes():
@@ -246,6 +247,6 @@ def test_the_callback_sees_every_result_as_it_comes():
 
 
 def test_a_check_is_run_once_when_it_is_asked_for():
-    run = Run(*prepare(Good, (GIVEN,), Options()))
-    check = next(check for check in tn.testing.list_checks() if check.id == "contract.runs_eval")
-    assert run.result(check) is run.result(check)
+    runner = Runner(*prepare(Good, (GIVEN,), Options()))
+    check = next(check for check in tn.testing.list_checks() if check.id == "runs.eval")
+    assert runner.result(check) is runner.result(check)

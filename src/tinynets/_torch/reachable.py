@@ -260,9 +260,7 @@ class _Walk:
         if len(items) > _MANY or depth > _DEPTH:
             return
         for key, value in items:
-            if type(value) in PLAIN_TYPES or id(value) in self.seen:
-                continue
-            if type(value) is tuple and PLAIN_TYPES.issuperset(map(type, value)):  # sizes: not worth a visit
+            if type(value) in PLAIN_TYPES or id(value) in self.seen or _is_sizes(value):
                 continue
             item = parent.at(parent.name(key), value)
             if parent.dotted and not parent.attribute:  # the attributes of a module, not of an object in one
@@ -275,3 +273,8 @@ class _Walk:
                         self.hooks.append(item)
                     continue
             self.visit(item, depth)
+
+
+def _is_sizes(value: Any) -> bool:
+    """Return whether a value is a tuple of plain ones, such as the size of a kernel: not worth a visit."""
+    return type(value) is tuple and PLAIN_TYPES.issuperset(map(type, cast("tuple[Any, ...]", value)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 
 from ..inputs.targets import load_target
-from ..testing.exemptions import known_ids
+from ..testing.check_ids import resolve_id
+from ..testing.discovery import list_checks
+from ..testing.options import Options
 from ..testing.pages import base_id, page
-from ..testing.suite import check_model, list_checks
+from ..testing.suite import run_checks
 
 
 def run(options: argparse.Namespace) -> bool:
@@ -18,19 +20,12 @@ def run(options: argparse.Namespace) -> bool:
     """
     if options.about:
         found = {key: check for check in list_checks() for key in (base_id(check), check.id)}
-        known_ids([options.about], found, "--about")
-        print(page(found[options.about]), end="")
+        print(page(found[resolve_id(options.about, found, "--about")]), end="")
         return False
     if not options.target:
         raise ValueError("name a model to check, such as resnet20 or nets.py:Net")
-    report = check_model(
-        load_target(options.target),
-        *options.input,
-        groups=options.group,
-        slow=options.slow,
-        supports=options.supports,
-        on_fail="collect",
-    )
+    selected = Options(groups=options.group, slow=options.slow, supports=options.supports)
+    report = run_checks(load_target(options.target), tuple(options.input), selected)
     formats = {"json": report.to_json, "junit": report.to_junit, "markdown": report.to_markdown}
     if options.format in formats:
         print(formats[options.format](), end="")

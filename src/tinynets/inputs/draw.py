@@ -13,13 +13,13 @@ from torch.utils import _pytree as pytree
 
 @dataclass(frozen=True)
 class Arguments:
-    """Positional and named arguments of one call, and which axis of each tensor is the batch.
+    """Positional and keyword arguments of one call, and which axis of each tensor is the batch.
 
     Args:
         args: positional arguments.
-        kwargs: named arguments.
-        axes: the batch axis of every tensor among them, in pytree order; None for a tensor that is the same
-            for the whole batch.
+        kwargs: keyword arguments.
+        axes: the batch axis of every tensor among them, in pytree order; None for a tensor that the whole
+            batch shares.
     """
 
     args: tuple[Any, ...]
@@ -46,7 +46,7 @@ class Arguments:
         return next((tensor.shape[axis] for tensor, axis in pairs if axis is not None), None)
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> Arguments:
-        """Return the same arguments with other tensors in their places."""
+        """Return the same arguments with other tensors in place of theirs."""
         flat, spec = pytree.tree_flatten((self.args, self.kwargs))
         supply = iter(tensors)
         filled = [next(supply) if isinstance(leaf, Tensor) else leaf for leaf in flat]
@@ -54,24 +54,27 @@ class Arguments:
         return Arguments(args, kwargs, self.axes)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Arguments:
-        """Return the same arguments with every tensor replaced by `function` of it."""
+        """Apply a function to every tensor."""
         return self.with_tensors([function(tensor) for tensor in self.tensors])
 
     def clone(self) -> Arguments:
-        """Return a copy that shares no memory and no graph."""
+        """Return a copy that shares neither memory nor a graph."""
         return self.map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
 
     def to(self, dtype: torch.dtype) -> Arguments:
-        """Return the same arguments with every float tensor in another dtype."""
+        """Convert every float tensor to a dtype."""
         return self.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
     def rows(self, indices: Sequence[int]) -> Arguments:
-        """Return the samples at `indices`, in their order."""
+        """Return the samples at `indices`, in that order."""
         chosen = torch.tensor(indices, dtype=torch.long)
-        return self._along(lambda tensor, axis: tensor.index_select(axis, chosen.to(tensor.device)))
+        pairs = zip(self.tensors, self.axes, strict=True)
+        return self.with_tensors(
+            [t if axis is None else t.index_select(axis, chosen.to(t.device)) for t, axis in pairs]
+        )
 
-    def keeping(self, kept: int, others: Arguments) -> Arguments:
-        """Return `others` with its sample `kept` replaced by ours."""
+    def replace_others(self, kept: int, others: Arguments) -> Arguments:
+        """Keep one sample, and replace all the others by those of another batch."""
         mixed: list[Tensor] = []
         for ours, theirs, axis in zip(self.tensors, others.tensors, self.axes, strict=True):
             if axis is None:
@@ -81,10 +84,6 @@ class Arguments:
                 mixed.append(theirs.index_copy(axis, index, ours.index_select(axis, index)))
         return self.with_tensors(mixed)
 
-    def _along(self, function: Callable[[Tensor, int], Tensor]) -> Arguments:
-        pairs = zip(self.tensors, self.axes, strict=True)
-        return self.with_tensors([t if axis is None else function(t, axis) for t, axis in pairs])
-
 
 def draw(
     example: Arguments, size: int | None, generator: torch.Generator, limit: int | None = None
@@ -92,10 +91,10 @@ def draw(
     """Return arguments like the example with `size` samples.
 
     Args:
-        example: the example; it is not touched.
-        size: samples in the batch, None for as many as the example has.
+        example: the example, which is left as it is.
+        size: samples in the batch; None for as many as the example has.
         generator: the source of randomness.
-        limit: integers that do not vary in the example are drawn from 0 to below this.
+        limit: where integers do not vary in the example, they are drawn from `range(limit)`.
     """
 
     def like(tensor: Tensor, axis: int | None) -> Tensor:
@@ -113,7 +112,7 @@ def draw(
 def _like(
     tensor: Tensor, shape: list[int], axis: int, generator: torch.Generator, limit: int | None
 ) -> Tensor:
-    """Draw values of the kind that the example holds: they stay in its range, so that its domain is kept."""
+    """Draw values within the range of the example, so that a model that needs such values gets them."""
     values = tensor.detach().cpu()
     count = torch.Size(shape).numel()
     empty = values.numel() == 0
@@ -124,7 +123,7 @@ def _like(
             exact = values.double()
             drawn = (exact.mean() + exact.std() * drawn).clamp(exact.min(), exact.max())
     elif values.dtype == torch.bool:
-        # Rows of masks are kept whole: a row that masks everything would be a different question.
+        # Keep the rows of masks whole: a row that masks everything would be another kind of input.
         rows = torch.randint(max(values.shape[axis], 1), (shape[axis],), generator=generator)
         drawn = values.index_select(axis, rows) if not empty else values.new_zeros(shape)
     elif empty or bool((values == values.flatten()[0]).all()):

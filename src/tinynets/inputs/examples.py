@@ -1,4 +1,4 @@
-"""Example inputs of a model: given as tensors or shapes, or told by its annotations."""
+"""Example inputs of a model: given as tensors or shapes, or made from its annotations."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def example_arguments(
     Args:
         model: what will be called.
         args: positional arguments: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`, or
-            nothing where the annotations of `forward` tell.
-        kwargs: named arguments, in the same forms.
-        batch_axes: the axis of every tensor that counts samples, or one for all; None for no batch. Inferred:
-            the axis called `batch` where shapes have names; else axis 0 of every tensor that is as long
+            nothing if `forward` is annotated.
+        kwargs: keyword arguments, in the same forms.
+        batch_axes: the axis that counts samples, one for all tensors or one for each; None for no batch.
+            Inferred: the axis called `batch` if axes have names; else axis 0 of every tensor that is as long
             there as the first one.
 
     Raises:
-        TypeError: the inputs are not given and nothing tells them, or `batch_axes` does not fit them.
+        TypeError: there are neither inputs nor annotations, or `batch_axes` does not fit the inputs.
     """
     try:
         made_args, made_kwargs = Inputs(model, Sizes(symbolic=False), real=True).make(args, kwargs)
@@ -125,11 +125,11 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
 
 
 def integer_limit(model: nn.Module) -> int:
-    """Return below what every integer is a valid index: the rows of the smallest embedding, 2 without one."""
+    """Return the rows of the smallest embedding, below which every index is valid; 2 without one."""
     sizes = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     return min(sizes, default=2)
 
 
 def float_dtype(model: nn.Module) -> torch.dtype:
-    """Return the dtype of the model's float parameters, the default dtype without any."""
+    """Return the dtype of the model's float parameters, or the default dtype if there are none."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())

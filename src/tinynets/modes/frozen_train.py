@@ -6,8 +6,9 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
+
+from torch import nn
 
 from .._torch.module_tables import own_parameters
 

@@ -8,13 +8,13 @@ from .definition import Check as Check
 from .definition import Level as Level
 from .definition import ModelCheck as ModelCheck
 from .definition import check as check
+from .discovery import list_checks as list_checks
 from .exemptions import Exemption as Exemption
+from .options import Options as Options
 from .pytest_params import Case as Case
 from .pytest_params import parametrize_checks as parametrize_checks
 from .report.report import Report as Report
-from .report.report import Result as Result
-from .report.report import Status as Status
+from .report.results import Result as Result
+from .report.results import Status as Status
 from .subject import Subject as Subject
-from .suite import Options as Options
 from .suite import check_model as check_model
-from .suite import list_checks as list_checks

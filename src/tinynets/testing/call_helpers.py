@@ -1,12 +1,13 @@
-"""What several checks do with a model, and how they list what they found."""
+"""How checks call a model, and how they list what they found."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from .._torch.random_states import RandomStates, seed_everything
 from .._torch.unregistered import unregistered_modules
 from ..inputs.draw import Arguments
 from ..modes.sensitivity import train_behaviour
@@ -15,14 +16,40 @@ from .measure.compare import Leaf, detached
 from .subject import Subject
 
 
-def again(subject: Subject, arguments: Arguments) -> list[Leaf]:
-    """Call the model without gradients, in the mode and with the generators as they stand."""
+def call_no_grad(
+    subject: Subject, arguments: Arguments, model: nn.Module | None = None, *, seed: int | None = None
+) -> list[Leaf]:
+    """Call the model without gradients, in the mode it is in.
+
+    Args:
+        subject: what to call.
+        arguments: the arguments of the call.
+        model: another model to call instead.
+        seed: seeds the generators first; if None, they stay as they are.
+    """
+    if seed is not None:
+        seed_everything(seed)
     with torch.no_grad():
-        return detached(subject.call(arguments))
+        return detached(subject.call(arguments, model))
+
+
+def uses_rng(subject: Subject) -> bool:
+    """Whether the model draws random numbers in eval mode."""
+    subject.model.eval()
+    seed_everything(subject.seed)
+    states = RandomStates()
+    with torch.no_grad():
+        subject.call(subject.batch())
+    return bool(states.moved())
+
+
+def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters and buffers of a model with their names."""
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def still_training(model: nn.Module) -> str:
-    """Name the modules in training mode; of those that are not registered, the ones that it matters for."""
+    """Name the modules in training mode; of unregistered ones, those that behave differently in it."""
     left = [
         f"{named_module(path, module)} is in training mode"
         for path, module in cast("Any", model).named_modules()

@@ -1,4 +1,4 @@
-"""What a check is: an id, a level, and a function that looks at a `Subject` and objects, or does not."""
+"""What a check is: an id, a level, and a function that raises `Failure` for a `Subject` it objects to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from .subject import Subject
+from .subject import Subject
 
 
 class Level(StrEnum):
-    """How much a check weighs: what becomes of the report when it objects."""
+    """What an objection of a check means for the report."""
 
     MUST = "must"
     """A failure."""
@@ -27,10 +26,10 @@ class Level(StrEnum):
 
 @runtime_checkable
 class Check(Protocol):
-    """One check; the ones of this package are made by `@check`, yours may be any object like this.
+    """One check; those of this package are made by `@check`, yours may be any object of this form.
 
-    A package offers its own under the entry-point group `tinynets.checks`: each entry names a check or a
-    list of them, and they run beside the built-in ones.
+    A package offers its own checks under the entry-point group `tinynets.checks`: each entry names a check or
+    a list of them, and they run beside the built-in ones.
     """
 
     @property
@@ -40,15 +39,15 @@ class Check(Protocol):
 
     @property
     def level(self) -> Level:
-        """What becomes of the report when the check objects."""
+        """What an objection means for the report."""
         ...
 
     def __call__(self, subject: Subject, /, **params: Any) -> str | None:
-        """Look at the subject; return a note, if any.
+        """Check the subject; return a note, if any.
 
         Raises:
-            Failure: it objects.
-            Skip: it does not apply.
+            Failure: the check objects.
+            Skip: the check does not apply.
         """
         ...
 
@@ -59,13 +58,13 @@ class ModelCheck:
 
     Args:
         id: `group.name` or `group.name[variant]`.
-        level: what becomes of the report when the check objects.
-        function: takes the subject, the variant if there is one, and parameters by keyword.
-        variant: what the function is called with beside the subject.
-        static: whether it never calls the model; those run first.
-        slow: whether it takes seconds: it runs only where slow checks are asked for.
-        opt_in: whether it runs only where `supports` names it.
-        valueless: whether it says something about a model on the meta device, which has shapes and no values.
+        level: what an objection means for the report.
+        function: called with the subject, the variant if there is one, and parameters by keyword.
+        variant: a second argument of the function.
+        static: whether it never calls the model; static checks run first.
+        slow: whether it takes seconds; slow checks run only on request.
+        opt_in: whether it runs only if `supports` names it.
+        valueless: whether it also applies to a model on the meta device, which has shapes and no values.
     """
 
     id: str
@@ -102,7 +101,7 @@ def check(
     opt_in: bool = False,
     valueless: bool = False,
 ) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
-    """Register a function as one check, or as one for each variant."""
+    """Register a function as a check, or as one for each variant; `ModelCheck` documents the arguments."""
 
     def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
         for variant in variants or (None,):
@@ -114,5 +113,5 @@ def check(
 
 
 def registered() -> Iterator[ModelCheck]:
-    """Yield the checks of this package, in the order of their definition."""
+    """Yield the checks made by `@check`, in the order of their definition."""
     yield from _REGISTERED.values()

@@ -1,16 +1,17 @@
-"""The documentation of the checks, one page for each, made from their docstrings.
+"""The documentation of the checks, a page each, made from their docstrings.
 
-`python -m tinynets.testing.pages docs/checks` writes them.
+`python -m tinynets.testing.pages docs/checks` writes it.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 
 from .definition import Check, ModelCheck
-from .suite import list_checks
+from .discovery import list_checks
 
 _SECTIONS = ("Why", "Fix", "Declare")
 _MEANING = {
@@ -27,7 +28,7 @@ def base_id(check: Check) -> str:
 
 
 def page(check: Check) -> str:
-    """Return the page of a check, in Markdown: what holds, why, what to do, how to declare an exemption."""
+    """Return the page of a check in Markdown: what holds, why, what to do, how to declare an exemption."""
     parts = _parts(check)
     level = f"Level: **{check.level}** ({_MEANING[check.level]})."
     lines = [f"# `{base_id(check)}`", "", parts.pop("", ""), "", level]
@@ -40,7 +41,7 @@ def page(check: Check) -> str:
             lines += ["", f'Parameter: `params={{"{check.id}": {{"{name}": {default!r}}}}}` is the default.']
     for section in _SECTIONS:
         if section in parts:
-            lines += ["", f"## {section}", "", _sentence(parts[section])]
+            lines += ["", f"## {section}", "", parts[section][:1].upper() + parts[section][1:]]
     return "\n".join(lines) + "\n"
 
 
@@ -66,28 +67,16 @@ def pages() -> dict[str, str]:
     return {"index.md": index(builtin)} | {f"{base_id(check)}.md": page(check) for check in builtin}
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _parts(check: Check) -> dict[str, str]:
-    """Split the docstring of a check into what stands before the sections, and the sections."""
+    """Split the docstring of a check into what stands before the sections, under "", and the sections."""
     text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
-    parts: dict[str, list[str]] = {"": []}
-    current = ""
-    for line in text.splitlines():
-        head, colon, rest = line.partition(":")
-        if colon and head in _SECTIONS:
-            current = head
-            parts[current] = [rest.strip()]
-        else:
-            parts[current].append(line)
-    return {name: "\n".join(lines).strip() for name, lines in parts.items()}
+    first, *rest = re.split(rf"^({'|'.join(_SECTIONS)}):", text, flags=re.MULTILINE)
+    sections = {name: section.strip() for name, section in zip(rest[::2], rest[1::2], strict=True)}
+    return {"": first.strip(), **sections}
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.md"):
         old.unlink()
     for name, text in pages().items():

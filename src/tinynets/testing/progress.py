@@ -6,19 +6,14 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from .report.report import Result
+from .report.results import Result
+
+Callback = Callable[[Result], object]
 
 
 @contextmanager
-def progress(
-    total: int, callback: Callable[[Result], object] | None
-) -> Generator[Callable[[Result], object] | None]:
-    """Yield what to call with every result: the caller's own function, or a progress bar on a terminal.
-
-    Args:
-        total: how many results there will be.
-        callback: the caller's own; then nothing is drawn.
-    """
+def progress(total: int, callback: Callback | None) -> Generator[Callback | None]:
+    """Yield what to call with each of `total` results: the callback, else a progress bar on a terminal."""
     if callback is not None or not sys.stderr.isatty():
         yield callback
         return

@@ -9,8 +9,9 @@ import pytest
 
 from ..errors import TargetError
 from ..inputs.targets import load_target
+from .discovery import list_checks
+from .options import Options
 from .pytest_params import Case, CaseCheck
-from .suite import Options, list_checks
 
 
 class ModelCollector(pytest.Collector):
@@ -19,7 +20,7 @@ class ModelCollector(pytest.Collector):
     case: Case
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield one item for every check."""
+        """Yield an item for every check."""
         for check in list_checks():
             item = CheckItem.from_parent(self, name=check.id)  # pyright: ignore[reportUnknownMemberType]
             item.run = CaseCheck(self.case, check)
@@ -35,11 +36,11 @@ class CheckItem(pytest.Item):
         """Run the check."""
         try:
             self.run()
-        except (TypeError, ValueError) as error:  # what the model cannot be checked for, such as its inputs
+        except (TypeError, ValueError) as error:  # the model cannot be checked: no inputs, for example
             pytest.fail(str(error), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Return what the terminal shows: there is no file and no line."""
+        """Return what the terminal shows; there is no file and no line."""
         return self.path, None, self.nodeid
 
 
@@ -49,7 +50,7 @@ def items(
     """Yield the items of every target.
 
     Raises:
-        pytest.UsageError: a target cannot be imported or is not a model or a factory.
+        pytest.UsageError: a target cannot be imported.
     """
     for target in targets:
         collector = ModelCollector.from_parent(session, name=target, nodeid=target)  # pyright: ignore[reportUnknownMemberType]

@@ -11,9 +11,11 @@ from torch import nn
 
 from ..errors import ModelCheckWarning
 from .definition import Check
-from .report.report import Result, Status
-from .runner import Run
-from .suite import ModelOrFactory, Options, list_checks, prepare
+from .discovery import list_checks
+from .options import Options
+from .report.results import Result, Status
+from .runner import Runner
+from .suite import ModelOrFactory, prepare
 
 if TYPE_CHECKING:
     import pytest
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """A model to check, and what the ids of its tests begin with.
+    """A model to check, and the label its test ids begin with.
 
     Args:
-        label: the same in every run, since test ids are made from it.
+        label: the same in every run, as test ids are made from it.
         model: a module, or a class or function that makes one.
         inputs: the arguments of `forward`, as `check_model` takes them.
         options: what is declared about the model.
@@ -38,22 +40,22 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseCheck:
-    """One check of one case: what a test that `parametrize_checks` decorates is called with."""
+    """One check of one case: the argument of a test decorated by `parametrize_checks`."""
 
     case: Case
     check: Check
 
     @property
     def id(self) -> str:
-        """The id of the test: it never holds an address, so that parallel runs agree on it."""
+        """The id of the test, without addresses, so that parallel runs agree on it."""
         return f"{self.case.label}-{self.check.id}"
 
     def __call__(self) -> Result:
-        """Run the check and end the test as the result says: passed, failed, skipped, xfailed, or warned."""
+        """Run the check; pass, fail, skip, xfail or warn as its result says."""
         import pytest
 
         __tracebackhide__ = True
-        result = _run_of(self.case).result(self.check)
+        result = _runner_of(self.case).result(self.check)
         if result.bad:
             pytest.fail(f"{self.id}: {result.message}", pytrace=False)
         if result.status is Status.SKIPPED:
@@ -65,14 +67,14 @@ class CaseCheck:
         return result
 
 
-_current: tuple[Case, Run] | None = None
+_current: tuple[Case, Runner] | None = None
 
 
-def _run_of(case: Case) -> Run:
-    """Return the run of a case. The last one is kept, since the tests of one case follow each other."""
+def _runner_of(case: Case) -> Runner:
+    """Return the runner of a case. The last one is kept, as the tests of one case follow each other."""
     global _current
     if _current is None or _current[0] is not case:
-        _current = (case, Run(*prepare(case.model, case.inputs, case.options)))
+        _current = (case, Runner(*prepare(case.model, case.inputs, case.options)))
     return _current[1]
 
 
@@ -80,22 +82,22 @@ CaseLike = Case | ModelOrFactory | tuple[str, ModelOrFactory] | tuple[str, Model
 
 
 def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
-    """Decorate a test: it gets a parameter `check`, once for every check of every case.
+    """Parametrize a test by `check`: it runs once for every check of every case.
 
-    The ids are `label-group.check`: `test_net[tiny-batch.neighbour]`. No model is made before its first test
-    runs. A check that does not apply is a skipped test with the reason, one that is expected to fail an
-    xfail, one that only warns a `ModelCheckWarning`.
+    Test ids are `label-group.check`, such as `test_net[tiny-batch.neighbour]`. A model is made when its first
+    test runs. A check that does not apply is a skipped test, one that is expected to fail an xfail, and one
+    that only warns a `ModelCheckWarning`.
 
         @tn.testing.parametrize_checks([("tiny", lambda: Net(4), (torch.randn(2, 4),))])
         def test_net(check):
             check()
 
     Args:
-        cases: a `Case`, or a tuple of label, model or factory and inputs, or a model or factory alone, whose
-            name is the label.
+        cases: each a `Case`; a tuple of a label, a model or factory, and optionally inputs; or a model or
+            factory alone, whose name is the label.
 
     Raises:
-        ValueError: two cases with the same label.
+        ValueError: two cases have the same label.
     """
     import pytest
 

@@ -1,4 +1,4 @@
-"""What a check looks at: the model, inputs of any batch size, and its outputs, computed once and shared."""
+"""What a check is given: the model, inputs of any batch size, and outputs computed once and shared."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ BATCH = 4
 class Subject:
     """The model under test, as a check sees it.
 
-    A check may do to `model` what it likes: the runner puts everything back afterwards. Before each check the
-    random number generators are seeded.
+    A check may do anything to `model`: the runner restores it afterwards. The random number generators are
+    seeded before each check.
 
     Args:
         model: the model.
-        factory: makes another instance of it; None if only this one is there.
+        factory: makes another instance; None if there is only this one.
         example: an example call.
-        train_example: an example call for training mode, where it takes other arguments.
+        train_example: an example call in training mode, if that takes other arguments.
         stateful: whether the model is meant to remember earlier calls.
         loss: maps the output for the example to a scalar, for the checks that train.
         supports: ids of the capabilities that are declared.
-        seed: the seed of everything drawn.
+        seed: the seed of everything random.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Subject:
         """Draw arguments for a call: the same for the same size and seed.
 
         Args:
-            size: samples in the batch; None for four, or as many as the example has where the batch size
-                cannot be chosen.
+            size: samples in the batch; None for four, or as many as the example has if the model takes no
+                other number.
             seed: another seed draws other values.
-            training: whether for a call in training mode.
+            training: whether the call is for training mode.
 
         Raises:
-            Skip: a size is asked for and the arguments have no batch axis.
+            Skip: a size is given and the arguments have no batch axis.
         """
         example = self.train_example if training else self.example
         if example.size is None and size is not None:
@@ -101,7 +101,7 @@ class Subject:
 
     @cached_property
     def default_size(self) -> int:
-        """Four where the model takes four samples, else as many as the example has."""
+        """Four if the model takes four samples, else as many as the example has."""
         given = self.example.size or BATCH
         for size in (BATCH, given):
             try:
@@ -114,7 +114,7 @@ class Subject:
     # -- calls ----------------------------------------------------------------------------------------
 
     def call(self, arguments: Arguments, model: nn.Module | None = None) -> Any:
-        """Call the model as it stands, in the mode and the grad mode that it stands in.
+        """Call the model in its current mode and the current grad mode.
 
         Raises:
             Failure: the model raised; the failure says where.
@@ -128,7 +128,7 @@ class Subject:
     def run(self, arguments: Arguments, *, training: bool = False, model: nn.Module | None = None) -> Any:
         """Call the model in eval or training mode, without gradients.
 
-        The generators are seeded, so that two calls of a model that draws differ in what the check changed.
+        The generators are seeded first, so that two calls differ only in what the check changed.
         """
         called = self.model if model is None else model
         called.train(training)
@@ -144,22 +144,22 @@ class Subject:
 
     @cached_property
     def reference(self) -> list[Leaf]:
-        """The outputs of `batch()` in eval mode, computed once by the runner. They must not be changed."""
+        """The outputs of `batch()` in eval mode, computed once by the runner. Do not modify them."""
         return self.outputs(self.batch())
 
     @cached_property
     def output_axes(self) -> tuple[int | None, ...]:
-        """The batch axis of every output tensor: the one whose size moves with the batch, None if none does.
+        """The batch axis of every output tensor: the one whose size follows the batch, None if none does.
 
         Raises:
-            Skip: the inputs have no batch axis, or the model takes one batch size only.
+            Skip: the inputs have no batch axis, or the model takes only one batch size.
         """
         size = self.default_size
         other = size - 1 if size > 1 else 2
         large, small = self.batch(size), self.batch(other)
         try:
             ours = leaves(self.run(large))
-            if self.stateful:  # what it remembers of the first batch does not fit the second one
+            if self.stateful:  # what it remembers of the first batch does not fit the second
                 self.restore()
             theirs = leaves(self.run(small))
         except Failure as failure:
@@ -178,7 +178,7 @@ class Subject:
         """Return the output tensors that have a batch axis, with the axis.
 
         Raises:
-            Skip: there is none, so nothing can be said about single samples.
+            Skip: no output has a batch axis, so there are no samples to compare.
         """
         pairs = [
             (leaf, axis) for leaf, axis in zip(outputs, self.output_axes, strict=False) if axis is not None
@@ -188,7 +188,7 @@ class Subject:
         return pairs
 
     def rows(self, outputs: list[Leaf], indices: list[int]) -> list[Leaf]:
-        """Return some samples of every output that has a batch axis."""
+        """Return the samples at `indices` of every output that has a batch axis."""
         chosen = torch.tensor(indices)
         return [
             Leaf(leaf.path, leaf.tensor.index_select(axis, chosen)) for leaf, axis in self.batched(outputs)
@@ -197,7 +197,7 @@ class Subject:
     # -- other models ---------------------------------------------------------------------------------
 
     def fresh(self, seed: int = 0) -> nn.Module:
-        """Make another instance with the factory, after seeding with `seed`.
+        """Make another instance with the factory after seeding with `seed`.
 
         Raises:
             Skip: there is no factory.
@@ -212,7 +212,7 @@ class Subject:
             states.restore()
 
     def pristine(self) -> nn.Module:
-        """Return a copy of the model from before the first check ran it.
+        """Return a copy of the model as it was before the first check.
 
         Raises:
             Skip: the model cannot be copied.
@@ -223,14 +223,14 @@ class Subject:
         return copy.deepcopy(self._pristine)
 
     def restore(self) -> None:
-        """Put the model back as it came."""
+        """Restore the model as it came."""
         self._snapshot.restore()
 
     # -- precision ------------------------------------------------------------------------------------
 
     @contextmanager
     def float64(self) -> Generator[None]:
-        """Run the model in float64 inside the block, with inputs from `batch` to match."""
+        """Convert the model, and what `batch` draws, to float64 inside the block."""
         dtype = float_dtype(self.model)
         self.model.double()
         self._float64 = True
@@ -241,22 +241,23 @@ class Subject:
             self.model.to(dtype)
             self.restore()
 
-    def close(
+    def assert_close(
         self,
         measure: Callable[[], Difference | None],
-        objection: Callable[[Difference], Failure],
+        objection: str | Callable[[Difference], Failure],
         *,
         tolerance: float = FLOAT32_LIMIT,
     ) -> str | None:
-        """Judge a difference: within the tolerance, or rounding, or a failure.
+        """Check that a difference is within the tolerance or due to rounding; return a note in that case.
 
-        What exceeds the tolerance is measured again in float64, where rounding is below 1e-10: a model that
-        is only sensitive raises no false alarm, and a small but real difference does not hide.
+        A difference beyond the tolerance is measured again in float64, where rounding stays below 1e-10. A
+        model that is only sensitive raises no false alarm, and a small but real difference does not hide.
 
         Args:
-            measure: draws its inputs by `batch`, runs the model and returns the worst difference.
-            objection: makes the failure from the difference; its size is filled in here.
-            tolerance: the largest error that is taken for rounding outright.
+            measure: draws inputs by `batch`, runs the model and returns the worst difference.
+            objection: what to say of a real difference, or a function that makes the failure from it; the
+                size is filled in here.
+            tolerance: the largest error that counts as rounding.
 
         Raises:
             Failure: the difference is real.
@@ -274,13 +275,21 @@ class Subject:
             if exact is None or exact.error <= FLOAT64_LIMIT:
                 return f"rounding: {found.error:.1e} in float32, below {FLOAT64_LIMIT:.0e} in float64"
             limit += f"; {exact.error:.1e} in float64, so it is no rounding"
-        failure = objection(found)
+        failure = Failure(objection, where=found.where) if isinstance(objection, str) else objection(found)
         failure.size = f"{found.error:.1e} of the largest value ({limit})"
         raise failure
 
+    close = assert_close
+    """The name of `assert_close` in 0.1."""
 
-def raised(error: Exception) -> Failure:
-    """Return the failure that says what the model raised, and in which line of the user's code."""
+
+def raised(error: Exception, how: str = "the model raised") -> Failure:
+    """Return the failure that says what was raised, and in which line of the user's code.
+
+    Args:
+        error: the exception.
+        how: what comes before it in the message.
+    """
     what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
     frames = [
         frame
@@ -288,4 +297,4 @@ def raised(error: Exception) -> Failure:
         if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
     ]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return Failure(f"the model raised {what}", where=where, error=error)
+    return Failure(f"{how} {what}", where=where, error=error)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..._torch.random_states import RandomStates, seed_everything
+from ..._torch.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
+from ..call_helpers import uses_rng
 from ..locate.mixing import mixing_module
 from ..subject import Subject
 from .compare import Difference, Leaf, leaves, same_bits, worst
-from .training import backward, descend, differentiable, input_gradients
+from .training import differentiable, input_gradients, take_step
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Samples:
     match: list[int]
 
 
-def ends(subject: Subject) -> tuple[int, int]:
+def first_last(subject: Subject) -> tuple[int, int]:
     """Return the first and the last index of a batch.
 
     Raises:
@@ -48,40 +49,29 @@ def ends(subject: Subject) -> tuple[int, int]:
     return 0, size - 1
 
 
-def stir(subject: Subject) -> bool:
-    """Move the model one step of training away from where it starts, and return whether that worked."""
-    try:
-        backward(subject)
-    except (Failure, Skip):
-        return False
-    descend(subject.model)
-    subject.model.zero_grad(set_to_none=True)
-    return True
-
-
 def compare_samples(
     subject: Subject, cases: list[Samples], what: str, tolerance: float = 0.0, *, same_draws: bool = True
 ) -> str | None:
-    """Object when samples give other outputs in eval mode in another call.
+    """Check that samples give the same outputs in other calls, in eval mode.
 
     Args:
         subject: what to run.
         cases: the other calls.
         what: the objection, with a place for the name of the samples.
-        tolerance: the largest relative error that is taken for rounding outright.
-        same_draws: whether a model that draws random numbers in eval mode draws the same ones for the same
-            sample in both calls.
+        tolerance: the largest relative error that counts as rounding.
+        same_draws: whether a model that draws random numbers in eval mode draws the same ones for a sample in
+            both calls.
 
     Raises:
         Failure: the outputs differ.
         Skip: the model cannot show it.
     """
-    reference, stirred = _telling_outputs(subject)
+    reference, stepped = _telling_outputs(subject)
     waiting = [reference]
     guilty = cases[0]
 
     def outputs(arguments: Arguments, *, anew: bool) -> list[Leaf]:
-        if anew and subject.stateful and not stirred:
+        if anew and subject.stateful and not stepped:
             subject.restore()  # each call is to start from the same memories
         return subject.outputs(arguments)
 
@@ -97,16 +87,16 @@ def compare_samples(
         return found
 
     def objection(found: Difference) -> Failure:
-        if not same_draws and draws(subject):
+        if not same_draws and uses_rng(subject):
             raise Skip("the model draws random numbers in eval mode: samples cannot be compared")
         cause = mixing_module(subject, subject.batch(), guilty.make(), guilty.pick, guilty.match)
         return Failure(what.format(guilty.name), where=found.where, cause=cause)
 
-    return subject.close(measure, objection, tolerance=tolerance)
+    return subject.assert_close(measure, objection, tolerance=tolerance)
 
 
 def leak_matrix(subject: Subject, size: int) -> Tensor:
-    """Return the largest gradient of the output for sample i in sample j, as a matrix.
+    """Return the largest gradient of the output for sample i with respect to sample j, as a matrix.
 
     Raises:
         Skip: inputs or outputs are of types that have no gradient.
@@ -146,44 +136,34 @@ def leak_matrix(subject: Subject, size: int) -> Tensor:
         )
         for found, (_, axis) in zip(gradients, inputs, strict=True):
             if found is not None and found.numel():
-                sizes = found.abs().nan_to_num(0.0)  # what is not a number is for gradients.finite
+                sizes = found.abs().nan_to_num(0.0)  # gradients.finite reports NaN
                 peaks = sizes.movedim(axis, 0).reshape(size, -1).amax(1)
                 matrix[i] = torch.maximum(matrix[i], peaks.double().cpu())
     return matrix
 
 
-def draws(subject: Subject) -> bool:
-    """Whether the model draws random numbers in eval mode."""
-    subject.model.eval()
-    seed_everything(subject.seed)
-    states = RandomStates()
-    with torch.no_grad():
-        subject.call(subject.batch())
-    return bool(states.moved())
-
-
 def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
-    """Return outputs that differ between samples, since else no leak would show, and whether it took a step.
+    """Return outputs that differ between samples, as a leak would not show in equal ones.
 
-    A head may start at zero: then the model is moved one step of training away.
+    A head may start at zero: then the model takes a step of training first, and True is returned as well.
 
     Raises:
-        Skip: the outputs are alike all the same.
+        Skip: the outputs are alike even so.
     """
     found = subject.reference
     if subject.stateful:
         subject.restore()
         found = subject.outputs(subject.batch())
-    stirred = _alike(subject, found) and stir(subject)
-    if stirred:
+    stepped = _alike(subject, found) and take_step(subject)
+    if stepped:
         found = subject.outputs(subject.batch())
     if _alike(subject, found):
         raise Skip("every sample gives the same output: a leak between them would not show")
-    return found, stirred
+    return found, stepped
 
 
 def _alike(subject: Subject, outputs: list[Leaf]) -> bool:
-    _, last = ends(subject)
+    _, last = first_last(subject)
     pairs = zip(
         subject.rows(outputs, [*range(last)]), subject.rows(outputs, [*range(1, last + 1)]), strict=True
     )
@@ -191,7 +171,7 @@ def _alike(subject: Subject, outputs: list[Leaf]) -> bool:
 
 
 def _difference(subject: Subject, outputs: list[Leaf], batch: list[Leaf], case: Samples) -> Difference | None:
-    """Compare the samples of a case; all others are taken to be the same, so that indices stay true."""
+    """Compare the samples of a case; fill in the others, so that indices stay right."""
     if len(outputs) != len(batch):
         return worst(outputs, batch)
     ours: list[Leaf] = []

@@ -1,4 +1,4 @@
-"""Comparing outputs: which leaf differs most, where, and by how much of its scale."""
+"""Comparing outputs: which leaf differs most, where, and by how much relative to its scale."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..._torch import pytree
+from ...errors import Failure
 
 FLOAT32_LIMIT = 2e-5
-"""Rounding of float32 on a CPU stays below this share of the largest value: the worst seen was 4.9e-6."""
+"""Rounding in float32 on a CPU stays below this share of the largest value: the worst seen was 4.9e-6."""
 FLOAT64_LIMIT = 1e-10
-"""In float64 a difference beyond this is no rounding."""
+"""A larger difference in float64 is not rounding."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Difference:
         """The place in words."""
         return f"{self.leaf}{list(self.index) if self.index else ''}"
 
+    def since(self, module: str) -> str:
+        """Return the place in words, with the module from which on the values differ, if one is known."""
+        return f"{self.where}, from {module} on" if module else self.where
+
+    def failure(self, what: str, limit: float = 0.0, cause: str = "") -> Failure:
+        """Return the failure that says where the outputs differ, and by how much beyond the limit."""
+        size = f"{self.error:.1e} of the largest value (limit {f'{limit:.0e}' if limit else 0})"
+        return Failure(what, where=self.where, size=size, cause=cause)
+
 
 def leaves(output: Any) -> list[Leaf]:
     """Return the tensors of an output, in order."""
@@ -66,11 +76,11 @@ class _Verbatim(str):
 
 
 def outline(value: Any, *, sizes: bool = True) -> str:
-    """Return the containers of a value as Python shows them, with types for what is in them.
+    """Return a value as Python shows it, with the types of its leaves in place of them.
 
     Args:
         value: an output, or arguments.
-        sizes: whether a tensor is `float32[4 6]`; else it is `float32 of rank 2`.
+        sizes: whether to write a tensor as `float32[4 6]` rather than `float32 of rank 2`.
     """
 
     def described(leaf: Any) -> str:
@@ -84,12 +94,12 @@ def outline(value: Any, *, sizes: bool = True) -> str:
 
 
 def detached(output: Any) -> list[Leaf]:
-    """Return clones of the tensors of an output, free of any graph."""
+    """Return clones of the tensors of an output, without their graph."""
     return [Leaf(leaf.path, leaf.tensor.detach().clone()) for leaf in leaves(output)]
 
 
 def same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two tensors hold the same values, a NaN being equal to a NaN."""
+    """Whether two tensors hold the same values; NaN equals NaN."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     if torch.equal(ours, theirs):
@@ -102,7 +112,7 @@ def same_bits(ours: Tensor, theirs: Tensor) -> bool:
 def difference(ours: Tensor, theirs: Tensor, name: str = "output") -> Difference | None:
     """Return where two tensors differ most, None if their values are the same.
 
-    The error is infinite where shapes differ or one value is not a number.
+    The error is infinite if the shapes differ or only one of two values is NaN.
     """
     if ours.shape != theirs.shape:
         return Difference(f"{name} (shape {list(ours.shape)}, not {list(theirs.shape)})", (), float("inf"))
@@ -128,7 +138,7 @@ def worst(ours: Sequence[Leaf], theirs: Sequence[Leaf]) -> Difference | None:
 
 
 def objective(output: Any, seed: int = 0) -> Tensor | None:
-    """Return a random projection of all float outputs, None if there is none to differentiate.
+    """Return a random projection of all float outputs, None if there are none.
 
     A plain sum would hide gradients: those of a softmax sum to 0.
     """

@@ -1,4 +1,4 @@
-"""Running the model in another dtype, and finding where it leaves it."""
+"""Running the model in another dtype, and finding the module that changes it back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..._torch import pytree
 from ..._torch.hooks import forward_hooks
-from ..._torch.random_states import RandomStates, seed_everything
 from ..._torch.unregistered import unregistered_tensors
 from ...errors import Failure, Skip
 from ..subject import Subject
@@ -26,7 +25,7 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
     Args:
         subject: the model under test.
         dtype: the float dtype.
-        model: an instance that has the dtype already, instead of the model.
+        model: another instance, already in the dtype, to run instead.
 
     Raises:
         Failure: the model raised, or an output has another dtype; its cause says where that comes from.
@@ -57,24 +56,13 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
     return found
 
 
-def draws(subject: Subject) -> bool:
-    """Whether the model draws random numbers in eval mode: others in each dtype and on each device."""
-    subject.restore()
-    subject.model.eval()
-    seed_everything(subject.seed)
-    states = RandomStates()
-    with torch.no_grad():
-        subject.call(subject.batch())
-    return bool(states.moved())
-
-
 def name_of(dtype: torch.dtype) -> str:
     """Return the name of a dtype without `torch.`."""
     return str(dtype).removeprefix("torch.")
 
 
 def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
-    """Name the unregistered float tensors of another dtype, since `.to()` does not reach them."""
+    """Name the unregistered float tensors of another dtype, which `.to()` does not reach."""
     found = [path for path, t in unregistered_tensors(model) if t.is_floating_point() and t.dtype != dtype]
     return f"{quoted(found)}: not registered, so .to() does not reach it" if found else ""
 
@@ -86,7 +74,7 @@ def _converted(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> 
 
 
 def _where_it_leaves(subject: Subject, batch: Any, model: nn.Module, dtype: torch.dtype) -> str:
-    """Name the first module, in the order of the calls, that gets or gives floats of another dtype."""
+    """Name the first module called with, or returning, floats of another dtype."""
     found: list[str] = []
 
     def look(path: str, module: nn.Module, verb: str, values: Any) -> None:

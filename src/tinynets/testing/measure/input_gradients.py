@@ -10,17 +10,17 @@ from torch import Tensor
 from ..._torch.random_states import seed_everything
 from ...errors import Failure, Skip
 from ..subject import Subject
-from .training import backward, descend, differentiable, input_gradients, scaled_objective, trained
+from .training import differentiable, input_gradients, scaled_objective, take_step, trained
 
-_DRAWS = 24
-"""Batches at most: what a maximum chooses at random is covered by and by, what is not looked at never."""
+_BATCHES = 24
+"""Stop after this many batches; inputs that are never read stay uncovered."""
 
 
 def dead_inputs(subject: Subject) -> tuple[list[str], str]:
-    """Return the parts of the inputs that have no gradient in training mode, as slices, and a note.
+    """Return the parts of the inputs without a gradient in training mode, as slices, and a note.
 
-    Batches are drawn as long as they cover more. Before anything is called dead, the model goes two steps
-    of training, since a head or a gate may start at zero.
+    Batches are drawn for as long as they cover more. Before anything is called dead, the model is trained for
+    two steps, since a head or a gate may start at zero.
 
     Raises:
         Skip: no input is of a float type, no output carries a gradient, or the model does not train.
@@ -29,39 +29,26 @@ def dead_inputs(subject: Subject) -> tuple[list[str], str]:
         covered = _covered(subject, 0)
     except Failure as failure:
         raise Skip(f"no pass of training comes to its end: {failure.what}") from None
-    last, stirred, draws = 0, False, 1
-    while not all(bool(part.all()) for part in covered.values()) and draws < _DRAWS:
-        if draws > 2 * last + 3:
-            if stirred or not trained(subject.model) or not _stir(subject):
+    last, stepped, drawn = 0, False, 1
+    while not all(bool(part.all()) for part in covered.values()) and drawn < _BATCHES:
+        if drawn > 2 * last + 3:
+            if stepped or not trained(subject.model) or not take_step(subject, 2):
                 break
-            stirred, last = True, draws
-        now = _covered(subject, draws)
+            stepped, last = True, drawn
+        now = _covered(subject, drawn)
         more = {name: part | now[name] for name, part in covered.items()}
         if any(not torch.equal(more[name], part) for name, part in covered.items()):
-            last = draws
-        covered, draws = more, draws + 1
-    samples = draws * (subject.batch(training=True).size or 1)
+            last = drawn
+        covered, drawn = more, drawn + 1
+    example = subject.batch(training=True)
+    samples = drawn * (example.size or 1)
     rest = sum(int((~part).sum()) for part in covered.values())
     total = sum(part.numel() for part in covered.values())
-    if rest and draws >= _DRAWS:
+    if rest and drawn >= _BATCHES:
         return [], f"{rest} of {total} elements of the input had no gradient yet after {samples} samples"
-    axes = dict(zip(_names(subject), subject.batch(training=True).axes, strict=True))
+    axes = dict(zip(example.names, example.axes, strict=True))
     dead = [text for name, part in covered.items() for text in slices(name, ~part, axes[name])]
     return dead, f"{rest} of {total} elements, in {samples} samples" if rest else ""
-
-
-def _stir(subject: Subject) -> bool:
-    try:
-        for seed in range(2):
-            backward(subject, seed)
-            descend(subject.model)
-    except (Failure, Skip):
-        return False
-    return True
-
-
-def _names(subject: Subject) -> list[str]:
-    return subject.batch(training=True).names
 
 
 def _covered(subject: Subject, seed: int) -> dict[str, Tensor]:
@@ -89,12 +76,12 @@ def _covered(subject: Subject, seed: int) -> dict[str, Tensor]:
 
 
 def slices(name: str, dead: Tensor, batch_axis: int | None = None) -> list[str]:
-    """Return what is True in a tensor as slices of `name`, such as `x[:, 0:3, :]`.
+    """Return where a tensor is True, as slices of `name` such as `x[:, 0:3, :]`.
 
     Args:
         name: what is sliced.
-        dead: the elements.
-        batch_axis: an axis that is missing in `dead` and is written as `:`.
+        dead: the tensor of bools.
+        batch_axis: an axis that is missing in `dead` and written as `:`.
     """
     if not bool(dead.any()):
         return []
@@ -123,8 +110,8 @@ def slices(name: str, dead: Tensor, batch_axis: int | None = None) -> list[str]:
         if torch.equal(box, rest) and sum(map(len, runs)) <= rest.ndim + 3:
             found.extend(text(list(ranges)) for ranges in product(*runs))
         else:
-            ends = [indices.nonzero().flatten() for indices in used]
-            bounds = [f"{int(places[0])}:{int(places[-1]) + 1}" for places in ends]
+            places = [indices.nonzero().flatten() for indices in used]
+            bounds = [f"{int(place[0])}:{int(place[-1]) + 1}" for place in places]
             found.append(f"{int(rest.sum())} elements within {text(bounds)}")
     return found
 

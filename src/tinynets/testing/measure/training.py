@@ -1,4 +1,4 @@
-"""Passes through training, for the checks that look at gradients: made once for a subject and shared."""
+"""Passes through training, for the checks of gradients: made once for a subject and shared."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from ..subject import Subject, raised
 from .compare import leaves, objective
 
 PASSES = 3
-"""Batches in a training, with a step after each: one step wakes a head that starts at zero, two what is
+"""Batches in a training, with a step after each: one step moves a head that starts at zero, two what is
 behind it."""
+BACKWARD = "the backward pass raised"
 _STEP = 0.01
 _SMALLEST = 0.1
 
@@ -29,7 +30,7 @@ class Gradient:
     """The gradient of one parameter in one pass.
 
     Args:
-        peak: its largest absolute value; not finite if one of the values is not.
+        peak: its largest absolute value; not finite if any value is not.
         norm: its Euclidean norm.
     """
 
@@ -38,7 +39,7 @@ class Gradient:
 
 
 Pass = dict[str, Gradient | None]
-"""The gradient of every parameter that is trained; None where the pass left none."""
+"""The gradient of every trained parameter; None where the pass left none."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def training(subject: Subject) -> Training:
-    """Train the model for three batches, or return what that gave when it was done before.
+    """Train the model for three batches; later calls return the first result.
 
     Raises:
         Skip: there is nothing to train, or no output to differentiate.
@@ -83,7 +84,7 @@ def _train(subject: Subject) -> Training:
         except Failure as failure:
             if not passes:
                 return Training((), failure)
-            break  # the model as it came does run: our own steps are no reason to object
+            break  # the model runs as it came: our own steps are no reason to object
         passes.append(measured(subject.model))
         descend(subject.model)
     subject.restore()
@@ -100,8 +101,8 @@ def backward(
 ) -> None:
     """Leave the gradients of a random projection of the outputs in the parameters.
 
-    The projection is scaled by the number of outputs, so that the gradients do not grow with it. The inputs
-    require no gradient, as in most trainings.
+    The projection is scaled by the number of outputs, so that gradients do not grow with it. The inputs
+    require no gradient, as in most training loops.
 
     Args:
         subject: what to run.
@@ -121,21 +122,23 @@ def backward(
     with torch.enable_grad():
         total = scaled_objective((call or subject.call)(arguments), seed)
         if total.requires_grad:
-            try:
-                torch.autograd.backward(total)
-            except Exception as error:
-                raise broken_backward(error) from error
+            run_backward(total)
 
 
-def broken_backward(error: Exception) -> Failure:
-    """Return the failure that says what the backward pass raised."""
-    failure = raised(error)
-    failure.what = failure.what.replace("the model raised", "the backward pass raised", 1)
-    return failure
+def run_backward(loss: Tensor) -> None:
+    """Leave the gradients of a loss in the parameters.
+
+    Raises:
+        Failure: the backward pass raised.
+    """
+    try:
+        torch.autograd.backward(loss)
+    except Exception as error:
+        raise raised(error, BACKWARD) from error
 
 
 def scaled_objective(output: Any, seed: int = 0) -> Tensor:
-    """Return a random projection of all float outputs, of unit variance where the outputs have it.
+    """Return a random projection of all float outputs, of unit variance if the outputs have unit variance.
 
     Raises:
         Skip: no output is of a float type.
@@ -155,13 +158,13 @@ def differentiable(tensor: Tensor) -> bool:
 def input_gradients(
     outputs: list[Tensor], inputs: list[Tensor], cotangents: list[Tensor] | None = None, *, keep: bool = False
 ) -> list[Tensor | None]:
-    """Return the gradients of outputs in inputs, None for an input that they do not depend on.
+    """Return the gradients of outputs with respect to inputs, None for an input they do not depend on.
 
     Args:
         outputs: what to differentiate.
-        inputs: in what.
+        inputs: by what.
         cotangents: the weights of the outputs; may be None for a scalar.
-        keep: whether the graph is needed once more.
+        keep: whether to keep the graph for another call.
 
     Raises:
         Failure: the backward pass raised.
@@ -169,7 +172,7 @@ def input_gradients(
     try:
         found = torch.autograd.grad(outputs, inputs, cotangents, retain_graph=keep, allow_unused=True)
     except Exception as error:
-        raise broken_backward(error) from error
+        raise raised(error, BACKWARD) from error
     return list(found)
 
 
@@ -179,7 +182,7 @@ def norm(tensor: Tensor) -> float:
 
 
 def measured(model: nn.Module) -> Pass:
-    """Return the gradients that a pass has left."""
+    """Return the gradients that the last pass left in the parameters."""
     found: Pass = {}
     for name, parameter in trained(model).items():
         gradient = dense(parameter.grad)
@@ -193,7 +196,7 @@ def measured(model: nn.Module) -> Pass:
 def descend(model: nn.Module) -> None:
     """Move every parameter against its gradient, by up to a hundredth of its size.
 
-    The length does not depend on the size of the gradient, so one step shows in any model and upsets none.
+    The length of the step does not depend on the gradient's, so it shows in any model and breaks none.
     """
     with torch.no_grad():
         for parameter in model.parameters():
@@ -206,6 +209,18 @@ def descend(model: nn.Module) -> None:
                 parameter.sub_(gradient / peak, alpha=_STEP * max(size, _SMALLEST))
 
 
+def take_step(subject: Subject, steps: int = 1) -> bool:
+    """Train the model for some steps, and return whether that worked."""
+    try:
+        for seed in range(steps):
+            backward(subject, seed)
+            descend(subject.model)
+    except (Failure, Skip):
+        return False
+    subject.model.zero_grad(set_to_none=True)
+    return True
+
+
 def dense(gradient: Tensor | None) -> Tensor | None:
-    """Return a gradient with all its zeros, as those of sparse embeddings have not."""
+    """Return a gradient as a dense tensor; sparse embeddings have sparse ones."""
     return gradient.to_dense() if gradient is not None and gradient.layout is not torch.strided else gradient

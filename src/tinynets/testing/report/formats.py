@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
-from .report import Report, Status
+from .results import Results, Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,18 +18,16 @@ _STYLES = {
     Status.XFAILED: "yellow",
     Status.XPASSED: "bold red",
 }
+_SKIPPED = (Status.SKIPPED, Status.XFAILED)
 
 
-def _counts(report: Report) -> str:
-    return ", ".join(f"{count} {status}" for status, count in report.counts.items())
+def _title(report: Results) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in report.counts.items())
+    return f"{report.name}: {len(report)} checks in {report.seconds:.1f} s: {counts}"
 
 
-def _title(report: Report) -> str:
-    return f"{report.name}: {len(report)} checks in {report.seconds:.1f} s: {_counts(report)}"
-
-
-def to_text(report: Report) -> str:
-    """Return the report as plain text: one line for every check, the message under those that object."""
+def to_text(report: Results) -> str:
+    """Return the report as plain text: one line for every check, and messages in full."""
     width = max((len(result.id) for result in report), default=0)
     lines = [_title(report)]
     for result in report:
@@ -41,7 +38,7 @@ def to_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def to_table(report: Report) -> Table:
+def to_table(report: Results) -> Table:
     """Return the report as a table for `rich.print`."""
     from rich.table import Table
     from rich.text import Text
@@ -53,65 +50,65 @@ def to_table(report: Report) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("message", overflow="fold")
     for result in report:
-        style = _STYLES[result.status]
-        status, message = Text(result.status, style=style), Text(result.message)
-        table.add_row(status, Text(result.id), Text(result.level), f"{result.seconds:.2f}", message)
+        status = Text(result.status, style=_STYLES[result.status])
+        seconds, message = f"{result.seconds:.2f}", Text(result.message)  # in which brackets are no markup
+        table.add_row(status, Text(result.id), Text(result.level), seconds, message)
     return table
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Results) -> str:
     """Return the report as JSON."""
-    results = [
-        {
-            "id": result.id,
-            "level": result.level.value,
-            "status": result.status.value,
-            "message": result.message,
-            "seconds": round(result.seconds, 4),
-        }
-        for result in report
-    ]
     content = {
         "model": report.name,
         "ok": report.ok,
         "counts": report.counts,
         "seconds": round(report.seconds, 4),
         "environment": report.environment,
-        "results": results,
+        "results": [
+            {
+                "id": result.id,
+                "level": result.level,
+                "status": result.status,
+                "message": result.message,
+                "seconds": round(result.seconds, 4),
+            }
+            for result in report
+        ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_junit(report: Report) -> str:
-    """Return the report as JUnit XML: warnings are output of a test that passed, for the format has none."""
-    suite = ElementTree.Element(
+def to_junit(report: Results) -> str:
+    """Return the report as JUnit XML, in which a warning is output of a test that passed."""
+    from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+    suite = Element(
         "testsuite",
         name=f"tinynets.check_model({report.name})",
         tests=str(len(report)),
         failures=str(sum(result.bad for result in report)),
         errors="0",
-        skipped=str(len(report.with_status(Status.SKIPPED, Status.XFAILED))),
+        skipped=str(len(report.with_status(*_SKIPPED))),
         time=f"{report.seconds:.3f}",
     )
-    properties = ElementTree.SubElement(suite, "properties")
+    properties = SubElement(suite, "properties")
     for name, value in report.environment.items():
-        ElementTree.SubElement(properties, "property", name=name, value=value)
+        SubElement(properties, "property", name=name, value=value)
     for result in report:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=report.name, name=result.id, time=f"{result.seconds:.3f}"
-        )
+        time, message = f"{result.seconds:.3f}", result.message
+        case = SubElement(suite, "testcase", classname=report.name, name=result.id, time=time)
         if result.bad:
-            first = result.message.split("\n", 1)[0]
-            ElementTree.SubElement(case, "failure", message=first, type=result.status).text = result.message
-        elif result.status in (Status.SKIPPED, Status.XFAILED):
-            ElementTree.SubElement(case, "skipped", message=result.message, type=result.status)
-        elif result.message:
-            ElementTree.SubElement(case, "system-out").text = f"{result.status}: {result.message}"
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+            first = message.partition("\n")[0]
+            SubElement(case, "failure", message=first, type=result.status).text = message
+        elif result.status in _SKIPPED:
+            SubElement(case, "skipped", message=message, type=result.status)
+        elif message:
+            SubElement(case, "system-out").text = f"{result.status}: {message}"
+    indent(suite)
+    return tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: Results) -> str:
     """Return the report as a table in Markdown."""
     lines = [f"**{_title(report)}**", "", "| check | level | status | message |", "|---|---|---|---|"]
     for result in report:

@@ -1,0 +1,38 @@
+"""The check `batch.subset`."""
+
+from __future__ import annotations
+
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.batch_independence import Samples, compare_samples, first_last
+from ...measure.compare import FLOAT32_LIMIT
+from ...subject import Subject
+
+
+@check("batch.subset", Level.MUST)
+def subset(subject: Subject, *, tolerance: float = FLOAT32_LIMIT) -> str | None:
+    """In eval mode, a sample gives the same output alone as in a batch, but for rounding.
+
+    What exceeds the tolerance is computed again in float64: rounding is no objection.
+
+    Why: models are evaluated in batches and served one by one.
+    Fix: statistics, capacities and thresholds must not come from the batch; the message names the module.
+    Declare: a quantised model takes its scales from the batch: allow it a larger `tolerance` by `params=`.
+    """
+
+    def case(index: int) -> Samples:
+        return Samples(f"sample {index}", lambda: subject.batch().rows([index]), [index], [0])
+
+    cases = [case(index) for index in first_last(subject)]
+    try:
+        alone = subject.batched(subject.outputs(cases[0].make()))
+    except Failure:
+        raise Skip("the model does not take one sample: see batch.sizes[1]") from None
+    in_batch = subject.batched(subject.reference)
+    if any(
+        a.tensor.shape != b.tensor.narrow(axis, 0, 1).shape
+        for (a, _), (b, axis) in zip(alone, in_batch, strict=True)
+    ):
+        raise Skip("the output for one sample has another shape: see batch.sizes[1]")
+    what = "the output for {} alone is not the one that it has in a batch, in eval mode"
+    return compare_samples(subject, cases, what, tolerance, same_draws=False)

@@ -1,0 +1,37 @@
+"""The check `device.meta_shapes`."""
+
+from __future__ import annotations
+
+from ...._torch.unregistered import unregistered_tensors
+from ....errors import Failure
+from ...definition import Level, check
+from ...measure.compare import leaves
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("device.meta_shapes", Level.SHOULD)
+def meta_shapes(subject: Subject) -> None:
+    """On the meta device, which computes shapes only, the model gives its real shapes and dtypes.
+
+    Why: tools that estimate memory, plan a distribution or draw a model run it there, without the memory.
+    Fix: no `.item()`, `.tolist()`, `if tensor:` and no boolean indexing in forward; new tensors on the device
+    of an input.
+    Declare: an exemption.
+    """
+    subject.model.to("meta")
+    try:
+        found = leaves(subject.run(subject.batch().map(lambda tensor: tensor.to("meta"))))
+    except Failure as failure:
+        behind = [path for path, tensor in unregistered_tensors(subject.model) if not tensor.is_meta]
+        failure.what = f"on the meta device, {failure.what}"
+        failure.cause = f"{quoted(behind)}: .to() does not move it" if behind else failure.cause
+        raise
+    ours = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in found]
+    theirs = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in subject.reference]
+    if ours != theirs:
+        different = [f"{a}, really {b}" for a, b in zip(ours, theirs, strict=False) if a != b]
+        raise Failure("the meta device gives another shape or dtype", where="; ".join(different[:3]))
+    real = [leaf.name for leaf in found if not leaf.tensor.is_meta]
+    if real:
+        raise Failure("an output is not on the meta device", where=quoted(real))

@@ -1,0 +1,86 @@
+"""The check `device.move`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...._torch import pytree
+from ...._torch.dispatch_mode import TorchDispatchMode
+from ...._torch.unregistered import unregistered_tensors
+from ....errors import Failure, MixedDevicesError, Skip
+from ...call_helpers import named_state, uses_rng
+from ...definition import Level, check
+from ...measure.compare import Leaf, same_bits, worst
+from ...subject import Subject
+from ...wording import quoted
+
+_MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
+"""Operations that may take tensors of two devices."""
+
+
+@check("device.move", Level.MUST)
+def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
+    """A model that is moved to another device runs there, gives the same values, and comes back.
+
+    On a machine without CUDA the device is `meta`, which has shapes only: what stays on the CPU is found
+    there too, but values cannot be compared.
+
+    Why: a tensor that stays on the CPU is found out on the first machine with a GPU.
+    Fix: `self.register_buffer(...)` for constants; in forward `torch.arange(n, device=x.device)`.
+    Declare: an exemption.
+    """
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "meta")
+    model, before = subject.model, {n: t.detach().cpu().clone() for n, t in named_state(subject.model)}
+    model.to(device)
+    everything = (*named_state(model), *unregistered_tensors(model))
+    behind = [path for path, tensor in everything if tensor.device.type != device.type]
+    cause = f"{quoted(behind)}: .to() does not move it" if behind else ""
+    batch = subject.batch().map(lambda tensor: tensor.to(device))
+    try:
+        with _OneDevice(), _FullPrecision():
+            found = subject.outputs(batch)
+    except Failure as failure:
+        if not cuda and not isinstance(failure.error, MixedDevicesError):
+            raise Skip(f"there is no CUDA device, and on the meta device {failure.what}") from None
+        failure.what, failure.cause = f"moved to {device.type}, {failure.what}", cause
+        raise
+    elsewhere = [leaf.name for leaf in found if leaf.tensor.device.type != device.type]
+    if elsewhere:
+        raise Failure(f"moved to {device.type}, an output is not there", where=quoted(elsewhere), cause=cause)
+    if not cuda:
+        return "no CUDA device here: moved to the meta device, values not compared"
+    gap = worst([Leaf(leaf.path, leaf.tensor.cpu()) for leaf in found], subject.reference)
+    if gap is not None and gap.error > tolerance and not uses_rng(subject):
+        raise gap.failure("CUDA gives other values than the CPU", tolerance)
+    model.to(device).to("cpu")
+    lost = [name for name, tensor in named_state(model) if not same_bits(tensor.detach(), before[name])]
+    if lost:
+        raise Failure("not everything came back from CUDA as it was", where=quoted(lost))
+    return None
+
+
+class _OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of two devices, as CUDA would; the meta device lets some of them pass."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        devices = sorted({str(tensor.device) for tensor in inputs if tensor.ndim})
+        name = func.overloadpacket.__name__
+        if len(devices) > 1 and name not in _MOVES:
+            raise MixedDevicesError(f"{name} got tensors on {' and '.join(devices)}")
+        return func(*args, **(kwargs or {}))
+
+
+class _FullPrecision:
+    """Without TF32, which rounds to ten bits."""
+
+    def __enter__(self) -> None:
+        self.before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+    def __exit__(self, *_: object) -> None:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.before

@@ -1,0 +1,70 @@
+"""The check `dtype.autocast`."""
+
+from __future__ import annotations
+
+import torch
+
+from ...._torch.random_states import seed_everything
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.compare import leaves, objective
+from ...measure.dtype_conversion import left_behind
+from ...measure.state_compare import short
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("dtype.autocast", Level.MUST)
+def autocast(subject: Subject) -> str | None:
+    """Under autocast to bfloat16 the model runs in training mode, forward and backward, and stays finite.
+
+    Why: mixed precision is how models are trained. Autocast gives linear layers and convolutions bfloat16
+    and leaves the rest, so two dtypes meet inside one forward pass.
+    Fix: assign into a tensor of the dtype of what is assigned (`torch.empty_like(part)`, `torch.cat`); give
+    an autograd function of your own `torch.amp.custom_fwd`.
+    Declare: an exemption.
+    """
+    batch = subject.batch(training=True)
+
+    device = next((t.device.type for t in (*subject.model.parameters(), *batch.tensors)), "cpu")
+
+    def step(enabled: bool) -> bool:
+        subject.restore()
+        subject.model.train()
+        seed_everything(subject.seed)
+        with torch.enable_grad():
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=enabled):
+                output = subject.call(batch.clone())
+            loss = objective(output)
+            _finite(output, subject)
+            if loss is None or not loss.requires_grad:
+                return False
+            try:
+                torch.autograd.backward(loss)
+            except Exception as error:
+                raise Failure(f"backward raised {short(error)}", error=error) from error
+        _finite(None, subject)
+        return True
+
+    try:
+        trained = step(True)
+    except Failure as failure:
+        try:
+            step(False)
+        except Failure:
+            raise Skip("without autocast it does not train either: see runs.train") from None
+        failure.what += ", under autocast only"
+        failure.cause = failure.cause or left_behind(subject.model, torch.bfloat16)
+        raise
+    return None if trained else "nothing to differentiate: forward only"
+
+
+def _finite(output: object, subject: Subject) -> None:
+    for leaf in leaves(output):
+        if not leaf.tensor.isfinite().all():
+            raise Failure("the output is not finite", where=leaf.name)
+    grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
+    grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
+    bad = [name for name, grad in grads if grad is not None and not grad.isfinite().all()]
+    if bad:
+        raise Failure("gradients are not finite", where=quoted(bad))

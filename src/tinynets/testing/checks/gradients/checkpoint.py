@@ -1,0 +1,58 @@
+"""The check `gradients.checkpoint`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils import checkpoint as recomputing
+
+from ....errors import Failure
+from ....inputs.draw import Arguments
+from ...definition import Level, check
+from ...measure.training import backward, dense, trained
+from ...subject import Subject, raised
+from ._shared import training_passes
+
+_recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed
+
+
+@check("gradients.checkpoint", Level.CAPABILITY)
+def checkpoint(subject: Subject, *, tolerance: float = 5e-5) -> None:
+    """Training with activation checkpointing gives the same gradients as without.
+
+    The whole model is called through `torch.utils.checkpoint`, which runs the forward pass again during the
+    backward pass. The largest difference is measured against the largest gradient of all.
+
+    Why: checkpointing trades time for memory, and a forward pass that does not repeat itself gives gradients
+    of a function that was never computed.
+    Fix: draw random numbers from torch, not from Python or numpy; do not change inputs or count calls.
+    Declare: `supports={"gradients.checkpoint"}` holds the model to it.
+    """
+    training_passes(subject)
+    backward(subject)
+    plain = {name: dense(p.grad) for name, p in trained(subject.model).items()}
+    subject.restore()
+
+    def call(arguments: Arguments) -> Any:
+        try:
+            return _recompute(subject.model, *arguments.args, use_reentrant=False, **arguments.kwargs)
+        except Exception as error:
+            raise raised(error) from error
+
+    backward(subject, call=call)
+    largest = max((float(g.abs().max()) for g in plain.values() if g is not None and g.numel()), default=0.0)
+    for name, parameter in trained(subject.model).items():
+        before, now = plain[name], dense(parameter.grad)
+        if (before is None) != (now is None):
+            raise Failure(
+                "a parameter gets a gradient only without, or only with checkpointing", where=f"`{name}`"
+            )
+        if before is not None and now is not None and before.numel():
+            error = float((now - before).abs().max()) / (largest or 1.0)
+            if not error <= tolerance:
+                raise Failure(
+                    "checkpointing changes the gradients",
+                    where=f"`{name}`",
+                    size=f"{error:.1e} of the largest gradient (limit {tolerance:.0e})",
+                    cause="the forward pass, run again, does not repeat itself",
+                )

@@ -1,0 +1,29 @@
+"""The check `gradients.ddp`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...subject import Subject
+from ._shared import list_parameters, training_passes
+
+
+@check("gradients.ddp", Level.SHOULD)
+def ddp(subject: Subject) -> None:
+    """In training mode, every parameter gets a gradient in every batch.
+
+    Why: `DistributedDataParallel` waits for all gradients, and stops with "Expected to have finished
+    reduction in the prior iteration" where one does not come, or hangs if the processes differ in which.
+    Fix: `find_unused_parameters=True`, which costs a walk through the graph in every step; or let every
+    branch take part, if with a weight of zero.
+    Declare: layers that are dropped at random: an exemption.
+    """
+    passes = training_passes(subject)
+    missing = [name for name in passes[0] if any(one[name] is None for one in passes)]
+    if missing:
+        batches = sum(any(one[name] is None for name in missing) for one in passes)
+        raise Failure(
+            "DistributedDataParallel needs find_unused_parameters=True",
+            where=list_parameters(missing),
+            size=f"no gradient in {batches} of {len(passes)} batches",
+        )

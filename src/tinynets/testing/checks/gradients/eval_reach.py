@@ -1,0 +1,29 @@
+"""The check `gradients.eval_reach`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...measure.training import backward, measured
+from ...subject import Subject
+from ._shared import count_parameters, list_parameters, training_passes
+
+
+@check("gradients.eval_reach", Level.INFO)
+def eval_reach(subject: Subject) -> None:
+    """In eval mode, the same parameters get a gradient as in training mode.
+
+    Why: it shows what only training uses, such as auxiliary heads: fine-tuning in eval mode (frozen batch
+    normalisation) leaves them behind.
+    Fix: nothing, if it is meant.
+    Declare: nothing: it is reported, not judged.
+    """
+    passes = training_passes(subject)
+    backward(subject, training=False)
+    now = measured(subject.model)
+    lost = [name for name in now if now[name] is None and passes[0][name] is not None]
+    if lost:
+        raise Failure(
+            f"{count_parameters(len(lost), len(now))} a gradient in training only",
+            where=list_parameters(lost),
+        )

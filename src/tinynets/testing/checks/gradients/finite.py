@@ -1,0 +1,41 @@
+"""The check `gradients.finite`."""
+
+from __future__ import annotations
+
+import math
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...locate.gradients import (
+    first_nan,
+)
+from ...measure.training import Pass
+from ...subject import Subject
+from ._shared import count_parameters, list_parameters, training_passes
+
+
+@check("gradients.finite", Level.MUST)
+def finite(subject: Subject) -> str | None:
+    """In training mode, the gradients of the model as it comes are finite.
+
+    Why: one NaN in one gradient makes a parameter NaN in the first step, and in the next one all of them.
+    Outputs may be finite all the same: `sqrt`, `norm` and `log` at 0, and `torch.where` with a NaN in the
+    branch that is not taken.
+    Fix: the message names the operation and, where it can, the line. Keep the argument away from the pole
+    inside, not the result: `torch.where(ok, x, 1).sqrt()`.
+    Declare: an exemption.
+    """
+    passes = training_passes(subject)
+    broken = _not_finite(passes[0])
+    if broken:
+        raise Failure(
+            f"{count_parameters(len(broken), len(passes[0]))} a gradient that is not finite",
+            where=list_parameters(broken),
+            cause=first_nan(subject),
+        )
+    later = next((number for number, one in enumerate(passes) if _not_finite(one)), None)
+    return None if later is None else f"not finite any more after {later} steps of training"
+
+
+def _not_finite(one: Pass) -> list[str]:
+    return [name for name, gradient in one.items() if gradient and not math.isfinite(gradient.peak)]

@@ -1,0 +1,26 @@
+"""The check `gradients.input`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...measure.input_gradients import dead_inputs
+from ...subject import Subject
+
+_NAMED = 5
+
+
+@check("gradients.input", Level.SHOULD)
+def inputs(subject: Subject) -> str | None:
+    """In training mode, every element of every float input has a gradient, in some sample.
+
+    Why: what has none is not looked at: pixels that a stride leaves over, a channel that a slice forgets, the
+    last step of a sequence.
+    Fix: the message has the part of the input, as a slice.
+    Declare: a model that is not to look at all of its input: an exemption.
+    """
+    dead, note = dead_inputs(subject)
+    if dead:
+        parts = ", ".join(dead[:_NAMED]) + (f" and {len(dead) - _NAMED} more" if len(dead) > _NAMED else "")
+        raise Failure("parts of the input have no gradient", where=parts, size=note)
+    return note or None

@@ -1,0 +1,39 @@
+"""The check `gradients.reach`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...locate.gradients import (
+    changed_in_place,
+    reasons_for_none,
+)
+from ...measure.training import training
+from ...subject import Subject
+from ._shared import count_parameters, list_parameters
+
+
+@check("gradients.reach", Level.MUST)
+def reach(subject: Subject) -> None:
+    """In training mode, every parameter gets a gradient: not in every batch perhaps, but in one of three.
+
+    Why: a parameter without a gradient is never trained, and no error says so. Typical are a layer that is
+    made and not called, a `detach()` or `torch.no_grad()` that stayed, `.data`, a detour through numpy, and
+    an output that is not returned.
+    Fix: the message says for each whether its module was called, and whether under `no_grad`.
+    Declare: what is not to be trained: `requires_grad_(False)`, or a buffer. A branch that other arguments
+    take (experts, optional inputs): an exemption.
+    """
+    found = training(subject)
+    if found.failure is not None:
+        found.failure.cause = changed_in_place(subject)
+        raise found.failure
+    lost = [name for name in found.passes[0] if all(one[name] is None for one in found.passes)]
+    if not lost:
+        return
+    raise Failure(
+        f"{count_parameters(len(lost), len(found.passes[0]))} no gradient in training",
+        where=list_parameters(lost),
+        size=f"None in {len(found.passes)} batches, with a step of training after each",
+        cause="; ".join(reasons_for_none(subject, lost)),
+    )

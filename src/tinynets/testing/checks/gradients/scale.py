@@ -1,0 +1,47 @@
+"""The check `gradients.scale`."""
+
+from __future__ import annotations
+
+import math
+
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...locate.gradients import (
+    fewest_normalised,
+    owner_of,
+)
+from ...measure.training import norm, trained
+from ...subject import Subject
+from ._shared import training_passes
+
+_FEW = 16  # values in a batch norm: the spread of so few may be tiny by chance
+
+
+@check("gradients.scale", Level.SHOULD)
+def scale(subject: Subject, *, limit: float = 1e3) -> None:
+    """In training mode, no gradient is large against its parameter.
+
+    The norm of each gradient is compared with that of its parameter, but at least 1; what is differentiated
+    is a random projection of the outputs, scaled to unit variance for outputs of unit variance. Where a batch
+    norm sees 16 values of each channel or fewer, nothing is judged: their spread may be tiny by chance.
+
+    Why: the first steps of training throw such a model out of its range.
+    Fix: inputs or outputs in raw units (0 to 255, milliseconds), a sum where a mean is meant, a missing
+    1/sqrt(width), a factor in front of a loss.
+    Declare: a larger `limit` by `params=`.
+    """
+    passes = training_passes(subject)
+    sizes = {name: max(norm(p), 1.0) for name, p in trained(subject.model).items()}
+    ratios = {name: g.norm / sizes[name] for name, g in passes[0].items() if g is not None}
+    ratios = {name: ratio for name, ratio in ratios.items() if math.isfinite(ratio)}
+    if not ratios:
+        raise Skip("no gradient is finite: see gradients.finite")
+    name = max(ratios, key=ratios.__getitem__)
+    if ratios[name] > limit:
+        path, values = fewest_normalised(subject)
+        if path and values <= _FEW:
+            owner, few = owner_of(subject.model, f"{path}."), f"{values} values of each channel"
+            raise Skip(f"gradients are large where {owner} normalises over {few}: try larger inputs")
+        owner = owner_of(subject.model, name)
+        size = f"{ratios[name]:.1e} times its parameter (limit {limit:.0e})"
+        raise Failure("a gradient is large against its parameter", where=f"`{name}`, of {owner}", size=size)

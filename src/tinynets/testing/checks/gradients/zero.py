@@ -1,0 +1,39 @@
+"""The check `gradients.zero`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...locate.gradients import (
+    reason_for_zero,
+)
+from ...subject import Subject
+from ._shared import count_parameters, list_parameters, training_passes
+
+
+@check("gradients.zero", Level.SHOULD)
+def zero(subject: Subject) -> None:
+    """In training mode, no gradient is zero throughout in three batches with a step after each.
+
+    A head that starts at zero is no objection: after one step the gradients pass it.
+
+    Why: a parameter whose gradient is always zero is not trained either: a unit that is dead from the start,
+    a factor of zero, a `round()` or `argmax` on the way, a `clamp` that is always at its end.
+    Fix: look at what is between the parameter and the output; `torch.autograd` gives zero for every function
+    that is constant in pieces.
+    Declare: an exemption.
+    """
+    passes = training_passes(subject)
+    silent = [
+        name
+        for name in passes[0]
+        if any(one[name] is not None for one in passes)
+        and all((gradient := one[name]) is None or gradient.peak == 0 for one in passes)
+    ]
+    if silent:
+        raise Failure(
+            f"{count_parameters(len(silent), len(passes[0]))} a gradient of zero in training",
+            where=list_parameters(silent),
+            size=f"exactly 0 in {len(passes)} batches, with a step of training after each",
+            cause=reason_for_zero(subject, silent),
+        )

@@ -1,0 +1,1 @@
+"""Whether the memory layout of the inputs matters."""

@@ -1,0 +1,1 @@
+"""Whether training and eval mode do what they should, and nothing else changes."""

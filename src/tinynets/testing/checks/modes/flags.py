@@ -1,0 +1,63 @@
+"""The check `modes.flags`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from ...._torch.global_flags import changed_flags, read_flags, write_flags
+from ...._torch.module_tables import named_modules
+from ....errors import Failure
+from ...call_helpers import listed
+from ...definition import Level, check
+from ...locate.divergence import culprits
+from ...subject import Subject
+
+
+@check("modes.flags", Level.MUST, valueless=True)
+def flags(subject: Subject) -> None:
+    """A call leaves every `training` and `requires_grad` flag and the global flags of torch as they were.
+
+    Why: a forward that calls `self.drop.eval()`, freezes a parameter or sets a default dtype changes what the
+    next line of somebody else's code does.
+    Fix: set modes and flags where the model is built or in the training script; a flag that a computation
+    needs goes into a `with` block.
+    Declare: an exemption with the reason.
+    """
+    model = subject.model
+    for training in (False, True):
+        subject.restore()
+        model.train(training)
+        arguments = subject.batch(training=training)
+        own, global_flags = _own_flags(model), read_flags()
+        with torch.enable_grad():
+            subject.call(arguments)
+            changed = _changed(own, _own_flags(model)) + changed_flags(global_flags)
+        if changed:
+            subject.restore()
+            write_flags(global_flags)
+            model.train(training)
+
+            def watch() -> Callable[[], object]:
+                flags, own = read_flags(), _own_flags(model)
+                return lambda: changed_flags(flags) or own != _own_flags(model)
+
+            found = culprits(model, partial(subject.call, arguments), watch)
+            mode = "training" if training else "eval"
+            raise Failure(
+                f"a call in {mode} mode changes {len(changed)} flag{'s' * (len(changed) > 1)}",
+                where=listed(changed),
+                cause=f"done by {listed(found)}" if found else "",
+            )
+
+
+def _own_flags(model: nn.Module) -> dict[str, bool]:
+    flags = {f"{path}.training".lstrip("."): module.training for path, module in named_modules(model)}
+    return {**flags, **{f"{name}.requires_grad": p.requires_grad for name, p in model.named_parameters()}}
+
+
+def _changed(before: dict[str, bool], after: dict[str, bool]) -> list[str]:
+    return [f"{name}: {old} -> {after[name]}" for name, old in before.items() if after.get(name, old) != old]

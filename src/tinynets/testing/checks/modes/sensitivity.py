@@ -1,0 +1,44 @@
+"""The check `modes.sensitivity`."""
+
+from __future__ import annotations
+
+import torch
+
+from ....errors import Failure
+from ....modes.sensitivity import train_behaviour
+from ...call_helpers import call_no_grad, listed
+from ...definition import Level, check
+from ...measure.compare import worst
+from ...snapshot.snapshot import Snapshot
+from ...subject import Subject
+from ._shared import named_or_type
+
+
+@check("modes.sensitivity", Level.INFO)
+def sensitivity(subject: Subject) -> str:
+    """The modules that behave differently in training mode, and whether the outputs do.
+
+    Why: the list shows at a glance what `eval()` switches off.
+    Fix: an objection is a surprise: outputs that differ though nothing reads the flag, or that do not
+    though something does; look at what the list has and has not.
+    Declare: nothing to declare: this is never a failure.
+    """
+    found = {path: what for path, module in named_or_type(subject.model) if (what := train_behaviour(module))}
+    summary = "no module reads the mode"
+    if found:
+        reading = listed([f"{path} ({what})" for path, what in found.items()])
+        summary = f"{len(found)} module{'s read' if len(found) > 1 else ' reads'} the mode: {reading}"
+    if subject.train_example is not subject.example:
+        return summary
+    arguments = subject.batch()
+    before = Snapshot(subject.model)
+    differs = False
+    for seed in range(3):  # one dropout mask may keep every unit
+        subject.model.train()
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+        differs = differs or worst(call_no_grad(subject, arguments), subject.reference) is not None
+        before.restore()
+    if differs != bool(found):
+        verb = "differ" if differs else "do not differ"
+        raise Failure(f"the outputs {verb} between the modes", where=summary)
+    return summary

@@ -1,0 +1,1 @@
+"""Whether a call leaves the model, its arguments and other calls alone."""

@@ -1,0 +1,47 @@
+"""The check `purity.alias`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...._torch.reachable import reachable
+from ....errors import Failure
+from ...call_helpers import listed
+from ...definition import Level, check
+from ...measure.compare import leaves
+from ...subject import Subject
+
+
+@check("purity.alias", Level.SHOULD)
+def alias(subject: Subject) -> None:
+    """The outputs have memory of their own: none of an argument, a parameter, a buffer or an attribute.
+
+    Why: whoever writes to the output in place, as `logits.softmax_()` and many a loss do, writes there.
+    Fix: `.clone()` what is returned unchanged or as a view.
+    Declare: an exemption; a module that only reshapes has to share.
+    """
+    model, arguments = subject.model, subject.batch()
+    model.eval()
+    with torch.no_grad():
+        output = leaves(subject.call(arguments))
+    own = [(item.path, item.value) for item in reachable(model) if isinstance(item.value, Tensor)]
+    others = [*zip(arguments.names, arguments.tensors, strict=True), *own]
+    memory = {where: name for name, tensor in reversed(others) if (where := _memory(tensor))}
+    outputs = {id(leaf.tensor) for leaf in output}
+    kept = [path for path, tensor in own if id(tensor) in outputs]
+    pairs = [
+        f"{leaf.name} and {memory[where]}"
+        for leaf in output
+        if (where := _memory(leaf.tensor)) is not None and where in memory
+    ]
+    if pairs:
+        cause = f"the model keeps what it returns: {listed(kept)}" if kept else "a view, or returned as it is"
+        raise Failure("an output shares its memory", where=listed(pairs), cause=cause)
+
+
+def _memory(tensor: Tensor) -> int | None:
+    """Return where the memory of a tensor starts; None for one without."""
+    if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
+        return None
+    return tensor.untyped_storage().data_ptr()

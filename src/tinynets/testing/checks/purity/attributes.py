@@ -1,0 +1,33 @@
+"""The check `purity.attributes`."""
+
+from __future__ import annotations
+
+from ...._torch.reachable import Role
+from ....errors import Failure, Skip
+from ...call_helpers import call_no_grad, listed
+from ...definition import Level, check
+from ...snapshot.snapshot import Snapshot
+from ...subject import Subject
+from ._shared import count_changes
+
+
+@check("purity.attributes", Level.SHOULD)
+def attributes(subject: Subject) -> None:
+    """A call in eval mode leaves the attributes of all modules and their classes as they are.
+
+    Why: what a call writes to `self`, the next call, another thread, `deepcopy` and `torch.compile` find
+    there.
+    Fix: keep what belongs to one call in local variables; compute tables in `__init__`, as buffers.
+    Declare: `stateful=True` for a model that is meant to remember, or an exemption with the reason.
+    """
+    if subject.stateful:
+        raise Skip("the model is declared stateful")
+    model, arguments = subject.model, subject.batch()
+    model.eval()
+    before = Snapshot(model)
+    call_no_grad(subject, arguments)
+    if changed := before.changes(Role.ATTRIBUTE, Role.HOOK):
+        raise Failure(
+            f"an eval call changes {count_changes(changed)}",
+            where=listed([str(change) for change in changed]),
+        )

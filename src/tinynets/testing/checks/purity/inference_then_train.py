@@ -1,0 +1,56 @@
+"""The check `purity.inference_then_train`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...._torch.reachable import reachable
+from ....errors import Failure, Skip
+from ...call_helpers import listed
+from ...definition import Level, check
+from ...measure.compare import objective
+from ...subject import Subject, raised
+
+
+@check("purity.inference_then_train", Level.MUST)
+def inference_then_train(subject: Subject) -> None:
+    """After a call under `torch.inference_mode`, training works.
+
+    Why: a table that the first call computes and keeps is made without autograd for good when that call is an
+    evaluation, and the first training step fails, far from the cause.
+    Fix: compute tables in `__init__`, or with `torch.inference_mode(False)`; do not keep tensors.
+    Declare: an exemption with the reason.
+    """
+    model, arguments = subject.model, subject.batch(training=True)
+
+    def train() -> None:
+        model.train()
+        with torch.enable_grad():
+            total = objective(subject.call(arguments.clone()))
+            if total is not None and total.requires_grad:
+                try:
+                    total.backward()  # pyright: ignore[reportUnknownMemberType]
+                except RuntimeError as error:
+                    raise raised(error) from error
+
+    model.eval()
+    with torch.inference_mode():
+        subject.call(subject.batch())
+    kept = [
+        item.path for item in reachable(model) if isinstance(item.value, Tensor) and item.value.is_inference()
+    ]
+    try:
+        train()
+    except Failure as failure:
+        subject.restore()
+        try:
+            train()
+        except Failure as same:
+            raise Skip(f"a training step fails without it too: {same.what}") from None
+        raise Failure(
+            f"after a call under inference_mode, {failure.what}",
+            where=failure.where,
+            cause=f"kept from that call: {listed(kept)}" if kept else "",
+            error=failure.error,
+        ) from None

@@ -1,0 +1,141 @@
+"""The check `purity.threads`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import Counter
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ...._torch.random_states import RandomStates
+from ...._torch.reachable import Role
+from ....errors import Failure, Skip, ThreadStopped
+from ....inputs.draw import Arguments
+from ...call_helpers import call_no_grad, listed
+from ...definition import Level, check
+from ...measure.compare import Leaf, worst
+from ...snapshot.snapshot import Snapshot
+from ...subject import Subject
+
+_BATCHES = 4
+_VISITS = 2  # of a line by each thread in lock step; later visits run freely
+_GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
+_OTHERS = ("/torch/", "/tinynets/testing/", "/threading.py")
+
+
+@check("purity.threads", Level.SHOULD)
+def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
+    """Eight threads that call the model in eval mode at once get the same bits as one.
+
+    Why: servers call one model from many threads; a value that is written to `self` and read again a few
+    lines later belongs to another request by then. The threads run the model's own lines in lock step, so
+    that this is found at once, not once a week.
+    Fix: keep what belongs to one call in local variables.
+    Declare: `stateful=True` for a model that is meant to remember, or an exemption with the reason.
+    """
+    if subject.stateful:
+        raise Skip("the model is declared stateful")
+    model = subject.model
+    size = None if subject.example.size is None else 1  # the number of calls matters, not their size
+    batches = [subject.batch(size, seed=seed) for seed in range(min(_BATCHES, count))]
+    model.eval()
+    torch.set_num_threads(1)  # new threads inherit it, so that all of them split sums alike
+    before, states = Snapshot(model), RandomStates()
+    alone = [call_no_grad(subject, batch) for batch in batches]
+    if states.moved():
+        raise Skip("an eval call draws random numbers: see modes.deterministic")
+    if all(worst(one, alone[0]) is None for one in alone[1:]):
+        raise Skip("all batches give the same output, so a mix-up could not show")
+    written = [str(change) for change in before.changes(Role.ATTRIBUTE, Role.BUFFER)]
+    before.restore()
+    model.eval()
+
+    crowd = _Crowd(subject, [batches[i % len(batches)] for i in range(count)])
+    stuck = crowd.run(seconds)
+    if stuck:
+        raise Failure(f"{stuck} of {count} threads have not come back after {seconds:g} s", cause="a lock?")
+    cause = f"a call writes {listed(written)}" if written else ""
+    for number, result in enumerate(crowd.results):
+        if isinstance(result, Failure):
+            raise Failure(
+                f"with {count} threads, {result.what}", where=result.where, cause=cause, error=result.error
+            )
+        if result is None:
+            continue
+        found = worst(result, alone[number % len(batches)])
+        if found is not None:
+            raise found.failure(f"with {count} threads a call gives another output than alone", cause=cause)
+
+
+class _Crowd:
+    """Threads that each make one call, in lock step for the first visits of every line.
+
+    Args:
+        subject: what to call.
+        batches: the arguments for each thread.
+    """
+
+    def __init__(self, subject: Subject, batches: list[Arguments]) -> None:
+        self._subject, self._batches = subject, batches
+        self._barrier = threading.Barrier(len(batches))
+        self._stopped = False
+        self.results: list[list[Leaf] | Failure | None] = [None] * len(batches)
+
+    def run(self, seconds: float) -> int:
+        """Run all threads to their end; return how many did not get there in time."""
+        crowd = [
+            threading.Thread(target=self._work, args=(number,), daemon=True)
+            for number in range(len(self._batches))
+        ]
+        end = time.monotonic() + seconds
+        try:
+            for thread in crowd:
+                thread.start()
+            for thread in crowd:
+                thread.join(max(end - time.monotonic(), 0.0))
+            return sum(thread.is_alive() for thread in crowd)
+        finally:
+            self._stopped = True
+            self._barrier.abort()
+            for thread in crowd:
+                if thread.is_alive():
+                    thread.join(1.0)
+
+    def _work(self, number: int) -> None:
+        visits: Counter[tuple[str, int]] = Counter()
+
+        def trace(frame: FrameType, event: str, argument: Any) -> Any:
+            if self._stopped:
+                raise ThreadStopped
+            file = frame.f_code.co_filename
+            if event == "call":
+                own = not any(part in file for part in _OTHERS) and not file.startswith("<")
+                return trace if own else None
+            line = (file, frame.f_lineno)
+            visits[line] += 1
+            if event == "line" and visits[line] <= _VISITS:
+                self._wait()
+            return trace
+
+        with contextlib.suppress(ThreadStopped):
+            for _ in range(number % _GROUPS):
+                self._wait()
+            before = sys.gettrace()
+            sys.settrace(trace)
+            try:
+                self.results[number] = call_no_grad(self._subject, self._batches[number])
+            except Failure as failure:
+                self.results[number] = failure
+            finally:
+                sys.settrace(before)
+                self._barrier.abort()  # no thread must wait for this one
+
+    def _wait(self) -> None:
+        # Threads that take different branches break the barrier; from then on all run freely.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self._barrier.wait(0.2)

@@ -1,0 +1,1 @@
+"""Whether the model runs and returns one kind of output; every other check relies on it."""

@@ -1,0 +1,1 @@
+"""Whether the state is registered, repeatable, and survives saving, loading and copying."""

@@ -1,0 +1,30 @@
+"""What the checks of saving do before, and what they say of extra state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ....errors import Failure
+from ...measure.state_compare import (
+    perturb,
+)
+from ...subject import Subject
+from ...wording import quoted
+
+
+def train_and_perturb(subject: Subject) -> None:
+    """Leave the model as training would: run once in training mode, its weights changed."""
+    try:
+        subject.run(subject.batch(training=True), training=True)
+    except Failure:
+        subject.restore()  # runs.train reports it
+    perturb(subject.model)
+
+
+def extra_state(state: dict[str, Any]) -> str:
+    """Name the entries of a state dict that are not tensors, as the likely cause of a failure."""
+    extra = {name: type(value).__name__ for name, value in state.items() if not isinstance(value, Tensor)}
+    kinds = " or ".join(sorted(set(extra.values())))
+    return f"{quoted([*extra])} holds {kinds} from get_extra_state: no tensor" if extra else ""

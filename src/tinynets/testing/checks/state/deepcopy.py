@@ -1,0 +1,57 @@
+"""The check `state.deepcopy`."""
+
+from __future__ import annotations
+
+import copy
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...measure.compare import worst
+from ...measure.state_compare import (
+    closures,
+    find_failing_attribute,
+    perturb,
+    short,
+    spelled,
+    state_difference_cause,
+    storage,
+    tensors_of,
+    ties,
+)
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("state.deepcopy", Level.MUST)
+def deepcopied(subject: Subject) -> None:
+    """A deep copy gives the same bits, shares no memory with the model, and keeps tied weights tied.
+
+    Why: weight averaging, ensembles, early stopping and quantisation start from a copy. One that still
+    looks at the original changes when the original is trained.
+    Fix: no closure over `self` and no method of another instance among the attributes; a tensor that is
+    computed from parameters belongs in `forward` (`torch.nn.utils.weight_norm` keeps one, so it cannot be
+    copied: take `torch.nn.utils.parametrizations.weight_norm`).
+    Declare: an exemption.
+    """
+    try:
+        other = copy.deepcopy(subject.model)
+    except Exception as error:
+        where = find_failing_attribute(subject.model, copy.deepcopy)
+        raise Failure(f"deepcopy raised {short(error)}", where=where, error=error) from error
+    ours = {storage(tensor): path for path, tensor in tensors_of(subject.model)}
+    shared = [path for path, tensor in tensors_of(other) if tensor.numel() and storage(tensor) in ours]
+    if other is subject.model or shared:
+        raise Failure("the copy shares memory with the original", where=quoted(shared))
+    if ties(subject.model) != ties(other):
+        difference = ties(subject.model) ^ ties(other)
+        raise Failure(f"the copy does not tie the same weights: {spelled(difference)}")
+    perturb(subject.model)
+    batch = subject.batch()
+    found = worst(subject.outputs(batch, model=other), subject.reference)
+    if found is None:
+        return
+    subject.restore()
+    follows = worst(subject.outputs(batch, model=other), subject.reference) is None
+    if follows:
+        raise found.failure("the copy changes when the original is changed", cause=closures(other))
+    raise found.failure("the copy gives another output", cause=state_difference_cause(subject.model, other))

@@ -1,0 +1,67 @@
+"""The check `state.init`."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.compare import Leaf
+from ...subject import Subject
+from ...wording import quoted
+
+_AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and start at one
+
+
+@check("state.init", Level.SHOULD)
+def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -> None:
+    """The weights as they come are finite and vary, and so do the outputs, from sample to sample.
+
+    The outputs are those of training mode.
+
+    Why: a forgotten `nn.init` leaves what was in memory; a constant matrix has the same gradient in every
+    row and stays one; outputs that are tiny, huge or all alike at the start are slow to train.
+    Fix: initialise the weights that the message names.
+    Declare: an exemption: zero-initialised heads and position tables are a choice.
+    """
+    constant: list[str] = []
+    for path, parameter in subject.model.named_parameters():
+        if not parameter.isfinite().all():
+            bad = int((~parameter.isfinite()).sum())
+            raise Failure(
+                "a parameter is not finite", where=f"`{path}`", size=f"{bad} of {parameter.numel()} values"
+            )
+        owner = subject.model.get_submodule(path.rpartition(".")[0])
+        if not isinstance(owner, _AFFINE) and _is_constant_matrix(parameter):
+            constant.append(path)
+    cause = f"{quoted(constant)}: every value is the same" if constant else ""
+    for leaf, axis in _outputs(subject):
+        first, others = (
+            leaf.tensor.narrow(axis, 0, 1),
+            leaf.tensor.narrow(axis, 1, leaf.tensor.shape[axis] - 1),
+        )
+        if others.numel() and bool((others == first).all()):
+            raise Failure("the output is the same for every sample", where=leaf.name, cause=cause)
+        spread = float(leaf.tensor.double().std())
+        if leaf.tensor.numel() > 1 and not smallest <= spread <= largest:
+            size = f"standard deviation {spread:.1e} (limits {smallest:.0e} and {largest:.0e})"
+            raise Failure("the outputs are out of scale", where=leaf.name, size=size, cause=cause)
+    if constant:
+        raise Failure("weights are constant", where=quoted(constant))
+
+
+def _is_constant_matrix(parameter: Tensor) -> bool:
+    """Whether all values are the same, in a tensor with two axes longer than 1: others scale or shift."""
+    wide = sum(size > 1 for size in parameter.shape) > 1
+    return wide and bool((parameter == parameter.flatten()[0]).all())
+
+
+def _outputs(subject: Subject) -> list[tuple[Leaf, int]]:
+    """Return float outputs with their batch axis, in training mode: before, batch norms do not normalise."""
+    try:
+        found = subject.outputs(subject.batch(training=True), training=True)
+        if [leaf.path for leaf in found] != [leaf.path for leaf in subject.reference]:
+            return []  # auxiliary outputs: batch axes are known for eval mode only
+        return [(leaf, axis) for leaf, axis in subject.batched(found) if leaf.tensor.is_floating_point()]
+    except (Skip, Failure):
+        return []

@@ -1,0 +1,23 @@
+"""The check `state.noncontiguous`."""
+
+from __future__ import annotations
+
+from ....errors import Failure
+from ...definition import Level, check
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("state.noncontiguous", Level.INFO, static=True)
+def noncontiguous(subject: Subject) -> None:
+    """Parameters and buffers lie in memory in the order of their axes.
+
+    Why: a transposed or expanded parameter costs a copy in each call of some kernels, and `save_file` of
+    safetensors refuses it.
+    Fix: `.contiguous()` before `nn.Parameter(...)`.
+    Declare: nothing to declare: it is reported, never a failure.
+    """
+    tensors = (*subject.model.named_parameters(), *subject.model.named_buffers())
+    found = [name for name, tensor in tensors if not tensor.is_contiguous()]
+    if found:
+        raise Failure("not contiguous", where=quoted(found), size=f"{len(found)} of {len(tensors)} tensors")

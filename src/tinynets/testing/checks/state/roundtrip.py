@@ -1,0 +1,77 @@
+"""The check `state.roundtrip`."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.compare import worst
+from ...measure.state_compare import short, state_difference_cause
+from ...subject import Subject
+from ...wording import quoted
+from ._shared import extra_state, train_and_perturb
+
+
+@check("state.roundtrip", Level.MUST)
+def roundtrip(subject: Subject) -> str | None:
+    """What `state_dict()` saves makes another instance, drawn from another seed, give the same bits.
+
+    Saved by `torch.save`, read with `torch.load(weights_only=True)`, loaded with `strict=True`. Before, the
+    model is run once in training mode and its weights are changed, as if it had been trained.
+
+    Why: a checkpoint that loads without a complaint and gives other numbers is found out in production.
+    Fix: register the tensor that the message names, drop its `persistent=False`, or compute it from the
+    arguments of the constructor alone.
+    Declare: an exemption, where something is kept elsewhere on purpose.
+    """
+    other = subject.fresh(subject.seed + 1)
+    batch = subject.batch()
+    train_and_perturb(subject)
+    ours = subject.outputs(batch)
+    state = subject.model.state_dict()  # an OrderedDict with _metadata, the versions of the modules
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        loaded = torch.load(file, weights_only=True)
+    except Exception as error:
+        raise Failure(
+            f"the state dict cannot be saved and read with weights_only=True: {short(error)}",
+            cause=extra_state(state),
+            error=error,
+        ) from error
+    before = {name: _copied(value) for name, value in other.state_dict().items()}
+    try:
+        other.load_state_dict(loaded, strict=True)
+    except Exception as error:
+        late = [name for name in state if name not in before]
+        raise Failure(
+            f"a new instance does not take the state dict: {short(error)}",
+            cause=f"{quoted(late)} appear after the first call only: make them in __init__" if late else "",
+            error=error,
+        ) from error
+    try:
+        theirs = subject.outputs(batch, model=other)
+    except Failure as failure:
+        failure.what = f"after loading, {failure.what}"
+        raise
+    found = worst(theirs, ours)
+    if found is not None:
+        raise found.failure(
+            "a new instance with the same state dict gives another output",
+            cause=state_difference_cause(subject.model, other),
+        )
+    if not state:
+        raise Skip("the model has no state")
+    if worst(ours, subject.reference) is None:
+        return "changing every weight changed no output, so this says little"
+    return None
+
+
+def _copied(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value

@@ -1,0 +1,102 @@
+"""Compiling and exporting the model, comparing what comes out, and quoting what torch says."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...._torch import pytree
+from ...._torch.random_states import seed_everything
+from ....errors import Failure
+from ....inputs.draw import Arguments
+from ...measure.compare import Leaf, detached, worst
+from ...subject import Subject
+
+
+@contextmanager
+def fresh_compiler() -> Generator[None]:
+    """Reset the compiler before and after the block: what it learns of one model must not affect the next."""
+    torch.compiler.reset()
+    try:
+        yield
+    finally:
+        torch.compiler.reset()
+
+
+def export_program(subject: Subject) -> torch.export.ExportedProgram:
+    """Export the model in eval mode, the batch axis of every input dynamic where there is one."""
+    batch = subject.batch()
+    subject.model.eval()
+    dynamic = _dynamic_shapes(subject.model, batch) if batch.size is not None else None
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                subject.model, batch.args, batch.kwargs, dynamic_shapes=dynamic, strict=False
+            )
+    except Exception as error:
+        raise Failure(
+            f"torch.export raised {first_paragraph(error)}", where=user_code(error), error=error
+        ) from error
+
+
+def _dynamic_shapes(model: nn.Module, batch: Arguments) -> dict[str, Any]:
+    """Return what `torch.export` wants: the dynamic axes of every tensor, by the parameters of forward."""
+    dimension = torch.export.Dim("batch", min=1)
+    axes = iter(batch.axes)
+
+    def spec(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return None
+        axis = next(axes)
+        return None if axis is None else {axis: dimension}
+
+    args, kwargs = pytree.tree_map(spec, (batch.args, batch.kwargs))
+    return inspect.signature(model.forward).bind(*args, **kwargs).arguments
+
+
+def traced_outputs(subject: Subject, model: Callable[..., Any], batch: Arguments) -> list[Leaf]:
+    """Call a compiled model in eval mode; what the compiler raises becomes a `Failure`."""
+    subject.model.eval()
+    try:
+        return seeded_outputs(subject, lambda: model(*batch.args, **batch.kwargs))
+    except Exception as error:
+        raise Failure(
+            f"torch.compile raised {first_paragraph(error)}", where=user_code(error), error=error
+        ) from error
+
+
+def seeded_outputs(subject: Subject, function: Callable[[], Any]) -> list[Leaf]:
+    """Call a function after seeding, without gradients."""
+    seed_everything(subject.seed)
+    with torch.no_grad():
+        return detached(function())
+
+
+def assert_same_outputs(ours: list[Leaf], expected: list[Leaf], tolerance: float, who: str) -> None:
+    """Compare the outputs for a batch of three.
+
+    Raises:
+        Failure: they differ by more than the tolerance.
+    """
+    found = worst(ours, expected)
+    if found is not None and found.error > tolerance:
+        raise found.failure(f"{who} gives another output for a batch of 3", tolerance)
+
+
+def first_paragraph(error: BaseException, most: int = 300) -> str:
+    """Return the first paragraph of a message: what torch adds are stacks, links and its own settings."""
+    text = " ".join(str(error).strip().partition("\n\n")[0].split())
+    text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")
+    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"
+
+
+def user_code(error: BaseException) -> str:
+    """Return the innermost line of the user's code that a message of the compiler or its traceback has."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    frames = [i for i, line in enumerate(lines) if line.startswith("File ") and "/torch/" not in line]
+    return f"{lines[frames[-1]]}: {lines[frames[-1] + 1]}" if frames and frames[-1] + 1 < len(lines) else ""

@@ -1,0 +1,38 @@
+"""The check `transforms.aoti`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from ...._torch.compiler import compile_ahead_of_time
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.compare import detached
+from ...subject import Subject
+from ._shared import assert_same_outputs, export_program, first_paragraph, fresh_compiler
+
+
+@check("transforms.aoti", Level.CAPABILITY, slow=True, opt_in=True)
+def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
+    """The model compiled ahead of time by AOTInductor, with a dynamic batch, gives the same values.
+
+    Needs a C++ compiler, and takes a minute.
+
+    Why: the package runs without Python.
+    Fix: see `transforms.export`.
+    Declare: by `supports=`, which also turns the check on.
+    """
+    if not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
+        raise Skip("needs a C++ compiler: none of g++, clang++ and cl is on the path")
+    program = export_program(subject)
+    other = subject.batch(3)
+    expected = subject.outputs(other)
+    with tempfile.TemporaryDirectory() as folder, fresh_compiler():
+        try:
+            package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
+            ours = detached(package(*other.args, **other.kwargs))
+        except Exception as error:
+            raise Failure(f"AOTInductor raised {first_paragraph(error)}", error=error) from error
+    assert_same_outputs(ours, expected, tolerance, "AOTInductor")

@@ -1,0 +1,27 @@
+"""The check `transforms.compile`."""
+
+from __future__ import annotations
+
+import torch
+
+from ...definition import Level, check
+from ...measure.compare import FLOAT32_LIMIT, worst
+from ...subject import Subject
+from ._shared import fresh_compiler, traced_outputs
+
+
+@check("transforms.compile", Level.SHOULD, slow=True)
+def compiled(subject: Subject) -> None:
+    """`torch.compile(model, fullgraph=True)` traces the model as one graph that gives the same values.
+
+    With the backend `"eager"`, which runs the graph as it is: it shows what tracing changes.
+
+    Why: every graph break costs speed, and whatever exports or serves the model needs one graph.
+    Fix: the message has the line; no `.item()`, `print`, branch on values or call into numpy in forward.
+    Declare: an exemption, with the reason of the break. Recurrent layers of torch are not traced.
+    """
+    with fresh_compiler():
+        model = torch.compile(subject.model, backend="eager", fullgraph=True)  # pyright: ignore[reportUnknownMemberType]
+        found = worst(traced_outputs(subject, model, subject.batch()), subject.reference)
+    if found is not None and found.error > FLOAT32_LIMIT:
+        raise found.failure("the compiled model gives another output", FLOAT32_LIMIT)

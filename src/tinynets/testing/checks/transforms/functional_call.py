@@ -1,0 +1,97 @@
+"""The check `transforms.functional_call`."""
+
+from __future__ import annotations
+
+import time
+
+from torch.func import functional_call
+
+import torch
+from torch import Tensor, nn
+
+from ...._torch.random_states import seed_everything
+from ...._torch.unregistered import unregistered_tensors
+from ....errors import Skip
+from ...definition import Level, check
+from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
+from ...subject import Subject, raised
+from ...wording import quoted
+
+
+@check("transforms.functional_call", Level.MUST)
+def functional(subject: Subject) -> str | None:
+    """`torch.func.functional_call` with other weights gives what the model with these weights gives.
+
+    Why: ensembles, meta-learning, per-sample gradients and influence functions swap weights this way.
+    Fix: read `self.weight` in forward, each time; keep nothing that is computed from a weight, and no weight
+    in a list or a closure.
+    Declare: an exemption.
+    """
+    others = _other_weights(subject.model)
+    if not others:
+        raise Skip("the model has no parameters")
+
+    def measure() -> Difference | None:
+        subject.model.eval()
+        return worst(_called_with(subject, {}), subject.outputs(subject.batch()))
+
+    what = "functional_call with the model's own weights gives another output"
+    note = subject.assert_close(measure, what)
+    found, changed = _compared(subject, others)
+    if found is not None and found.error > FLOAT32_LIMIT:
+        raise found.failure(
+            "functional_call does not use all the weights that it is given",
+            FLOAT32_LIMIT,
+            cause=_bypassed(subject, others),
+        )
+    return note if changed else "other weights give the same output, so this says little"
+
+
+def _other_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return other values of the size that the parameters have; zeros change too."""
+    floats = [(n, p.detach()) for n, p in model.named_parameters() if p.is_floating_point() or p.is_complex()]
+    return {name: t * (0.5 + torch.rand_like(t)) + 0.05 * torch.randn_like(t) for name, t in floats}
+
+
+def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
+    """Call the model by functional_call with its own weights, some of them replaced."""
+    named = (*subject.model.named_parameters(), *subject.model.named_buffers())
+    state = {name: tensor.detach().clone() for name, tensor in named} | replaced
+    batch = subject.batch()
+    seed_everything(subject.seed)
+    try:
+        with torch.no_grad():
+            return detached(functional_call(subject.model, state, batch.args, batch.kwargs))
+    except Exception as error:
+        raise raised(error) from error
+
+
+def _compared(subject: Subject, replaced: dict[str, Tensor]) -> tuple[Difference | None, bool]:
+    """Return how far swapped weights are from the same ones copied in, and whether these change anything."""
+    subject.model.eval()
+    _called_with(subject, {})  # fills caches, if there are any
+    swapped = _called_with(subject, replaced)
+    subject.restore()  # drops what the calls left in attributes
+    with torch.no_grad():
+        for name, tensor in replaced.items():
+            subject.model.get_parameter(name).copy_(tensor)
+    expected = subject.outputs(subject.batch())
+    subject.restore()
+    return worst(swapped, expected), worst(expected, subject.reference) is not None
+
+
+def _bypassed(subject: Subject, others: dict[str, Tensor]) -> str:
+    """Name the parameters whose replacement goes unnoticed, and the tensors that may be used instead."""
+    unused: list[str] = []
+    held: list[str] = []
+    deadline = time.monotonic() + 5
+    for name in others:
+        if time.monotonic() > deadline:
+            break
+        subject.run(subject.batch())
+        held = [path for path, _ in unregistered_tensors(subject.model)]
+        found, _ = _compared(subject, {name: others[name]})
+        if found is not None and found.error > FLOAT32_LIMIT:
+            unused.append(name)
+    parts = [f"{quoted(unused)}: what is given for it is not used"] if unused else []
+    return "; ".join(parts + ([f"the model also holds {quoted(held)}"] if held else []))

@@ -1,0 +1,73 @@
+"""The check `transforms.hooks`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...._torch.hooks import forward_hooks
+from ...._torch.module_tables import named_modules
+from ....errors import Failure
+from ...definition import Level, check
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("transforms.hooks", Level.MUST)
+def hooks(subject: Subject) -> str | None:
+    """Every module that runs is called, so that its hooks run: none by `module.forward(x)`.
+
+    Modules whose weights are read but which are not called (`out_proj` of `nn.MultiheadAttention`), and
+    modules that do not run at all, are reported, not judged.
+
+    Why: feature extraction, pruning, quantisation, profiling and sharding of weights are hooks.
+    Fix: `self.block(x)`, never `self.block.forward(x)`.
+    Declare: an exemption.
+    """
+    fired: set[int] = set()
+    direct: set[int] = set()
+    modules = [(path, module) for path, module in named_modules(subject.model) if _callable(module)]
+
+    def before(path: str, module: nn.Module, *_: object) -> None:  # runs even if the module raises
+        fired.add(id(module))
+
+    with forward_hooks(modules, before=before):
+        _run_both_modes(subject)
+    silent = [(path, module) for path, module in modules if id(module) not in fired]
+    if not silent:
+        return None
+    for _, module in silent:
+        _watch_forward(module, direct)
+    _run_both_modes(subject)
+    bypassed = [path for path, m in silent if id(m) in direct and next(m.parameters(), None) is not None]
+    if bypassed:
+        raise Failure(
+            "modules run without being called, so their hooks do not",
+            where=quoted(bypassed),
+            cause=f"`{bypassed[0]}.forward(...)` is called: call the module itself",
+        )
+    return f"hooks do not run on {quoted([path for path, _ in silent])}: never called as a module"
+
+
+def _callable(module: nn.Module) -> bool:
+    """Whether a module has a forward: lists and dicts of modules have none."""
+    return type(module).forward is not nn.Module.forward and not isinstance(module, torch.jit.ScriptModule)
+
+
+def _watch_forward(module: nn.Module, seen: set[int]) -> None:
+    forward = module.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        seen.add(id(module))
+        return forward(*args, **kwargs)
+
+    vars(module)["forward"] = watched
+
+
+def _run_both_modes(subject: Subject) -> None:
+    subject.run(subject.batch())
+    with suppress(Failure):  # runs.train reports it
+        subject.run(subject.batch(training=True), training=True)
