@@ -1,49 +1,42 @@
-"""Random number generators besides that of torch: those of Python and numpy, and those that a model holds."""
+"""Random number generators as objects: of torch, of Python and of NumPy, read, written and seeded alike."""
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ..testing.snapshot.holdings import holdings
-from .globals import RandomStates
-
-GENERATORS = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random"}
-"""The generators in the words of a message."""
+from .reachable import reachable
 
 
-def seeds(call: Callable[[], object]) -> bool:
-    """Whether a call leaves the generator of torch in the same state from wherever it starts."""
-    ends: list[torch.Tensor] = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-        call()
-        ends.append(torch.get_rng_state())
-    return torch.equal(*ends)
+def generators_of(model: nn.Module) -> list[tuple[str, Any]]:
+    """Return the generators that a model holds, with their paths."""
+    return [(item.path, item.value) for item in reachable(model) if seed_of(item.value) is not None]
 
 
-def foreign(states: RandomStates) -> list[str]:
-    """Return which generators other than that of torch have moved."""
-    return [name for name in states.moved() if name != "torch"]
+def read_state(generator: Any) -> Any:
+    """Return the state of a generator."""
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    bits = getattr(generator, "bit_generator", None)
+    return generator.get_state() if bits is None else bits.state
 
 
-def seed_others(model: nn.Module, seed: int) -> None:
-    """Seed every generator that `torch.manual_seed` does not reach, those that the model holds too."""
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    for holding in holdings(model):
-        if (seeding := seed_of(holding.value)) is not None:
-            seeding(seed)
+def write_state(generator: Any, state: Any) -> None:
+    """Put a generator into a state that `read_state` returned."""
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif (bits := getattr(generator, "bit_generator", None)) is not None:
+        bits.state = state
+    else:
+        generator.set_state(state)
 
 
 def seed_of(value: Any) -> Callable[[int], object] | None:
-    """Return what seeds a generator; None for anything else."""
+    """Return the function that seeds a generator; None for anything else."""
     if isinstance(value, torch.Generator):
         return value.manual_seed
     if isinstance(value, random.Random):
@@ -52,3 +45,15 @@ def seed_of(value: Any) -> Callable[[int], object] | None:
     if bits is not None:
         return lambda seed: setattr(bits, "state", type(bits)(seed).state)
     return getattr(value, "seed", None) if hasattr(value, "set_state") else None
+
+
+def same_state(ours: Any, theirs: Any) -> bool:
+    """Return whether two states of generators are the same: tensors, arrays and numbers, nested at will."""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        mapping = cast("dict[str, Any]", ours)
+        return all(same_state(value, theirs[key]) for key, value in mapping.items())
+    if isinstance(ours, list | tuple):
+        return all(map(same_state, cast("list[Any]", ours), theirs))
+    return bool((ours == theirs).all()) if hasattr(ours, "tobytes") else ours == theirs

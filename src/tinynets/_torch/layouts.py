@@ -36,7 +36,7 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
 
 
 def _plain(size: Any) -> Any:
-    """A number, or the expression of a symbol, which compares by how it is written."""
+    """Return a number, or the expression of a symbol, which compares by how it is written."""
     return size if isinstance(size, int) else size.node.expr
 
 

@@ -1,43 +1,49 @@
-"""Modules that a model uses but `model.eval()` does not reach, because they were never registered."""
+"""Modules and tensors that a model does not register: hidden from `eval()`, `.to()` and `state_dict()`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, cast
+from torch._subclasses.fake_tensor import FakeTensor  # no public name; what holds one is not a model's state
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..modes.flags import named
-from ..modes.frozen_train import Hold
-
-_OF_TORCH = set(vars(nn.Module()))  # _parameters, _modules, hooks ...
-_DEPTH = 4  # of containers in containers
+from .module_tables import computed_by_a_hook
+from .reachable import Reachable, reachable_by_attributes
 
 
-def unreached(model: nn.Module) -> dict[str, nn.Module]:
-    """Path in the code -> module, for the modules hidden in plain attributes, lists, dicts and so on."""
-    registered = named(model)
-    seen = {id(module) for _, module in registered}
-    found: dict[str, nn.Module] = {}
-    for path, owner in registered:
-        for name, value in vars(owner).items():
-            if name in _OF_TORCH or isinstance(value, Hold):
-                continue
-            for place, module in _modules_in(value, f"{path}.{name}".lstrip("."), _DEPTH):
-                if id(module) not in seen:
-                    seen.update(id(below) for _, below in named(module))
-                    found[place] = module
+def unregistered(model: nn.Module) -> list[Reachable]:
+    """Return every tensor and module that is not registered with the module that holds it.
+
+    Of an unregistered module, only what it hides in turn: the rest is registered with it. Left out is
+    what a pre-hook computes before each call, such as the `weight` of the old weight norm.
+    """
+    return [
+        item
+        for item in reachable_by_attributes(model)
+        if item.owner is not None
+        and isinstance(item.value, Tensor | nn.Module)
+        and not isinstance(item.value, FakeTensor)
+        and not computed_by_a_hook(item.owner, item.attribute)
+    ]
+
+
+def unregistered_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the unregistered modules by their path in the code."""
+    return {item.path: item.value for item in unregistered(model) if isinstance(item.value, nn.Module)}
+
+
+def unregistered_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return every unregistered tensor with its path, and what unregistered modules have registered."""
+    found: list[tuple[str, Tensor]] = []
+    for item in unregistered(model):
+        if isinstance(item.value, Tensor):
+            found.append((item.path, item.value))
+        else:
+            state = (*item.value.named_parameters(), *item.value.named_buffers())
+            found += [(f"{item.path}.{name}", tensor) for name, tensor in state]
     return found
 
 
-def _modules_in(value: Any, place: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(value, nn.Module):
-        yield place, value
-    elif depth == 0:
-        return
-    elif isinstance(value, Mapping):
-        for key, item in cast("Mapping[Any, Any]", value).items():
-            yield from _modules_in(item, f"{place}[{key!r}]", depth - 1)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, item in enumerate(cast("Collection[Any]", value)):
-            yield from _modules_in(item, f"{place}[{index}]", depth - 1)
+def non_persistent(model: nn.Module) -> list[str]:
+    """Return the names of the buffers that `state_dict` leaves out."""
+    saved = model.state_dict(keep_vars=True)
+    return [name for name, _ in model.named_buffers(remove_duplicate=False) if name not in saved]

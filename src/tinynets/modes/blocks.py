@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from ..errors import ModeError
-from .flags import call_train, flag_of, set_flag, switch
+from .flags import apply_flags, call_train, flag_of, set_flag
 
 Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"
 
@@ -56,7 +56,7 @@ class Block:
             refuse_conflict(self.wanted)
             self.before = {module: flag_of(module) for module in self.wanted}
             _open.append(self)
-            switch(self.wanted, self.called)
+            apply_flags(self.wanted, self.called)
             if self.approves:
                 approved.update(self.wanted)
             else:
@@ -132,7 +132,7 @@ def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
 
 
 def current_owner() -> Owner:
-    """Who runs now: the asyncio task if there is one, else the thread."""
+    """Return who runs now: the asyncio task if there is one, else the thread."""
     try:
         return asyncio.current_task() or threading.current_thread()
     except RuntimeError:  # no event loop in this thread

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import nn
 from torch.nn.parameter import is_lazy
 
+import torch
+from torch import nn
+
+from .._torch.module_tables import own_parameters
 from ..errors import ModeError
 from .autograd import enter_autograd_mode, leave_autograd_mode
 from .blocks import Block
 from .flags import walk
 from .mode_context import ModeContext
-from .module_filter import Kept, as_tuple, select
+from .module_filter import Selectors, as_tuple, select
 
 
 class _Pass:
@@ -24,7 +26,7 @@ class _Pass:
         self.guard: torch.inference_mode | None = None
 
 
-class _Switch(ModeContext[_Pass]):
+class _SwitchedMode(ModeContext[_Pass]):
     def __init__(
         self,
         name: str,
@@ -32,7 +34,7 @@ class _Switch(ModeContext[_Pass]):
         *,
         training: bool,
         autograd: bool | None,
-        keep: Kept | Iterable[Kept],
+        keep: Selectors,
     ) -> None:
         super().__init__(name, models)
         self._training = training
@@ -40,9 +42,8 @@ class _Switch(ModeContext[_Pass]):
         self._keep_argument = "keep_eval" if training else "keep_training"
         self._keep = as_tuple(self._keep_argument, keep)
         if self._keep:
-            select(
-                self._keep_argument, self._keep, models
-            )  # a name that does not exist is an error already here
+            # A name that does not exist is an error already here.
+            select(self._keep_argument, self._keep, models)
 
     def _prepare(self) -> _Pass:
         wanted = dict.fromkeys(walk(self._models), self._training)
@@ -67,8 +68,8 @@ class _Switch(ModeContext[_Pass]):
             token.block.leave()
 
 
-def training(*models: nn.Module, keep_eval: Kept | Iterable[Kept] = ()) -> _Switch:
-    """Train mode with autograd on, also inside an outer `no_grad` or `inference_mode`; then back.
+def training(*models: nn.Module, keep_eval: Selectors = ()) -> _SwitchedMode:
+    """Switch to train mode with autograd on, also inside an outer `no_grad` or `inference_mode`; then back.
 
     Args:
         models: one or more; each submodule gets its own flag back.
@@ -80,11 +81,11 @@ def training(*models: nn.Module, keep_eval: Kept | Iterable[Kept] = ()) -> _Swit
         ModeError: a model is exported; on entry, one was built under `inference_mode`, or another thread
             holds one in eval mode.
     """
-    return _Switch("training", models, training=True, autograd=True, keep=keep_eval)
+    return _SwitchedMode("training", models, training=True, autograd=True, keep=keep_eval)
 
 
-def evaluating(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) -> _Switch:
-    """Eval mode, autograd untouched; then every submodule's own mode again.
+def evaluating(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMode:
+    """Switch to eval mode, autograd untouched; then every submodule's own mode again.
 
     For gradients of an evaluated model: saliency, adversarial examples, distillation.
 
@@ -97,11 +98,11 @@ def evaluating(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) ->
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
     """
-    return _Switch("evaluating", models, training=False, autograd=None, keep=keep_training)
+    return _SwitchedMode("evaluating", models, training=False, autograd=None, keep=keep_training)
 
 
-def inference(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) -> _Switch:
-    """Eval mode and `torch.inference_mode`; then every submodule's own mode again.
+def inference(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMode:
+    """Switch to eval mode and `torch.inference_mode`; then every submodule's own mode again.
 
     Args:
         models: one or more; each submodule gets its own flag back.
@@ -113,12 +114,12 @@ def inference(*models: nn.Module, keep_training: Kept | Iterable[Kept] = ()) -> 
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
     """
-    return _Switch("inference", models, training=False, autograd=False, keep=keep_training)
+    return _SwitchedMode("inference", models, training=False, autograd=False, keep=keep_training)
 
 
 def _refuse_inference_tensors(modules: Iterable[nn.Module]) -> None:
     for module in modules:
-        for name, parameter in module._parameters.items():  # pyright: ignore[reportPrivateUsage]
+        for name, parameter in own_parameters(module).items():
             if parameter is not None and not is_lazy(parameter) and parameter.is_inference():
                 raise ModeError(
                     f"{type(module).__name__} cannot be trained: its {name} was made under inference_mode\n"

@@ -1,4 +1,4 @@
-"""Running a function of any kind inside a context manager, without leaking it to the caller.
+"""Run a function of any kind inside a context manager, without leaking it to the caller.
 
 A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is left each
 time the function hands control away, and entered again when it gets it back.
@@ -20,7 +20,7 @@ Context = AbstractContextManager[None]
 
 
 def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, with everything it runs itself run inside the reusable `context`.
+    """Return `function`, with everything it runs itself run inside the reusable `context`.
 
     Raises:
         TypeError: `function` is a class or not callable.

@@ -1,77 +1,68 @@
-"""The training flag of single modules: finding them all, reading it, setting it."""
+"""The training flag of single modules: find the modules, read the flag, set it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from torch import nn
 
+from .._torch.compiler import is_compiled_wrapper
+from .._torch.module_tables import breadth_first
 from ..errors import ModeError
-from .frozen_train import hold_of
+from .frozen_train import frozen_state
 
 
-class _Kind(NamedTuple):
-    mirrors: bool  # torch.compile's wrapper: its flag is that of the module inside
+class _ClassTraits(NamedTuple):
+    mirrors: bool  # torch.compile's wrapper: its flag is the flag of the module inside
     overrides_train: bool
     sets_plainly: bool  # the flag is an ordinary instance attribute
 
 
 @lru_cache(maxsize=4096)  # bounded: FSDP and parametrizations make classes on the fly
-def _kind(cls: type[nn.Module]) -> _Kind:
-    return _Kind(
-        mirrors=cls.__name__ == "OptimizedModule" and cls.__module__.startswith("torch._dynamo"),
+def _traits(cls: type[nn.Module]) -> _ClassTraits:
+    return _ClassTraits(
+        mirrors=is_compiled_wrapper(cls),
         overrides_train=cls.train is not nn.Module.train,
         sets_plainly=cls.__setattr__ is nn.Module.__setattr__,
     )
 
 
 def walk(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
-    """Every registered module below the roots, each once, in breadth-first order (as keys).
+    """Return every registered module below the roots that has a flag, each once, breadth first (as keys).
 
     Raises:
         ModeError: a module comes from `torch.export`, which leaves no mode to switch.
     """
-    found = dict.fromkeys(roots)
-    queue = list(found)
-    for module in queue:
-        for child in module._modules.values():  # pyright: ignore[reportPrivateUsage]
-            if child is not None and child not in found:
-                found[child] = None
-                queue.append(child)
-    for module in queue:
+    found = breadth_first(roots)
+    for module in list(found):
         if "train" in module.__dict__:
             _refuse_exported(module)
-        if _kind(type(module)).mirrors:
+        if _traits(type(module)).mirrors:
             del found[module]
     return found
 
 
-def named(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """`(path, module)` of every registered module, the model itself first with the path `""`."""
-    return list(cast("Any", model).named_modules())  # which torch leaves untyped
-
-
 def flag_of(module: nn.Module) -> bool:
-    """The module's training flag; for a frozen module the one it would have if it were not frozen."""
-    hold = hold_of(module)
-    return module.training if hold is None else hold.training
+    """Return the module's training flag; for a frozen module, the one it would have if it were not frozen."""
+    stub = frozen_state(module)
+    return module.training if stub is None else stub.training
 
 
 def set_flag(module: nn.Module, flag: bool) -> None:
     """Set what `flag_of` reads, and nothing else: children and `train` overrides are not asked."""
-    hold = hold_of(module)
-    if hold is not None:
-        hold.training = flag
-    elif _kind(type(module)).sets_plainly:
+    stub = frozen_state(module)
+    if stub is not None:
+        stub.training = flag
+    elif _traits(type(module)).sets_plainly:
         # What nn.Module.__setattr__ does for a bool in the end, at a third of the time.
         object.__setattr__(module, "training", flag)
     else:
         module.training = flag
 
 
-def switch(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
+def apply_flags(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
     """Give every module its wanted flag.
 
     A module whose class overrides `train` knows better than the flag: a backbone that keeps its BatchNorm in
@@ -96,7 +87,7 @@ def switch(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
             called.append(module)
             call_train(module, flag)
             for one in below:
-                if hold_of(one) is not None:  # it ignored the call, yet has to know
+                if frozen_state(one) is not None:  # it ignored the call, yet has to know
                     set_flag(one, wanted.get(one, flag))
         decided.update(dict.fromkeys(below, flag))
 
@@ -114,10 +105,10 @@ def call_train(module: nn.Module, flag: bool) -> None:
 
 
 def overrides_train(module: nn.Module) -> bool:
-    """Whether switching the module takes more than setting its flag."""
+    """Return whether switching the module takes more than setting its flag."""
     if "train" in module.__dict__:
-        return hold_of(module) is None
-    return _kind(type(module)).overrides_train
+        return frozen_state(module) is None
+    return _traits(type(module)).overrides_train
 
 
 def _refuse_exported(module: nn.Module) -> None:
@@ -126,7 +117,7 @@ def _refuse_exported(module: nn.Module) -> None:
 
 
 def exported_error(what: str) -> ModeError:
-    """The error for anything that went through `torch.export`."""
+    """Return the error for anything that went through `torch.export`."""
     return ModeError(
         f"{what} comes from torch.export and has no train or eval mode: export wrote the mode into the graph"
         " (dropout kept or dropped, which statistics BatchNorm uses).\n"

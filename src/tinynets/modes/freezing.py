@@ -1,21 +1,21 @@
-"""Freezing a part of a model: eval mode that sticks, and no gradients for its parameters."""
+"""Freeze a part of a model: eval mode that sticks, and no gradients for its parameters."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from . import blocks
-from .flags import call_train, flag_of, overrides_train, set_flag, switch, walk
-from .frozen_train import Hold, freeze_parameters, hold_of, thaw_parameters
+from .flags import apply_flags, call_train, flag_of, overrides_train, set_flag, walk
+from .frozen_train import FrozenTrain, freeze_parameters, frozen_state, thaw_parameters
 from .mode_context import ModeContext, require_models
 
 
 class _Pass:
-    """One pass through the block; also the mark that it leaves on each hold."""
+    """One pass through the block; also the mark that it leaves on each module's `FrozenTrain`."""
 
     def __init__(self, modules: dict[nn.Module, None]) -> None:
         self.modules = modules
-        self.holds: dict[nn.Module, Hold] = {}
+        self.stubs: dict[nn.Module, FrozenTrain] = {}
 
 
 class _Frozen(ModeContext[_Pass]):
@@ -24,19 +24,19 @@ class _Frozen(ModeContext[_Pass]):
 
     def _enter(self, token: _Pass) -> None:
         with blocks.lock:
-            token.holds = _hold(token.modules)
-            for hold in token.holds.values():
-                hold.blocks.add(token)
+            token.stubs = _freeze(token.modules)
+            for stub in token.stubs.values():
+                stub.blocks.add(token)
 
     def _leave(self, token: _Pass) -> None:
         with blocks.lock:
-            for hold in token.holds.values():
-                hold.blocks.discard(token)
-            _release_unneeded(token.holds)
+            for stub in token.stubs.values():
+                stub.blocks.discard(token)
+            _release_unneeded(token.stubs)
 
 
 def frozen(*modules: nn.Module) -> _Frozen:
-    """Eval mode that a `train()` of the parent does not undo, and parameters without gradients; then back.
+    """Hold modules in eval mode even if a parent's `train()` is called, without gradients; then undo it.
 
     Raises:
         TypeError: an argument is not a module.
@@ -54,8 +54,8 @@ def freeze(*modules: nn.Module) -> None:
     """
     require_models("freeze", modules)
     with blocks.lock:
-        for hold in _hold(walk(modules)).values():
-            hold.permanent = True
+        for stub in _freeze(walk(modules)).values():
+            stub.permanent = True
 
 
 def unfreeze(*modules: nn.Module) -> None:
@@ -66,64 +66,64 @@ def unfreeze(*modules: nn.Module) -> None:
     """
     require_models("unfreeze", modules)
     with blocks.lock:
-        holds = {module: hold for module in walk(modules) if (hold := hold_of(module)) is not None}
-        for hold in holds.values():
-            hold.permanent = False
-        _release_unneeded(holds)
+        stubs = {module: stub for module in walk(modules) if (stub := frozen_state(module)) is not None}
+        for stub in stubs.values():
+            stub.permanent = False
+        _release_unneeded(stubs)
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether the module itself is frozen now."""
-    return hold_of(module) is not None
+    """Return whether the module itself is frozen now."""
+    return frozen_state(module) is not None
 
 
-def _hold(modules: dict[nn.Module, None]) -> dict[nn.Module, Hold]:
-    """The modules' holds; those that have none get one, and are frozen by it."""
+def _freeze(modules: dict[nn.Module, None]) -> dict[nn.Module, FrozenTrain]:
+    """Freeze the modules that are not frozen yet; return what each is frozen by."""
     wanted = dict.fromkeys(modules, False)
     blocks.refuse_conflict(wanted)
-    holds: dict[nn.Module, Hold] = {}
-    fresh: dict[nn.Module, Hold] = {}
+    stubs: dict[nn.Module, FrozenTrain] = {}
+    fresh: dict[nn.Module, FrozenTrain] = {}
     for module in modules:
-        hold = hold_of(module)
-        if hold is None:
-            hold = fresh[module] = Hold(module, module.training)
-        holds[module] = hold
+        stub = frozen_state(module)
+        if stub is None:
+            stub = fresh[module] = FrozenTrain(module, module.training)
+        stubs[module] = stub
     try:
-        switch(dict.fromkeys(fresh, False), called=[])
-        for module, hold in fresh.items():
-            object.__setattr__(module, "train", hold)
-            freeze_parameters(module, hold)
+        apply_flags(dict.fromkeys(fresh, False), called=[])
+        for module, stub in fresh.items():
+            object.__setattr__(module, "train", stub)
+            freeze_parameters(module, stub)
     except BaseException:
         _release(fresh)
         raise
-    return holds
+    return stubs
 
 
-def _release_unneeded(holds: dict[nn.Module, Hold]) -> None:
-    _release({module: hold for module, hold in holds.items() if not (hold.permanent or hold.blocks)})
+def _release_unneeded(stubs: dict[nn.Module, FrozenTrain]) -> None:
+    _release({module: stub for module, stub in stubs.items() if not (stub.permanent or stub.blocks)})
 
 
-def _release(holds: dict[nn.Module, Hold]) -> None:
+def _release(stubs: dict[nn.Module, FrozenTrain]) -> None:
     try:
-        _put_back(holds)
+        _put_back(stubs)
     except BaseException:  # Ctrl-C in the middle, or a `train` override that fails: finish all the same
-        _put_back(holds)
+        _put_back(stubs)
         raise
 
 
-def _put_back(holds: dict[nn.Module, Hold]) -> None:
-    for module, hold in holds.items():
-        if module.__dict__.get("train") is hold:
-            if hold.replaced is None:
+def _put_back(stubs: dict[nn.Module, FrozenTrain]) -> None:
+    for module, stub in stubs.items():
+        if module.__dict__.get("train") is stub:
+            if stub.replaced is None:
                 del module.__dict__["train"]
             else:
-                object.__setattr__(module, "train", hold.replaced)
-        thaw_parameters(module, hold)
+                object.__setattr__(module, "train", stub.replaced)
+        thaw_parameters(module, stub)
     try:
-        for module, hold in holds.items():
-            if overrides_train(module) and flag_of(module) != hold.training:
-                call_train(module, hold.training)
+        for module, stub in stubs.items():
+            if overrides_train(module) and flag_of(module) != stub.training:
+                call_train(module, stub.training)
     finally:
-        for module, hold in holds.items():
-            if flag_of(module) != hold.training:
-                set_flag(module, hold.training)
+        for module, stub in stubs.items():
+            if flag_of(module) != stub.training:
+                set_flag(module, stub.training)

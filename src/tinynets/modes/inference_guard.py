@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import torch
 from torch import nn
 
+from .._torch.module_tables import in_train_mode, named_modules
 from ..errors import ModeError
 from .blocks import approved
-from .flags import named
 from .sensitivity import train_behaviour
 
 _SHOWN = 5
-_MOST = 100_000  # a module registered below itself must not hang the call
 
 
 def guard(module: nn.Module) -> None:
@@ -24,21 +21,15 @@ def guard(module: nn.Module) -> None:
     """
     if module in approved or torch.compiler.is_compiling():
         return
-    # The queue grows while it is read. Shared modules may come twice: that is cheaper than remembering them.
-    queue: list[nn.Module | None] = [module]
-    for one in islice(queue, _MOST):
-        if one is None:
-            continue
-        if one.training and train_behaviour(one) is not None:
+    for one in in_train_mode(module):
+        if train_behaviour(one) is not None:
             raise _error(module)
-        if children := one._modules:  # pyright: ignore[reportPrivateUsage]
-            queue += children.values()
 
 
 def _error(model: nn.Module) -> ModeError:
     active = {
         path: f"{type(module).__name__}, {behaviour}"
-        for path, module in named(model)
+        for path, module in named_modules(model)
         if module.training and (behaviour := train_behaviour(module))
     }
     rows = [f"  {path or 'the model itself'}: {what}" for path, what in list(active.items())[:_SHOWN]]

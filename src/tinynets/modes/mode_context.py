@@ -1,4 +1,4 @@
-"""What all mode context managers share: reusable, reentrant, usable as a decorator."""
+"""The base of all mode context managers: reusable, reentrant, usable as a decorator."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-import torch
-from torch import nn
-from torch._C._dynamo import eval_frame
 from torch.compiler import is_dynamo_compiling
 
+import torch
+from torch import nn
+
+from .._torch.compiler import compiler_watches
 from . import blocks
 from .decorate import run_inside
 from .flags import exported_error
@@ -35,18 +36,18 @@ class ModeContext(ABC, Generic[Token]):
 
     @abstractmethod
     def _prepare(self) -> Token:
-        """What one pass needs to know; changes nothing yet."""
+        """Return what one pass needs to know; change nothing yet."""
 
     @abstractmethod
     def _enter(self, token: Token) -> None:
-        """Switch."""
+        """Switch the modes."""
 
     @abstractmethod
     def _leave(self, token: Token) -> None:
-        """Undo `_enter`, also one that was cut short; doing it twice does no harm."""
+        """Undo `_enter`, also one that was cut short; safe to call twice."""
 
     def __enter__(self) -> None:
-        if is_dynamo_compiling() or _compiler_watches():
+        if is_dynamo_compiling() or compiler_watches():
             _opaque("_begin")(self)
         else:
             self._begin()
@@ -55,7 +56,7 @@ class ModeContext(ABC, Generic[Token]):
         entry: Any = None
         last_entered, finish = type(self)._last_entered, type(self)._finish
         try:
-            if is_dynamo_compiling() or _compiler_watches():
+            if is_dynamo_compiling() or compiler_watches():
                 last_entered, finish = _opaque("_last_entered"), _opaque("_finish")
             entry = last_entered(self)
             finish(self, entry)
@@ -93,20 +94,11 @@ class ModeContext(ABC, Generic[Token]):
         return f"{self._name}({', '.join(type(model).__name__ for model in self._models)})"
 
 
-# What torch.compile installs to see the frames that a compiled function calls without tracing. Not public:
-# without it a block in such a function still works, but is traced, with warnings.
-_frame_callback: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
-
-
-def _compiler_watches() -> bool:
-    return _frame_callback() not in (None, False)
-
-
 _opaque_methods: dict[str, Callable[..., Any]] = {}
 
 
 def _opaque(name: str) -> Callable[..., Any]:
-    """A method that `torch.compile` does not look into, so that a compiled function may contain a block.
+    """Return a method that `torch.compile` does not trace, so that a compiled function may contain a block.
 
     Made when it is needed: `torch.compiler.disable` imports the whole compiler.
     """

@@ -8,14 +8,16 @@ from typing import Any, TypeAlias, cast
 
 from torch import nn
 
-from .flags import named, walk
+from .._torch.module_tables import named_modules
+from .flags import walk
 from .sensitivity import train_behaviour
 
-Kept: TypeAlias = type[Any] | str | nn.Module
+ModuleSelector: TypeAlias = type[Any] | str | nn.Module
+Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]
 
 
-def as_tuple(argument: str, keep: Kept | Iterable[Kept]) -> tuple[Kept, ...]:
-    """The argument as a tuple; a single type, name or module stands for itself.
+def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
+    """Return the argument as a tuple; a single type, name or module stands for itself.
 
     Raises:
         TypeError: an item is none of the three.
@@ -29,8 +31,10 @@ def as_tuple(argument: str, keep: Kept | Iterable[Kept]) -> tuple[Kept, ...]:
     return items
 
 
-def select(argument: str, keep: tuple[Kept, ...], models: tuple[nn.Module, ...]) -> dict[nn.Module, None]:
-    """The modules that `keep` means in the models, each with everything below it.
+def select(
+    argument: str, keep: tuple[ModuleSelector, ...], models: tuple[nn.Module, ...]
+) -> dict[nn.Module, None]:
+    """Return the modules that `keep` means in the models, each with everything below it.
 
     Raises:
         ValueError: an item means nothing in any of the models; says what it may have meant.
@@ -60,7 +64,7 @@ def _by_name(argument: str, name: str, models: tuple[nn.Module, ...]) -> list[nn
             continue
     if found:
         return found
-    known = [path for model in models for path, _ in named(model) if path]
+    known = [path for model in models for path, _ in named_modules(model) if path]
     close = difflib.get_close_matches(name, known, n=1)
     owners = " or ".join(type(model).__name__ for model in models)
     hint = f"Did you mean {close[0]!r}?" if close else f"It has {_some(known)}."
@@ -73,7 +77,7 @@ def _nothing(argument: str, item: type | nn.Module, models: tuple[nn.Module, ...
     sensitive = [
         f"{path or 'the model itself'} ({behaviour})"
         for model in models
-        for path, module in named(model)
+        for path, module in named_modules(model)
         if (behaviour := train_behaviour(module))
     ]
     hint = f"What differs between the modes there: {_some(sensitive)}." if sensitive else (

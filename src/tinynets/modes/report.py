@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from .._torch.unregistered import unreached
-from .flags import named
+from .._torch.module_tables import named_modules
+from .._torch.unregistered import unregistered_modules
 from .freezing import is_frozen
 from .mode_context import require_models
 from .probe import random_in_eval
@@ -72,10 +72,12 @@ class ModeReport:
         """Counts, in one line."""
         frozen = sum(row.frozen for row in self.rows)
         training = sum(row.training for row in self.rows)
-        sensitive = sum(row.behaviour is not None for row in self.rows)
+        sensitive = sum(row.behaviour is not None for row in (*self.rows, *self.unreached))
+        out_of_reach = sum(row.behaviour is not None for row in self.unreached)
         return (
             f"{self.model}: {training} of {len(self.rows)} modules in train mode, {frozen} frozen,"
             f" {sensitive} sensitive to the mode"
+            f"{f', {out_of_reach} of these out of reach of eval()' if out_of_reach else ''}"
         )
 
     @property
@@ -131,14 +133,14 @@ def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
         TypeError: `model` is not a module.
     """
     require_models("mode_report", (model,))
-    hidden = unreached(model)
+    hidden = unregistered_modules(model)
     return ModeReport(
         model=type(model).__name__,
-        rows=tuple(_row(path, module) for path, module in named(model)),
+        rows=tuple(_row(path, module) for path, module in named_modules(model)),
         unreached=tuple(
             _row(f"{place}.{path}" if path else place, module)
             for place, found in hidden.items()
-            for path, module in named(found)
+            for path, module in named_modules(found)
         ),
         random_in_eval=tuple(random_in_eval(model, inputs, hidden.values())) if inputs else None,
     )

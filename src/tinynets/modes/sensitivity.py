@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
-from types import CodeType, FunctionType
-from typing import Any, cast
+from types import FunctionType
+from typing import Any, TypeVar, cast
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
-from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
-from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
+
+from .._torch.layers import BatchNorm, Dropout, InstanceNorm
+from .attribute_reads import attribute_reads, names_in
 
 # Attributes that switch a train-mode behaviour off when they are 0: p, dropout, drop_prob, survival_rate ...
 _PROBABILITY = re.compile(r"^p$|drop|prob|rate$")
 
 
 def train_behaviour(module: nn.Module) -> str | None:
-    """What the module itself, without its children, does differently in train mode; None if nothing."""
+    """Return what the module itself, without children, does differently in train mode; None if nothing."""
     if _runs_layer_of_torch(type(module)):
         for cls, describe in _KNOWN:
             if isinstance(module, cls) and (behaviour := describe(module)):
@@ -71,9 +70,9 @@ def _recurrent(module: Any) -> str | None:
 
 
 _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
-    (_DropoutNd, _dropout),
-    (_BatchNorm, _batch_norm),
-    (_InstanceNorm, _instance_norm),
+    (Dropout, _dropout),
+    (BatchNorm, _batch_norm),
+    (InstanceNorm, _instance_norm),
     (nn.RReLU, _rrelu),
     (nn.MultiheadAttention, _attention),
     (nn.RNNBase, _recurrent),
@@ -82,34 +81,42 @@ _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
 
 @lru_cache(maxsize=4096)
 def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
-    """Whether `forward` is, or calls, that of one of torch's own layers: a frozen BatchNorm may not."""
+    """Return whether `forward` is, or calls, one of torch's own layers: a frozen BatchNorm may not."""
     function = _function(cls, "forward")
-    return function is not None and (_of_torch(function) or "forward" in _attribute_reads(function))
+    if function is None or _of_torch(function):
+        return function is not None
+    return "forward" in names_in(function.__code__) and "forward" in attribute_reads(function)
 
 
 @lru_cache(maxsize=4096)
 def _reads_of_training(cls: type[nn.Module]) -> tuple[Counter[str], ...]:
-    """Attribute reads of `forward`, and of each method it uses, that reads an attribute named `training`.
+    """Return the attribute reads of `forward` and of each method it uses, where `training` is among them."""
+    if not any("training" in names for names in _used_methods(cls, lambda method: names_in(method.__code__))):
+        return ()  # as for most classes; reading the source takes longer
+    return tuple(reads for reads in _used_methods(cls, attribute_reads) if reads["training"])
+
+
+_Names = TypeVar("_Names", bound=Iterable[str])
+
+
+def _used_methods(cls: type, names_of: Callable[[FunctionType], _Names]) -> Iterator[_Names]:
+    """Yield the names in `forward`, and in each method and property that these names lead to.
 
     Methods of torch's own layers are left out: what these do in training is in `_KNOWN`, and most read the
     flag only to choose between two equal kernels.
     """
-    found: list[Counter[str]] = []
     seen: set[str] = set()
-    names = ["forward"]
-    while names:
-        name = names.pop()
+    queue = ["forward"]
+    while queue:
+        name = queue.pop()
         if name in seen:
             continue
         seen.add(name)
         function = _function(cls, name)
-        if function is None or _of_torch(function):
-            continue
-        reads = Counter(_attribute_reads(function))
-        names.extend(reads)
-        if reads["training"]:
-            found.append(reads)
-    return tuple(found)
+        if function is not None and not _of_torch(function):
+            names = names_of(function)
+            queue.extend(names)
+            yield names
 
 
 def _of_torch(function: FunctionType) -> bool:
@@ -127,23 +134,3 @@ def _function(cls: type, name: str) -> FunctionType | None:
     if callable(found):
         found = inspect.unwrap(found)
     return found if isinstance(found, FunctionType) else None
-
-
-def _attribute_reads(function: FunctionType) -> Iterator[str]:
-    """The attributes of `self` that a method reads, and `forward` of `super()`, once per time in the code."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    return _reads_in(function.__code__, names[0] if names else "self")
-
-
-def _reads_in(code: CodeType, this: str) -> Iterator[str]:
-    before: Any = None
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
-            loaded = cast("tuple[Any, ...]", before if isinstance(before, tuple) else (before,))
-            # The last one: Python 3.13 loads two variables at once.
-            if loaded[-1:] == (this,) or instruction.argval in ("training", "forward"):
-                yield instruction.argval
-        before = instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # a lambda, comprehension or inner function
-            yield from _reads_in(constant, this)

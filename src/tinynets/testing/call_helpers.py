@@ -7,8 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .._torch.globals import RandomStates, seed_everything
-from .._torch.unregistered import unreached
+from .._torch.random_states import RandomStates, seed_everything
+from .._torch.unregistered import unregistered_modules
 from ..inputs.draw import Arguments
 from ..modes.sensitivity import train_behaviour
 from .locate.divergence import named_module
@@ -57,7 +57,7 @@ def still_training(model: nn.Module) -> str:
     ]
     hidden = [
         f"{named_module(path, below)} is not registered, so eval() does not reach it"
-        for path, module in unreached(model).items()
+        for path, module in unregistered_modules(model).items()
         for below in module.modules()
         if below.training and train_behaviour(below)
     ]

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import random
-import sys
-from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -102,19 +99,3 @@ def drop_user_hooks(model: nn.Module) -> int:
                     del hooks[key]
                     count += 1
     return count
-
-
-@contextlib.contextmanager
-def untouched_randomness(model: nn.Module) -> Generator[None, None, None]:
-    """Give every source of random numbers its state back afterwards."""
-    states = random.getstate()
-    numpy: Any = sys.modules.get("numpy")
-    numpy_state = numpy.random.get_state() if numpy is not None else None
-    devices = {t.device for t in [*model.parameters(), *model.buffers()] if t.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng([device.index or 0 for device in devices]):
-            yield
-    finally:
-        random.setstate(states)
-        if numpy is not None:
-            numpy.random.set_state(numpy_state)

@@ -18,11 +18,12 @@ from torch._subclasses import fake_tensor
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from ..._contract.toggle import switch
+from ..._torch.random_states import preserved_random_states
 from ...errors import InputError, LoopsOverAxisError
 from ...inputs.inputs import Inputs
 from ...inputs.sizes import Sizes
 from ..records import Run
-from .copies import drop_user_hooks, fake_copy, real_copy, untouched_randomness
+from .copies import drop_user_hooks, fake_copy, real_copy
 from .recorder import Recorder
 from .rows import build_frame, total_of
 
@@ -110,7 +111,7 @@ def _attempt(
 ) -> tuple[Run, Exception | None, bool]:
     sizes = Sizes(symbolic=method == "symbolic", unusual=unusual)
     real = method == "real"
-    with untouched_randomness(model):
+    with preserved_random_states(model):
         fakes = _fake_mode(sizes)
         copied = real_copy(model) if real else fake_copy(model, fakes)
         hooks = drop_user_hooks(copied)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
 
-from ...modes.flags import named
+from ..._torch.hooks import forward_hooks
 from ..measure.compare import Leaf, detached, worst
 
 Watch = Callable[[], Callable[[], object]]
@@ -26,11 +26,10 @@ def culprits(model: nn.Module, call: Callable[[], object], watch: Watch) -> list
         watch: starts watching what may change.
     """
     found: dict[str, None] = {}
-    open_calls: list[
-        tuple[Callable[[], object], list[bool]]
-    ] = []  # what to ask, whether a module below did it
+    # Of each: what to ask, and whether modules below did it.
+    open_calls: list[tuple[Callable[[], object], list[bool]]] = []
 
-    def before(path: str, module: nn.Module) -> None:
+    def before(*_: object) -> None:
         open_calls.append((watch(), []))
 
     def after(path: str, module: nn.Module, output: Any) -> None:
@@ -41,7 +40,7 @@ def culprits(model: nn.Module, call: Callable[[], object], watch: Watch) -> list
         if open_calls:
             open_calls[-1][1].append(did)
 
-    with suppress(Exception), _hooked(model, before, after):
+    with suppress(Exception), forward_hooks(model, before=before, after=after):
         call()
     return list(found)
 
@@ -59,7 +58,7 @@ def first_difference(model: nn.Module, ours: Callable[[], object], theirs: Calla
         ) -> None:
             record.append((named_module(path, module), detached(output)))
 
-        with suppress(Exception), _hooked(model, lambda path, module: None, after):
+        with suppress(Exception), forward_hooks(model, after=after):
             call()
     for (name, one), (other_name, other) in zip(*calls, strict=False):
         if name != other_name or worst(one, other) is not None:
@@ -68,27 +67,6 @@ def first_difference(model: nn.Module, ours: Callable[[], object], theirs: Calla
 
 
 def named_module(path: str, module: nn.Module) -> str:
-    """A module in words."""
+    """Return a module in words."""
     kind = type(module).__name__
     return f"`{path}` ({kind})" if path else f"{kind}.forward itself"
-
-
-@contextmanager
-def _hooked(
-    model: nn.Module,
-    before: Callable[[str, nn.Module], None],
-    after: Callable[[str, nn.Module, Any], None],
-) -> Generator[None]:
-    with ExitStack() as stack:
-        for path, module in named(model):
-
-            def entering(module: nn.Module, inputs: object, path: str = path) -> None:
-                before(path, module)
-
-            def leaving(module: nn.Module, inputs: object, output: object, path: str = path) -> None:
-                after(path, module, output)
-
-            # Before its own hooks, and after them: they are part of its call.
-            stack.callback(module.register_forward_pre_hook(entering, prepend=True).remove)
-            stack.callback(module.register_forward_hook(leaving, always_call=True).remove)
-        yield

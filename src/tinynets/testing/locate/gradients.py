@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
-from torch.utils import _pytree as pytree
 
+from ..._torch import pytree
+from ..._torch.hooks import forward_hooks
+from ..._torch.layers import BatchNorm
+from ..._torch.module_tables import named_modules
 from ...errors import Failure, Skip
 from ..measure.training import backward, descend
 from ..subject import Subject
@@ -27,7 +28,7 @@ def owner_of(model: nn.Module, name: str) -> str:
 
 
 @dataclass
-class _Call:
+class _Returned:
     """What the last call of a module returned: was it in the graph, and did a gradient come back?"""
 
     recorded: bool
@@ -35,51 +36,42 @@ class _Call:
     peak: float | None = None
 
 
-def _watched(subject: Subject) -> dict[str, _Call]:
-    """Make a pass through training and return the last call of each module, in the order of their ends."""
-    calls: dict[str, _Call] = {}
+def _returned(subject: Subject) -> dict[str, _Returned]:
+    """Make a pass through training and return what each module returned last, in the order of the ends."""
+    found: dict[str, _Returned] = {}
 
-    def watch(path: str):
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor) and t.requires_grad]
-            call = _Call(torch.is_grad_enabled(), bool(tensors))
-            calls.pop(path, None)
-            calls[path] = call
+    def after(path: str, module: nn.Module, output: Any) -> None:
+        tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor) and t.requires_grad]
+        returned = _Returned(torch.is_grad_enabled(), bool(tensors))
+        found.pop(path, None)
+        found[path] = returned
 
-            def arrived(gradient: Tensor) -> None:
-                call.peak = max(call.peak or 0.0, float(gradient.abs().max()) if gradient.numel() else 0.0)
+        def arrived(gradient: Tensor) -> None:
+            peak = float(gradient.abs().max()) if gradient.numel() else 0.0
+            returned.peak = max(returned.peak or 0.0, peak)
 
-            for tensor in tensors:
-                tensor.register_hook(arrived)  # pyright: ignore[reportUnknownMemberType]
+        for tensor in tensors:
+            tensor.register_hook(arrived)  # pyright: ignore[reportUnknownMemberType]
 
-        return hook
-
-    handles: list[Any] = []
-    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
-        with suppress(Exception):  # a scripted module takes no hooks
-            handles.append(module.register_forward_hook(watch(path)))
-    try:
+    with forward_hooks(subject.model, after=after):
         backward(subject)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
+    return found
 
 
 def reasons_for_none(subject: Subject, names: list[str]) -> list[str]:
     """Say of the module of each parameter why no gradient comes."""
-    calls = _watched(subject)
+    found = _returned(subject)
     reasons: dict[str, None] = {}
     for name in names:
         path, owner = name.rpartition(".")[0], owner_of(subject.model, name)
-        call = calls.get(path)
-        if call is None:
+        last = found.get(path)
+        if last is None:
             reason = "is never called"
-        elif not call.recorded:
+        elif not last.recorded:
             reason = "is called under torch.no_grad()"
-        elif not call.attached:
+        elif not last.attached:
             reason = "is called, but what it returns is cut from the graph"
-        elif call.peak is None:
+        elif last.peak is None:
             reason = "is called, but what it returns is not used, or is detached later on"
         else:
             reason = f"is called, but does not use `{name.rpartition('.')[2]}`, or detaches it"
@@ -92,11 +84,11 @@ def reason_for_zero(subject: Subject, names: list[str]) -> str:
     try:
         backward(subject)
         descend(subject.model)
-        calls = _watched(subject)
+        found = _returned(subject)
     except (Failure, Skip):
         return ""
     owners = {name.rpartition(".")[0] for name in names}
-    silent = [path for path, call in calls.items() if call.peak == 0 and path in owners]
+    silent = [path for path, last in found.items() if last.peak == 0 and path in owners]
     if not silent:
         return ""
     owner = owner_of(subject.model, f"{silent[-1]}.")
@@ -110,13 +102,11 @@ def fewest_normalised(subject: Subject) -> tuple[str, int]:
     """
     found: list[tuple[int, str]] = []
 
-    def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, args: found.append((args[0].numel() // max(args[0].shape[1], 1), path))
+    def before(path: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: object) -> None:
+        found.append((args[0].numel() // max(args[0].shape[1], 1), path))
 
-    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
-        if isinstance(module, _BatchNorm):
-            module.register_forward_pre_hook(watch(path))
-    with suppress(Failure):
+    norms = [(path, module) for path, module in named_modules(subject.model) if isinstance(module, BatchNorm)]
+    with suppress(Failure), forward_hooks(norms, before=before):
         subject.run(subject.batch(training=True), training=True)
     values, path = min(found, default=(0, ""))
     return path, values

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
-from torch.utils import _pytree as pytree
 
+from ..._torch.hooks import ModuleCall, recorded_calls
+from ..._torch.layers import BatchNorm
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..measure.compare import difference
 from ..subject import Subject
 
 _ROUNDING = 1e-5  # what differs by less is left to rounding here: the check has decided that there is a leak
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of one module: the tensors that entered and left it."""
-
-    path: str
-    module: nn.Module
-    entered: list[Tensor]
-    left: list[Tensor]
 
 
 def mixing_module(
@@ -52,8 +40,8 @@ def mixing_module(
         return ""
     for a, b, c in zip(first, second, smaller, strict=True):
         sides = (size, theirs.size or 0)
-        entered = _same(a.entered, b.entered, c.entered, sides, pick, match)
-        if entered and not _same(a.left, b.left, c.left, sides, pick, match):
+        entered = _same(a.inputs, b.inputs, c.inputs, sides, pick, match)
+        if entered and not _same(a.outputs, b.outputs, c.outputs, sides, pick, match):
             return described(a.path, a.module)
     return ""
 
@@ -65,9 +53,9 @@ def shrunken_module(subject: Subject, arguments: Arguments) -> str:
     except (Failure, Skip):
         return ""
     for a, b in zip(first, second, strict=False):
-        if a.path != b.path or [t.ndim for t in a.entered] != [t.ndim for t in b.entered]:
+        if a.path != b.path or _ranks(a.inputs) != _ranks(b.inputs):
             return ""
-        if [t.ndim for t in a.left] != [t.ndim for t in b.left]:
+        if _ranks(a.outputs) != _ranks(b.outputs):
             return described(a.path, a.module)
     return ""
 
@@ -85,7 +73,7 @@ def _nested(module: nn.Module) -> bool:
 
 
 def _reason(module: nn.Module) -> str:
-    if isinstance(module, _BatchNorm):
+    if isinstance(module, BatchNorm):
         if module.training:
             return "it is in training mode, though the model is in eval mode"
         if module.running_mean is None:
@@ -99,50 +87,24 @@ def _reason(module: nn.Module) -> str:
     return ""
 
 
-def _calls(subject: Subject, arguments: Arguments) -> list[_Call]:
+def _calls(subject: Subject, arguments: Arguments) -> list[ModuleCall]:
     """Call the model in eval mode and return the calls of its modules, in the order of their ends."""
-    found: list[_Call] = []
-    entered: list[list[Tensor]] = []
-
-    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        entered.append(_tensors((args, kwargs)))
-
-    def after(path: str):
-        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            found.append(_Call(path, module, entered.pop(), _tensors(output)))
-
-        return hook
-
-    handles: list[Any] = []
-    modules = cast("Any", subject.model).named_modules()  # which torch leaves untyped
-    for path, module in modules:
-        with suppress(Exception):  # a scripted module takes no hooks
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after(path), with_kwargs=True))
-    try:
-        subject.run(arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf.detach().clone() for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor)]
+    return recorded_calls(subject.model, lambda: subject.run(arguments))
 
 
 def _same(
-    ours: list[Tensor],
-    theirs: list[Tensor],
-    smaller: list[Tensor],
+    ours: list[Any],
+    theirs: list[Any],
+    smaller: list[Any],
     sides: tuple[int, int],
     pick: Sequence[int],
     match: Sequence[int],
 ) -> bool:
     """Whether some samples are the same in two calls, in all tensors that have samples or do not change."""
-    if not len(ours) == len(theirs) == len(smaller):
+    first, second, third = map(_tensors, (ours, theirs, smaller))
+    if not len(first) == len(second) == len(third):
         return False
-    for a, b, c in zip(ours, theirs, smaller, strict=True):
+    for a, b, c in zip(first, second, third, strict=True):
         axis = _batch_axis(a, c, sides[0])
         if axis is not None:
             if b.ndim != a.ndim or b.shape[axis] % sides[1]:
@@ -152,6 +114,14 @@ def _same(
         if found is not None and found.error > _ROUNDING:
             return False
     return True
+
+
+def _tensors(leaves: list[Any]) -> list[Tensor]:
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _ranks(leaves: list[Any]) -> list[int]:
+    return [tensor.ndim for tensor in _tensors(leaves)]
 
 
 def _batch_axis(tensor: Tensor, smaller: Tensor, size: int) -> int | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from ..._torch import pytree
 from ...errors import Failure
 
 FLOAT32_LIMIT = 2e-5

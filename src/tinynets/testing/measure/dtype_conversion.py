@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from ..._torch.held import held_tensors, listed, named_modules
+from ..._torch import pytree
+from ..._torch.hooks import forward_hooks
+from ..._torch.unregistered import unregistered_tensors
 from ...errors import Failure, Skip
 from ..subject import Subject
+from ..wording import quoted
 from .compare import Leaf
 
 _COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}
@@ -60,8 +63,8 @@ def name_of(dtype: torch.dtype) -> str:
 
 def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
     """Name the unregistered float tensors of another dtype, which `.to()` does not reach."""
-    found = [path for path, t in held_tensors(model) if t.is_floating_point() and t.dtype != dtype]
-    return f"{listed(found)}: not registered, so .to() does not reach it" if found else ""
+    found = [path for path, t in unregistered_tensors(model) if t.is_floating_point() and t.dtype != dtype]
+    return f"{quoted(found)}: not registered, so .to() does not reach it" if found else ""
 
 
 def _converted(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
@@ -81,22 +84,12 @@ def _where_it_leaves(subject: Subject, batch: Any, model: nn.Module, dtype: torc
             label = f"`{path}` ({type(module).__name__})" if path else type(module).__name__
             found.append(f"{label} is the first to {verb} {name_of(other[0])}")
 
-    handles: list[Any] = []
-    for path, module in named_modules(model):
+    def before(path: str, module: nn.Module, args: object, kwargs: object) -> None:
+        look(path, module, "get", (args, kwargs))
 
-        def before(module: nn.Module, args: Any, kwargs: Any, path: str = path) -> None:
-            look(path, module, "get", (args, kwargs))
+    def after(path: str, module: nn.Module, output: object) -> None:
+        look(path, module, "give", output)
 
-        def after(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
-            look(path, module, "give", output)
-
-        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(module.register_forward_hook(after))
-    try:
+    with suppress(Failure), forward_hooks(model, before=before, after=after):
         subject.run(batch, model=model)
-    except Failure:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
     return "; ".join([*found, *filter(None, [left_behind(model, dtype)])])

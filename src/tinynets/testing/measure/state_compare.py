@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.held import held, held_tensors, listed, named_modules, non_persistent
+from ..._torch.module_tables import MODULES, named_modules
+from ..._torch.unregistered import non_persistent, unregistered, unregistered_tensors
+from ..wording import quoted
 from .compare import same_bits
 
 
@@ -29,7 +31,7 @@ def perturb(model: nn.Module) -> None:
 def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return every tensor of a model, registered or not; of its class nothing, since that is shared."""
     own = [*model.named_parameters(), *model.named_buffers()]
-    kept = [(i.path, i.value) for i in held(model) if isinstance(i.value, Tensor) and not i.of_class]
+    kept = [(i.path, i.value) for i in unregistered(model) if isinstance(i.value, Tensor) and not i.of_class]
     return own + kept
 
 
@@ -53,16 +55,16 @@ def spelled(ties: set[frozenset[str]]) -> str:
     return "; ".join(sorted(" = ".join(sorted(group)) for group in ties))
 
 
-def suspects(model: nn.Module, other: nn.Module) -> str:
+def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
     """Name what the state dict does not hold and is different in the two models."""
     ours, theirs = dict(model.named_buffers()), dict(other.named_buffers())
     unsaved = [n for n in non_persistent(model) if n not in theirs or not same_bits(ours[n], theirs[n])]
     if unsaved:
-        return f"{listed(unsaved)}: a buffer with persistent=False, so it is not saved, and it is different"
-    kept = dict(held_tensors(other))
-    plain = [p for p, t in held_tensors(model) if p not in kept or not same_bits(t, kept[p])]
+        return f"{quoted(unsaved)}: a buffer with persistent=False, so it is not saved, and it is different"
+    kept = dict(unregistered_tensors(other))
+    plain = [p for p, t in unregistered_tensors(model) if p not in kept or not same_bits(t, kept[p])]
     if plain:
-        return f"{listed(plain)}: not registered, so it is not saved, and it is different"
+        return f"{quoted(plain)}: not registered, so it is not saved, and it is different"
     modules = dict(named_modules(other))
     different = [
         f"{path}.{name}".lstrip(".")
@@ -71,7 +73,7 @@ def suspects(model: nn.Module, other: nn.Module) -> str:
         if path in modules and _differs(value, getattr(modules[path], name, None))
     ]
     return (
-        f"{listed(different)}: a plain attribute, so it is not saved, and it is different"
+        f"{quoted(different)}: a plain attribute, so it is not saved, and it is different"
         if different
         else ""
     )
@@ -83,11 +85,11 @@ def _differs(ours: object, theirs: object) -> bool:
     return isinstance(ours, int | float | str) and ours != theirs
 
 
-def culprit(model: nn.Module, operation: Callable[[Any], object]) -> str:
+def find_failing_attribute(model: nn.Module, operation: Callable[[Any], object]) -> str:
     """Name the first attribute, from the innermost module outwards, on which an operation raises."""
     for path, module in reversed(named_modules(model)):
         for name, value in vars(module).items():
-            if name != "_modules" and _raises(operation, value):
+            if name != MODULES and _raises(operation, value):
                 return f"`{path}.{name}`, a {type(value).__name__}".replace("`.", "`")
         if _raises(operation, type(module)):
             return f"the class {type(module).__qualname__}"
@@ -110,7 +112,7 @@ def closures(model: nn.Module) -> str:
         for name, value in vars(module).items()
         if getattr(value, "__closure__", None)
     ]
-    return f"{listed(found)}: a function keeps looking at the model that it was made for" if found else ""
+    return f"{quoted(found)}: a function keeps looking at the model that it was made for" if found else ""
 
 
 def short(error: Exception, most: int = 300) -> str:

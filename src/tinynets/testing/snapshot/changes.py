@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ..._torch.foreign import PLAIN
+from ..._torch.reachable import Reachable, Role
 from ..measure.compare import same_bits
-from .holdings import PLAIN, Holding, Kind
 
 
 class _Missing:
@@ -29,13 +30,13 @@ class Change:
 
     Args:
         path: as the code would name it.
-        kind: what it is to its module.
+        role: what it is to its module.
         old: what it was.
         new: what it is; the same object where the values in it have changed.
     """
 
     path: str
-    kind: Kind
+    role: Role
     old: Any
     new: Any
 
@@ -60,14 +61,14 @@ def describe(value: Any) -> str:
     return f"a {type(value).__name__}"  # the repr of an object may hold its address
 
 
-def changed_entries(holding: Holding, before: dict[Any, Any], after: dict[Any, Any]) -> Iterator[Change]:
+def changed_entries(item: Reachable, before: dict[Any, Any], after: dict[Any, Any]) -> Iterator[Change]:
     """Yield how what is in something differs from what was in it."""
-    registered = holding.kind in (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
+    registered = item.role in (Role.PARAMETER, Role.BUFFER, Role.MODULE)
     for key in [*before, *(key for key in after if key not in before)]:
         old, new = before.get(key, MISSING), after.get(key, MISSING)
         # Something else that is equal is a change where it is registered: an optimiser has the old one.
         if old is not new and (registered or not equal(old, new)):
-            yield Change(holding.name(key), holding.kind_of(key), old, new)
+            yield Change(item.name(key), item.role_of(key), old, new)
 
 
 def equal(ours: Any, theirs: Any) -> bool:

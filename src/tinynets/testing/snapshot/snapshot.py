@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from .holdings import Kind, holdings
-from .states import Change, State, TensorState, state_of
+from ..._torch.reachable import Role, reachable
+from .changes import Change
+from .saved_objects import SavedObject, SavedTensor, save
 
 
 class Snapshot:
@@ -13,27 +14,27 @@ class Snapshot:
 
     Containers and plain objects among the attributes are remembered by identity: restoring puts their
     contents back into the same objects. What lies outside of the model and its classes is not remembered:
-    closures, globals of a module, files.
+    globals of a module, files.
 
     Args:
         model: the model to remember. It may be changed in any way before `restore`.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        found = [state for holding in holdings(model) if (state := state_of(holding)) is not None]
+        found = [saved for item in reachable(model) if (saved := save(item)) is not None]
         # Namespaces and containers first: they say which tensors there are.
-        self._states: list[State] = sorted(found, key=lambda state: isinstance(state, TensorState))
+        self._saved: list[SavedObject] = sorted(found, key=lambda saved: isinstance(saved, SavedTensor))
 
     def restore(self) -> None:
         """Put everything back."""
-        for state in self._states:
-            state.restore()
+        for saved in self._saved:
+            saved.restore()
 
-    def changes(self, *kinds: Kind) -> list[Change]:
-        """Return what has changed since, of some kinds or of all, each path once."""
+    def changes(self, *roles: Role) -> list[Change]:
+        """Return what has changed since, of some roles or of all, each path once."""
         found: dict[str, Change] = {}
-        for state in self._states:
-            for change in state.changes():
-                if not kinds or change.kind in kinds:
+        for saved in self._saved:
+            for change in saved.changes():
+                if not roles or change.role in roles:
                     found.setdefault(change.path, change)
         return list(found.values())

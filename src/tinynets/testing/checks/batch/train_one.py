@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 from torch import Size, Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
+from ...._torch.hooks import forward_hooks
+from ...._torch.layers import BatchOrInstanceNorm
+from ...._torch.module_tables import named_modules
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.training import backward
@@ -25,14 +24,13 @@ def train_one(subject: Subject) -> None:
     """
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
-    def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda module, args: seen.append((path, module, tuple(args[0].shape)))
+    def before(path: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: object) -> None:
+        seen.append((path, module, tuple(args[0].shape)))
 
-    for path, module in cast("Any", subject.model).named_modules():  # which torch leaves untyped
-        if isinstance(module, _NormBase):
-            module.register_forward_pre_hook(watch(path))
+    norms = [(p, m) for p, m in named_modules(subject.model) if isinstance(m, BatchOrInstanceNorm)]
     try:
-        backward(subject, size=1)
+        with forward_hooks(norms, before=before):
+            backward(subject, size=1)
     except Failure as failure:
         path, module, shape = seen[-1] if seen else ("", None, ())
         if module is not None and Size(shape).numel() == Size(shape[:2]).numel():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...._torch.held import held_tensors, listed, named_modules, non_persistent
+from ...._torch.module_tables import named_modules
+from ...._torch.unregistered import non_persistent, unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import named_state
 from ...definition import Level, check
 from ...measure.compare import worst
 from ...measure.state_compare import short, spelled, ties
 from ...subject import Subject, raised
+from ...wording import quoted
 
 
 @check("device.meta_init", Level.CAPABILITY)
@@ -32,10 +34,10 @@ def meta_init(subject: Subject) -> str | None:
         raise
     except Exception as error:
         raise raised(error, "made on the meta device, the model raised") from error
-    real = [path for path, tensor in (*named_state(made), *held_tensors(made)) if not tensor.is_meta]
-    hidden = [path for path, tensor in held_tensors(made) if tensor.is_meta]
+    real = [path for path, tensor in (*named_state(made), *unregistered_tensors(made)) if not tensor.is_meta]
+    hidden = [path for path, tensor in unregistered_tensors(made) if tensor.is_meta]
     if hidden:
-        raise Failure("to_empty() does not reach what is not registered", where=listed(hidden))
+        raise Failure("to_empty() does not reach what is not registered", where=quoted(hidden))
     made.to_empty(device="cpu")
     unsaved = non_persistent(made)
     with torch.no_grad():
@@ -55,7 +57,7 @@ def meta_init(subject: Subject) -> str | None:
         what = "made on the meta device, then loaded, it gives another output"
         raise Failure(what, where=found.where, cause=_lost(unsaved))
     cut = ties(subject.model) - ties(made)
-    notes = [f"not made on the meta device: {listed(real)}"] if real else []
+    notes = [f"not made on the meta device: {quoted(real)}"] if real else []
     return "; ".join([*notes, *([f"to_empty() cuts ties: {spelled(cut)}"] if cut else [])]) or None
 
 
@@ -68,4 +70,4 @@ def _spoil(tensor: Tensor) -> None:
 
 
 def _lost(unsaved: list[str]) -> str:
-    return f"{listed(unsaved)}: a buffer that is not saved, and nothing fills it again" if unsaved else ""
+    return f"{quoted(unsaved)}: a buffer that is not saved, and nothing fills it again" if unsaved else ""

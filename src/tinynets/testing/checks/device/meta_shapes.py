@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ...._torch.held import held_tensors, listed
+from ...._torch.unregistered import unregistered_tensors
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import leaves
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("device.meta_shapes", Level.SHOULD)
@@ -22,9 +23,9 @@ def meta_shapes(subject: Subject) -> None:
     try:
         found = leaves(subject.run(subject.batch().map(lambda tensor: tensor.to("meta"))))
     except Failure as failure:
-        behind = [path for path, tensor in held_tensors(subject.model) if not tensor.is_meta]
+        behind = [path for path, tensor in unregistered_tensors(subject.model) if not tensor.is_meta]
         failure.what = f"on the meta device, {failure.what}"
-        failure.cause = f"{listed(behind)}: .to() does not move it" if behind else failure.cause
+        failure.cause = f"{quoted(behind)}: .to() does not move it" if behind else failure.cause
         raise
     ours = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in found]
     theirs = [(leaf.name, list(leaf.tensor.shape), leaf.tensor.dtype) for leaf in subject.reference]
@@ -33,4 +34,4 @@ def meta_shapes(subject: Subject) -> None:
         raise Failure("the meta device gives another shape or dtype", where="; ".join(different[:3]))
     real = [leaf.name for leaf in found if not leaf.tensor.is_meta]
     if real:
-        raise Failure("an output is not on the meta device", where=listed(real))
+        raise Failure("an output is not on the meta device", where=quoted(real))

@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...._torch.held import held_tensors, listed
+from ...._torch import pytree
+from ...._torch.dispatch_mode import TorchDispatchMode
+from ...._torch.unregistered import unregistered_tensors
 from ....errors import Failure, MixedDevicesError, Skip
 from ...call_helpers import named_state, uses_rng
 from ...definition import Level, check
 from ...measure.compare import Leaf, same_bits, worst
 from ...subject import Subject
+from ...wording import quoted
 
 _MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
 """Operations that may take tensors of two devices."""
@@ -35,9 +36,9 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
     device = torch.device("cuda" if cuda else "meta")
     model, before = subject.model, {n: t.detach().cpu().clone() for n, t in named_state(subject.model)}
     model.to(device)
-    everything = (*named_state(model), *held_tensors(model))
+    everything = (*named_state(model), *unregistered_tensors(model))
     behind = [path for path, tensor in everything if tensor.device.type != device.type]
-    cause = f"{listed(behind)}: .to() does not move it" if behind else ""
+    cause = f"{quoted(behind)}: .to() does not move it" if behind else ""
     batch = subject.batch().map(lambda tensor: tensor.to(device))
     try:
         with _OneDevice(), _FullPrecision():
@@ -49,7 +50,7 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
         raise
     elsewhere = [leaf.name for leaf in found if leaf.tensor.device.type != device.type]
     if elsewhere:
-        raise Failure(f"moved to {device.type}, an output is not there", where=listed(elsewhere), cause=cause)
+        raise Failure(f"moved to {device.type}, an output is not there", where=quoted(elsewhere), cause=cause)
     if not cuda:
         return "no CUDA device here: moved to the meta device, values not compared"
     gap = worst([Leaf(leaf.path, leaf.tensor.cpu()) for leaf in found], subject.reference)
@@ -58,7 +59,7 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
     model.to(device).to("cpu")
     lost = [name for name, tensor in named_state(model) if not same_bits(tensor.detach(), before[name])]
     if lost:
-        raise Failure("not everything came back from CUDA as it was", where=listed(lost))
+        raise Failure("not everything came back from CUDA as it was", where=quoted(lost))
     return None
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from ...._torch.globals import seed_everything
-from ...._torch.held import listed
+from ...._torch.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
 from ...measure.state_compare import short
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("dtype.autocast", Level.MUST)
@@ -67,4 +67,4 @@ def _finite(output: object, subject: Subject) -> None:
     grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     bad = [name for name, grad in grads if grad is not None and not grad.isfinite().all()]
     if bad:
-        raise Failure("gradients are not finite", where=listed(bad))
+        raise Failure("gradients are not finite", where=quoted(bad))

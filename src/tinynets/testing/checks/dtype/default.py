@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from ...._torch.held import listed
 from ....errors import Failure, Skip
 from ....inputs.examples import float_dtype
 from ...call_helpers import named_state
 from ...definition import Level, check
 from ...measure.dtype_conversion import name_of, outputs_as
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("dtype.default", Level.SHOULD)
@@ -32,7 +32,7 @@ def default(subject: Subject) -> None:
             name for name, tensor in named_state(made) if name in expected and tensor.dtype != torch.float64
         ]
         if other:
-            raise Failure("not everything is made in the default dtype", where=listed(other))
+            raise Failure("not everything is made in the default dtype", where=quoted(other))
         outputs_as(subject, torch.float64, made)
     finally:
         torch.set_default_dtype(source)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...._torch.held import listed
 from ....errors import Skip
 from ...measure.training import Pass, training
 from ...subject import Subject
+from ...wording import quoted
 
 
 def training_passes(subject: Subject) -> tuple[Pass, ...]:
@@ -27,4 +27,4 @@ def count_parameters(number: int, total: int) -> str:
 
 def list_parameters(names: list[str]) -> str:
     """Return the first five names, and how many more there are."""
-    return listed(names, most=5)
+    return quoted(names, most=5)

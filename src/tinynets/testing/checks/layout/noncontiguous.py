@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...._torch.tensors import write_count
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...definition import Level, check
@@ -71,4 +72,4 @@ def _arranged(arguments: Arguments, arrange: Arrange) -> Arguments:
 def _writes_into_inputs(subject: Subject) -> bool:
     batch = subject.batch()
     subject.run(batch)
-    return any(tensor._version for tensor in batch.tensors)
+    return any(write_count(tensor) for tensor in batch.tensors)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from ....modes.flags import named
+from ...._torch.module_tables import named_modules
 
 SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 
 
 def named_or_type(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return the modules with their paths; the path of the model itself is the name of its class."""
-    return [(path or type(model).__name__, module) for path, module in named(model)]
+    return [(path or type(model).__name__, module) for path, module in named_modules(model)]

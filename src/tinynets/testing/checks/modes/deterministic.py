@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...._torch.generators import GENERATORS, seeds
-from ...._torch.globals import RandomStates, seed_everything
+from ...._torch.random_states import SOURCES, RandomStates, seed_everything, seeds_torch
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed, still_training
 from ...definition import Level, check
@@ -35,9 +34,9 @@ def deterministic(subject: Subject) -> str | None:
     states = RandomStates()
     call()
     if moved := states.moved():
-        source = " and ".join(GENERATORS[name] for name in moved)
+        source = " and ".join(SOURCES[name] for name in moved)
         raise Failure(
-            f"an eval call {'seeds' if seeds(call) else 'draws from'} the random generator of {source}",
+            f"an eval call {'seeds' if seeds_torch(call) else 'draws from'} the random generator of {source}",
             where=listed(culprits(model, call, lambda: RandomStates().moved)),
             cause=still_training(model),
         )

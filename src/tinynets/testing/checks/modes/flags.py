@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from ...._torch.globals import changed_flags, read_flags, write_flags
+from ...._torch.global_flags import changed_flags, read_flags, write_flags
+from ...._torch.module_tables import named_modules
 from ....errors import Failure
-from ....modes.flags import named
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...locate.divergence import culprits
@@ -55,7 +55,7 @@ def flags(subject: Subject) -> None:
 
 
 def _own_flags(model: nn.Module) -> dict[str, bool]:
-    flags = {f"{path}.training".lstrip("."): module.training for path, module in named(model)}
+    flags = {f"{path}.training".lstrip("."): module.training for path, module in named_modules(model)}
     return {**flags, **{f"{name}.requires_grad": p.requires_grad for name, p in model.named_parameters()}}
 
 

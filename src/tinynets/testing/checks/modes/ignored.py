@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from ...._torch.globals import seed_everything
+from ...._torch import pytree
+from ...._torch.hooks import forward_hooks
+from ...._torch.module_tables import named_modules
+from ...._torch.random_states import seed_everything
 from ....errors import Failure, Skip
-from ....modes.flags import named
 from ....modes.sensitivity import train_behaviour
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
@@ -34,7 +34,7 @@ def ignored(subject: Subject) -> str | None:
     """
     model = subject.model
     model.train()
-    layers = {path: module for path, module in named(model) if module.training and _of_torch(module)}
+    layers = {path: module for path, module in named_modules(model) if module.training and _of_torch(module)}
     if not layers:
         raise Skip("no dropout, batch normalisation or the like is active in training mode")
     before = Snapshot(model)
@@ -64,7 +64,7 @@ def _probe(
     """
     ones: dict[str, Tensor] = {}
 
-    def marked(path: str, module: nn.Module, inputs: object, output: object) -> object:
+    def marked(path: str, module: nn.Module, output: object) -> object:
         called.add(path)
         if not module.training:
             return output
@@ -79,10 +79,9 @@ def _probe(
             Tensor, lambda tensor: tensor * one if tensor.is_floating_point() else tensor, output
         )
 
-    hooks = [module.register_forward_hook(partial(marked, path)) for path, module in layers.items()]
     try:
         seed_everything(seed)
-        with torch.enable_grad():
+        with torch.enable_grad(), forward_hooks(layers.items(), after=marked):
             total = objective(subject.call(subject.batch(training=True)))
         if total is None or not total.requires_grad or not ones:
             effective.update(ones)
@@ -92,9 +91,6 @@ def _probe(
         effective.update(ones)
     else:
         effective.update(path for path, g in zip(ones, gradients, strict=True) if g is not None)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _matters(subject: Subject, layer: nn.Module, before: Snapshot) -> bool:

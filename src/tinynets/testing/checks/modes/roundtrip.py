@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from torch import nn
 
+from ...._torch.reachable import Role
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed, still_training
 from ...definition import Level, check
 from ...measure.compare import Difference, Leaf, worst
-from ...snapshot.holdings import Kind
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 from ._shared import named_or_type
@@ -52,7 +52,7 @@ def roundtrip(subject: Subject) -> str | None:
         before = Snapshot(model)
         model.train()
         model.eval()
-        written = [change for change in before.changes() if change.kind is not Kind.FLAG]
+        written = [change for change in before.changes() if change.role is not Role.FLAG]
         cause = f"switching changes {listed([str(change) for change in written])}" if written else ""
         return Failure("train() and eval() do not bring the outputs back", where=found.where, cause=cause)
 

@@ -6,14 +6,13 @@ from functools import partial
 
 import torch
 
-from ...._torch.generators import GENERATORS, foreign, seed_of, seed_others, seeds
-from ...._torch.globals import RandomStates, seed_everything
+from ...._torch.generators import generators_of
+from ...._torch.random_states import SOURCES, RandomStates, seed_all_but_torch, seed_everything, seeds_torch
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...locate.divergence import culprits, first_difference
 from ...measure.compare import Difference, Leaf, worst
-from ...snapshot.holdings import holdings
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 from ._shared import SEED
@@ -40,12 +39,12 @@ def seeded(subject: Subject) -> str | None:
     states = RandomStates()
     call()
     moved = states.moved()
-    if others := [GENERATORS[name] for name in moved if name != "torch"]:
+    if others := [SOURCES[name] for name in moved if name != "torch"]:
         raise Failure(
             f"a training call uses {' and '.join(others)}, which torch.manual_seed does not reach",
-            where=listed(culprits(model, call, lambda: partial(foreign, RandomStates()))),
+            where=listed(culprits(model, call, lambda: RandomStates().moved_besides_torch)),
         )
-    if moved and seeds(call):
+    if moved and seeds_torch(call):
         raise Failure(
             "a training call seeds torch, so it draws the same numbers in every step",
             where=listed(culprits(model, call, lambda: RandomStates().moved)),
@@ -54,7 +53,7 @@ def seeded(subject: Subject) -> str | None:
 
     def replay(others: int) -> list[Leaf]:
         model.train()
-        seed_others(model, others)
+        seed_all_but_torch(model, others)
         torch.manual_seed(subject.seed)  # pyright: ignore[reportUnknownMemberType]
         return call()
 
@@ -67,7 +66,7 @@ def seeded(subject: Subject) -> str | None:
         return worst(second, first)
 
     def objection(found: Difference) -> Failure:
-        own = [holding.path for holding in holdings(model) if seed_of(holding.value) is not None]
+        own = [path for path, _ in generators_of(model)]
         module = first_difference(model, partial(replay, 1), partial(replay, 2))
         return Failure(
             "torch.manual_seed does not make a training call repeat",

@@ -9,5 +9,5 @@ from ...snapshot.changes import Change
 
 def count_changes(changes: list[Change]) -> str:
     """Return how many changes of each kind there are, in words."""
-    kinds = Counter(change.kind.value for change in changes)
+    kinds = Counter(change.role.value for change in changes)
     return " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())

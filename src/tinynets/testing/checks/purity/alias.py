@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...._torch.reachable import reachable
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...measure.compare import leaves
-from ...snapshot.holdings import holdings
 from ...subject import Subject
 
 
@@ -25,7 +25,7 @@ def alias(subject: Subject) -> None:
     model.eval()
     with torch.no_grad():
         output = leaves(subject.call(arguments))
-    own = [(holding.path, holding.value) for holding in holdings(model) if isinstance(holding.value, Tensor)]
+    own = [(item.path, item.value) for item in reachable(model) if isinstance(item.value, Tensor)]
     others = [*zip(arguments.names, arguments.tensors, strict=True), *own]
     memory = {where: name for name, tensor in reversed(others) if (where := _memory(tensor))}
     outputs = {id(leaf.tensor) for leaf in output}

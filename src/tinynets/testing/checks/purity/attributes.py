@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ...._torch.reachable import Role
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
-from ...snapshot.holdings import Kind
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 from ._shared import count_changes
@@ -26,7 +26,7 @@ def attributes(subject: Subject) -> None:
     model.eval()
     before = Snapshot(model)
     call_no_grad(subject, arguments)
-    if changed := before.changes(Kind.ATTRIBUTE, Kind.HOOK):
+    if changed := before.changes(Role.ATTRIBUTE, Role.HOOK):
         raise Failure(
             f"an eval call changes {count_changes(changed)}",
             where=listed([str(change) for change in changed]),

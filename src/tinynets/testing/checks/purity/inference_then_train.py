@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...._torch.reachable import reachable
 from ....errors import Failure, Skip
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...measure.compare import objective
-from ...snapshot.holdings import holdings
 from ...subject import Subject, raised
 
 
@@ -38,9 +38,7 @@ def inference_then_train(subject: Subject) -> None:
     with torch.inference_mode():
         subject.call(subject.batch())
     kept = [
-        holding.path
-        for holding in holdings(model)
-        if isinstance(holding.value, Tensor) and holding.value.is_inference()
+        item.path for item in reachable(model) if isinstance(item.value, Tensor) and item.value.is_inference()
     ]
     try:
         train()

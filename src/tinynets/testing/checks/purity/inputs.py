@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ...._torch.tensors import write_count
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed
@@ -59,7 +60,7 @@ def inputs(subject: Subject) -> None:
 
 def _written_states(arguments: Arguments) -> list[Any]:
     """Return what a write changes: the counter of autograd, the flag, the layout."""
-    return [(t._version, t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
+    return [(write_count(t), t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
 
 
 def _structure(arguments: Arguments) -> str:

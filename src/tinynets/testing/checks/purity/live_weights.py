@@ -8,14 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...._torch.globals import seed_everything
-from ...._torch.held import held_tensors
+from ...._torch.random_states import seed_everything
+from ...._torch.reachable import Role
+from ...._torch.unregistered import unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst
 from ...measure.state_compare import perturb
-from ...snapshot.holdings import Kind
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
@@ -42,7 +42,7 @@ def live_weights(subject: Subject) -> None:
     never_run.eval()
     wanted = call_no_grad(subject, arguments, never_run, seed=subject.seed)
     if worst(wanted, subject.reference) is None:
-        if kept := [path for path, _ in held_tensors(model)]:
+        if kept := [path for path, _ in unregistered_tensors(model)]:
             raise Failure("other weights give the same output", cause=f"the model came with {listed(kept)}")
         raise Skip("other weights give the same output, so out-of-date ones could not show")
     for way, load in (("written in place", _write), ("loaded by load_state_dict", _load)):
@@ -50,7 +50,7 @@ def live_weights(subject: Subject) -> None:
         model.eval()
         before = Snapshot(model)
         call_no_grad(subject, arguments, seed=subject.seed)
-        kept = [change.path for change in before.changes(Kind.ATTRIBUTE, Kind.BUFFER)]
+        kept = [change.path for change in before.changes(Role.ATTRIBUTE, Role.BUFFER)]
         load(model, weights)
         found = worst(call_no_grad(subject, arguments, seed=subject.seed), wanted)
         if found is None:

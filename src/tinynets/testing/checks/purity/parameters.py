@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from ...._torch.reachable import Role
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...snapshot.changes import MISSING, Change
-from ...snapshot.holdings import Kind
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 from ._shared import count_changes
 
-_REGISTERED = (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
+_REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 
 
 @check("purity.parameters", Level.MUST)
@@ -31,7 +31,7 @@ def parameters(subject: Subject) -> None:
     before = Snapshot(model)
     with torch.enable_grad():
         subject.call(arguments)
-    kinds = tuple(kind for kind in _REGISTERED if not (subject.stateful and kind is Kind.BUFFER))
+    kinds = tuple(kind for kind in _REGISTERED if not (subject.stateful and kind is Role.BUFFER))
     if changed := before.changes(*kinds):
         raise Failure(
             f"an eval call changes {count_changes(changed)}",

@@ -9,13 +9,12 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
-from ...._torch.held import computed_by_a_hook
+from ...._torch.module_tables import computed_by_a_hook, named_modules
+from ...._torch.reachable import reachable
 from ....errors import Failure
-from ....modes.flags import named
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...measure.compare import leaves
-from ...snapshot.holdings import holdings
 from ...subject import Subject
 
 _CALLS = 3  # what grows twice in a row will go on growing
@@ -31,18 +30,18 @@ def retention(subject: Subject) -> None:
     """
     model = subject.model
     model.train()
-    graphs = {holding.path for holding in holdings(model) if _has_graph(holding.value)}
+    graphs = {item.path for item in reachable(model) if _has_graph(item.value)}
     # The old weight and spectral norms keep the small graph of the weight until the next call.
     graphs |= {
         f"{path}.{name}".lstrip(".")
-        for path, module in named(model)
+        for path, module in named_modules(model)
         for name in vars(module)
         if computed_by_a_hook(module, name)
     }
     sizes: list[dict[str, int]] = []
     for seed in range(_CALLS):
         arguments = subject.batch(seed=seed, training=True)
-        known = {id(holding.value) for holding in holdings(model)} | {id(t) for t in arguments.tensors}
+        known = {id(item.value) for item in reachable(model)} | {id(t) for t in arguments.tensors}
         with torch.enable_grad():
             output = subject.call(arguments)
         made = {leaf.name: leaf.tensor for leaf in leaves(output) if id(leaf.tensor) not in known}
@@ -61,8 +60,8 @@ def retention(subject: Subject) -> None:
 
 
 def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], graphs: set[str]) -> None:
-    held = holdings(model)
-    kept = [holding.path for holding in held if _has_graph(holding.value) and holding.path not in graphs]
+    held = reachable(model)
+    kept = [item.path for item in held if _has_graph(item.value) and item.path not in graphs]
     if kept:
         raise Failure(
             "an attribute keeps the graph of a call, with all activations in it",
@@ -76,7 +75,7 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
     alive = {name: t for name, reference in references.items() if (t := reference()) is not None}
     if alive:
         ids = {id(tensor) for tensor in alive.values()}
-        paths = [holding.path for holding in holdings(model) if id(holding.value) in ids]
+        paths = [item.path for item in reachable(model) if id(item.value) in ids]
         raise Failure(
             f"a call keeps {listed(list(alive))} alive",
             where=listed(paths),
@@ -89,11 +88,11 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
 def _sizes(model: nn.Module) -> dict[str, int]:
     """Return the size of everything held that can grow."""
     sizes: Counter[str] = Counter()
-    for holding in holdings(model):
-        if isinstance(holding.value, Tensor):
-            sizes[holding.path] += holding.value.numel()
-        elif hasattr(holding.value, "__len__") and not isinstance(holding.value, nn.Module):
-            sizes[f"len({holding.path or 'vars(model)'})"] += len(holding.value)
+    for item in reachable(model):
+        if isinstance(item.value, Tensor):
+            sizes[item.path] += item.value.numel()
+        elif hasattr(item.value, "__len__") and not isinstance(item.value, nn.Module):
+            sizes[f"len({item.path or 'vars(model)'})"] += len(item.value)
     return sizes
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from ...._torch.globals import RandomStates
+from ...._torch.random_states import RandomStates
+from ...._torch.reachable import Role
 from ....errors import Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...measure.compare import Leaf, worst
-from ...snapshot.holdings import Kind
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
@@ -51,7 +51,7 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
         raise Skip("an eval call draws random numbers: see modes.deterministic")
     if all(worst(one, alone[0]) is None for one in alone[1:]):
         raise Skip("all batches give the same output, so a mix-up could not show")
-    written = [str(change) for change in before.changes(Kind.ATTRIBUTE, Kind.BUFFER)]
+    written = [str(change) for change in before.changes(Role.ATTRIBUTE, Role.BUFFER)]
     before.restore()
     model.eval()
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ...._torch.held import listed
 from ....errors import Failure
 from ...measure.state_compare import (
     perturb,
 )
 from ...subject import Subject
+from ...wording import quoted
 
 
 def train_and_perturb(subject: Subject) -> None:
@@ -27,4 +27,4 @@ def extra_state(state: dict[str, Any]) -> str:
     """Name the entries of a state dict that are not tensors, as the likely cause of a failure."""
     extra = {name: type(value).__name__ for name, value in state.items() if not isinstance(value, Tensor)}
     kinds = " or ".join(sorted(set(extra.values())))
-    return f"{listed([*extra])} holds {kinds} from get_extra_state: no tensor" if extra else ""
+    return f"{quoted([*extra])} holds {kinds} from get_extra_state: no tensor" if extra else ""

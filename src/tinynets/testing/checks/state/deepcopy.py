@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 
-from ...._torch.held import listed
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import worst
 from ...measure.state_compare import (
     closures,
-    culprit,
+    find_failing_attribute,
     perturb,
     short,
     spelled,
+    state_difference_cause,
     storage,
-    suspects,
     tensors_of,
     ties,
 )
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("state.deepcopy", Level.MUST)
@@ -36,12 +36,12 @@ def deepcopied(subject: Subject) -> None:
     try:
         other = copy.deepcopy(subject.model)
     except Exception as error:
-        where = culprit(subject.model, copy.deepcopy)
+        where = find_failing_attribute(subject.model, copy.deepcopy)
         raise Failure(f"deepcopy raised {short(error)}", where=where, error=error) from error
     ours = {storage(tensor): path for path, tensor in tensors_of(subject.model)}
     shared = [path for path, tensor in tensors_of(other) if tensor.numel() and storage(tensor) in ours]
     if other is subject.model or shared:
-        raise Failure("the copy shares memory with the original", where=listed(shared))
+        raise Failure("the copy shares memory with the original", where=quoted(shared))
     if ties(subject.model) != ties(other):
         difference = ties(subject.model) ^ ties(other)
         raise Failure(f"the copy does not tie the same weights: {spelled(difference)}")
@@ -54,4 +54,4 @@ def deepcopied(subject: Subject) -> None:
     follows = worst(subject.outputs(batch, model=other), subject.reference) is None
     if follows:
         raise found.failure("the copy changes when the original is changed", cause=closures(other))
-    raise found.failure("the copy gives another output", cause=suspects(subject.model, other))
+    raise found.failure("the copy gives another output", cause=state_difference_cause(subject.model, other))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ...._torch.held import listed
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import Leaf
 from ...subject import Subject
+from ...wording import quoted
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and start at one
 
@@ -34,7 +34,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         owner = subject.model.get_submodule(path.rpartition(".")[0])
         if not isinstance(owner, _AFFINE) and _is_constant_matrix(parameter):
             constant.append(path)
-    cause = f"{listed(constant)}: every value is the same" if constant else ""
+    cause = f"{quoted(constant)}: every value is the same" if constant else ""
     for leaf, axis in _outputs(subject):
         first, others = (
             leaf.tensor.narrow(axis, 0, 1),
@@ -47,7 +47,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
             size = f"standard deviation {spread:.1e} (limits {smallest:.0e} and {largest:.0e})"
             raise Failure("the outputs are out of scale", where=leaf.name, size=size, cause=cause)
     if constant:
-        raise Failure("weights are constant", where=listed(constant))
+        raise Failure("weights are constant", where=quoted(constant))
 
 
 def _is_constant_matrix(parameter: Tensor) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...._torch.held import listed
 from ....errors import Failure
 from ...definition import Level, check
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("state.noncontiguous", Level.INFO, static=True)
@@ -20,4 +20,4 @@ def noncontiguous(subject: Subject) -> None:
     tensors = (*subject.model.named_parameters(), *subject.model.named_buffers())
     found = [name for name, tensor in tensors if not tensor.is_contiguous()]
     if found:
-        raise Failure("not contiguous", where=listed(found), size=f"{len(found)} of {len(tensors)} tensors")
+        raise Failure("not contiguous", where=quoted(found), size=f"{len(found)} of {len(tensors)} tensors")

@@ -9,12 +9,7 @@ from torch import nn
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import worst
-from ...measure.state_compare import (
-    culprit,
-    perturb,
-    short,
-    suspects,
-)
+from ...measure.state_compare import find_failing_attribute, perturb, short, state_difference_cause
 from ...subject import Subject
 
 
@@ -30,13 +25,13 @@ def pickled(subject: Subject) -> str | None:
     try:
         other: nn.Module = pickle.loads(pickle.dumps(subject.model))
     except Exception as error:
-        where = culprit(subject.model, pickle.dumps)
+        where = find_failing_attribute(subject.model, pickle.dumps)
         raise Failure(f"pickle raised {short(error)}", where=where, error=error) from error
     batch = subject.batch()
     found = worst(subject.outputs(batch, model=other), subject.outputs(batch))
     if found is not None:
         raise found.failure(
             "the model that was pickled and read again gives another output",
-            cause=suspects(subject.model, other),
+            cause=state_difference_cause(subject.model, other),
         )
     return None

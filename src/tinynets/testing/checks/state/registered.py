@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 from torch import nn
 
-from ...._torch.held import Held, held, listed
+from ...._torch.reachable import Reachable
+from ...._torch.unregistered import unregistered
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.state_compare import (
     storage,
 )
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("state.registered", Level.MUST, static=True)
 def registered(subject: Subject) -> None:
     """Every tensor and module that the model holds is registered.
 
-    Looked for in attributes, in lists, dicts and plain objects up to three deep, and in the class body.
+    Looked for in attributes and the class body: in containers, plain objects, partials, bound methods and
+    closures up to six deep.
 
     Why: `.to()`, `.parameters()`, `state_dict()` and `.train()` see only what is registered. An optimizer
     does not train the rest, a GPU does not get it, a checkpoint does not hold it.
@@ -28,29 +33,31 @@ def registered(subject: Subject) -> None:
     constructor can make it again.
     Declare: a module that is hidden on purpose (a frozen teacher) is an exemption.
     """
-    found = held(subject.model)
+    found = unregistered(subject.model)
     if found:
         kinds = sorted({_kind(item) for item in found})
         raise Failure(
             f"the model holds {' and '.join(kinds)} that are not registered",
-            where=listed([item.path for item in found]),
+            where=quoted([item.path for item in found]),
             cause=_unregistered(found[0], subject.model),
         )
 
 
-def _kind(item: Held) -> str:
+def _kind(item: Reachable) -> str:
     if isinstance(item.value, nn.Module):
         return "modules"
     return "parameters" if isinstance(item.value, nn.Parameter) else "tensors"
 
 
-def _unregistered(item: Held, model: nn.Module) -> str:
+def _unregistered(item: Reachable, model: nn.Module) -> str:
     name = f"`{type(item.owner).__name__}.{item.attribute}`"
     if item.of_class:
         return f"{name} is made in the class body, once for all instances: make it in __init__"
     holder: Any = getattr(item.owner, item.attribute)
     made = type(holder).__name__
     kind = "Dict" if isinstance(holder, dict) else "List"
+    if isinstance(holder, FunctionType | MethodType | partial):
+        return f"{name} is a {made} that uses it: make it an attribute of its own as well"
     if isinstance(item.value, nn.Module):
         return f"{name} is a {made}: use nn.Module{kind}"
     if isinstance(item.value, nn.Parameter):

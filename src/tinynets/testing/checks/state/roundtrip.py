@@ -8,15 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...._torch.held import listed
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import worst
-from ...measure.state_compare import (
-    short,
-    suspects,
-)
+from ...measure.state_compare import short, state_difference_cause
 from ...subject import Subject
+from ...wording import quoted
 from ._shared import extra_state, train_and_perturb
 
 
@@ -55,7 +52,7 @@ def roundtrip(subject: Subject) -> str | None:
         late = [name for name in state if name not in before]
         raise Failure(
             f"a new instance does not take the state dict: {short(error)}",
-            cause=f"{listed(late)} appear after the first call only: make them in __init__" if late else "",
+            cause=f"{quoted(late)} appear after the first call only: make them in __init__" if late else "",
             error=error,
         ) from error
     try:
@@ -67,7 +64,7 @@ def roundtrip(subject: Subject) -> str | None:
     if found is not None:
         raise found.failure(
             "a new instance with the same state dict gives another output",
-            cause=suspects(subject.model, other),
+            cause=state_difference_cause(subject.model, other),
         )
     if not state:
         raise Skip("the model has no state")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model  # pyright: ignore[reportUnknownVariableType]
 
-from ...._torch.held import listed
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import same_bits
@@ -17,6 +16,7 @@ from ...measure.state_compare import (
     ties,
 )
 from ...subject import Subject
+from ...wording import quoted
 from ._shared import extra_state, train_and_perturb
 
 
@@ -61,7 +61,7 @@ def safetensors(subject: Subject) -> str | None:
     ours, theirs = subject.model.state_dict(), other.state_dict()
     changed = [name for name in ours if name not in theirs or not same_bits(theirs[name], ours[name])]
     if changed:
-        raise Failure("not everything came back from the file", where=listed(changed))
+        raise Failure("not everything came back from the file", where=quoted(changed))
     return (
         f"tied: {spelled(tied)}; save_file of the state dict refuses that, save_model does not"
         if tied

@@ -8,12 +8,12 @@ import sys
 import torch
 from torch import Tensor
 
-from ...._torch.globals import RandomStates
-from ...._torch.held import listed
+from ...._torch.random_states import RandomStates
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import same_bits
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("state.seed", Level.MUST)
@@ -32,7 +32,7 @@ def seeded(subject: Subject) -> str | None:
         others = " and ".join(f"the random numbers of {name}" for name in moved if name != "torch")
         raise Failure(
             "two instances made after the same torch.manual_seed are different",
-            where=listed(different),
+            where=quoted(different),
             size=f"{len(different)} of {len(first)} entries of the state dict",
             cause=f"the constructor draws from {others}" if others else "",
         )

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from ...._torch.globals import seed_everything
+from ...._torch import pytree
+from ...._torch.random_states import seed_everything
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...measure.compare import Leaf, detached, worst

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from ...._torch.compiler import compile_ahead_of_time
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import detached
@@ -25,15 +26,12 @@ def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
     """
     if not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
         raise Skip("needs a C++ compiler: none of g++, clang++ and cl is on the path")
-    from torch._inductor import aoti_compile_and_package, aoti_load_package  # pyright: ignore[reportUnknownVariableType]
-
     program = export_program(subject)
     other = subject.batch(3)
     expected = subject.outputs(other)
     with tempfile.TemporaryDirectory() as folder, fresh_compiler():
         try:
-            path = aoti_compile_and_package(program, package_path=str(Path(folder, "model.pt2")))
-            package = aoti_load_package(path)
+            package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
             ours = detached(package(*other.args, **other.kwargs))
         except Exception as error:
             raise Failure(f"AOTInductor raised {first_paragraph(error)}", error=error) from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.fx import GraphModule
 
+import torch
+from torch import Tensor
+
+from ...._torch.compiler import refuse_recompiling
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst
@@ -40,7 +42,7 @@ def compile_dynamic(subject: Subject) -> str:
         for size in SIZES:
             batch = subject.batch(size)
             expected = subject.outputs(batch)
-            with torch._dynamo.config.patch(error_on_recompile=len(graphs) >= 2):  # pyright: ignore
+            with refuse_recompiling(len(graphs) >= 2):
                 try:
                     found = worst(traced_outputs(subject, model, batch), expected)
                 except Failure as failure:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 
-import torch
-from torch import Tensor, nn
 from torch.func import functional_call
 
-from ...._torch.globals import seed_everything
-from ...._torch.held import held_tensors, listed
+import torch
+from torch import Tensor, nn
+
+from ...._torch.random_states import seed_everything
+from ...._torch.unregistered import unregistered_tensors
 from ....errors import Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
 from ...subject import Subject, raised
+from ...wording import quoted
 
 
 @check("transforms.functional_call", Level.MUST)
@@ -87,9 +89,9 @@ def _bypassed(subject: Subject, others: dict[str, Tensor]) -> str:
         if time.monotonic() > deadline:
             break
         subject.run(subject.batch())
-        held = [path for path, _ in held_tensors(subject.model)]
+        held = [path for path, _ in unregistered_tensors(subject.model)]
         found, _ = _compared(subject, {name: others[name]})
         if found is not None and found.error > FLOAT32_LIMIT:
             unused.append(name)
-    parts = [f"{listed(unused)}: what is given for it is not used"] if unused else []
-    return "; ".join(parts + ([f"the model also holds {listed(held)}"] if held else []))
+    parts = [f"{quoted(unused)}: what is given for it is not used"] if unused else []
+    return "; ".join(parts + ([f"the model also holds {quoted(held)}"] if held else []))

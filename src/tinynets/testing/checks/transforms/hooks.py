@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...._torch.held import listed, named_modules
+from ...._torch.hooks import forward_hooks
+from ...._torch.module_tables import named_modules
 from ....errors import Failure
 from ...definition import Level, check
 from ...subject import Subject
+from ...wording import quoted
 
 
 @check("transforms.hooks", Level.MUST)
@@ -29,12 +31,11 @@ def hooks(subject: Subject) -> str | None:
     direct: set[int] = set()
     modules = [(path, module) for path, module in named_modules(subject.model) if _callable(module)]
 
-    def note(module: nn.Module, *_: object) -> None:
+    def before(path: str, module: nn.Module, *_: object) -> None:  # runs even if the module raises
         fired.add(id(module))
 
-    for _, module in modules:
-        module.register_forward_pre_hook(note)  # runs even if the module raises
-    _run_both_modes(subject)
+    with forward_hooks(modules, before=before):
+        _run_both_modes(subject)
     silent = [(path, module) for path, module in modules if id(module) not in fired]
     if not silent:
         return None
@@ -45,10 +46,10 @@ def hooks(subject: Subject) -> str | None:
     if bypassed:
         raise Failure(
             "modules run without being called, so their hooks do not",
-            where=listed(bypassed),
+            where=quoted(bypassed),
             cause=f"`{bypassed[0]}.forward(...)` is called: call the module itself",
         )
-    return f"hooks do not run on {listed([path for path, _ in silent])}: never called as a module"
+    return f"hooks do not run on {quoted([path for path, _ in silent])}: never called as a module"
 
 
 def _callable(module: nn.Module) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ...._torch.held import named_modules
+import torch
+from torch import Tensor, nn
+
+from ...._torch.module_tables import named_modules
 from ....errors import Failure, Skip
 from ....inputs.draw import Arguments
 from ...definition import Level, check

@@ -1,8 +1,7 @@
-"""Remembering one object: what it was, what has changed since, and putting it back."""
+"""Save one object: what it was, what has changed since, and put it back."""
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
@@ -10,13 +9,16 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ..._torch.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
+from ..._torch.generators import read_state, same_state, write_state
+from ..._torch.reachable import Reachable, Role
+from ..._torch.tensors import HOOK_TABLES, hooks_of
 from ..measure.compare import same_bits
 from .changes import MISSING, Change, changed_entries, equal
-from .holdings import Holding, Kind, Namespace
 
 
-class State(Protocol):
-    """One remembered object."""
+class SavedObject(Protocol):
+    """One object as it was."""
 
     def changes(self) -> Iterator[Change]:
         """Yield how it differs from what it was."""
@@ -27,57 +29,57 @@ class State(Protocol):
         ...
 
 
-def state_of(holding: Holding) -> State | None:
-    """Remember an object, None where that is not possible: a sparse tensor, one made under inference mode."""
-    value = holding.value
+def save(item: Reachable) -> SavedObject | None:
+    """Save an object, None where that is not possible: a sparse tensor, one made under inference mode."""
+    value = item.value
     if isinstance(value, dict):
-        return _DictState(holding)
+        return _SavedDict(item)
     if isinstance(value, Tensor):
         usable = not value.is_inference() and value.layout is torch.strided
-        return TensorState(holding) if usable else None
+        return SavedTensor(item) if usable else None
     if isinstance(value, nn.Module):
-        return _ClassState(holding)
-    if isinstance(value, Namespace):
-        return _NamespaceState(holding)
+        return _SavedClass(item)
+    if isinstance(value, ClassTable | ClosureTable | SlotsTable):
+        return _SavedTable(item)
     if isinstance(value, list | deque | set):
-        return _ItemsState(holding)
-    return _ArrayState(holding) if hasattr(value, "tobytes") else _GeneratorState(holding)
+        return _SavedItems(item)
+    return _SavedArray(item) if hasattr(value, "tobytes") else _SavedGenerator(item)
 
 
-class TensorState:
+class SavedTensor:
     """The values of one tensor, in the memory where they were, its gradient and its hooks."""
 
-    def __init__(self, holding: Holding) -> None:
-        tensor: Tensor = holding.value
-        self.holding, self.tensor = holding, tensor
+    def __init__(self, item: Reachable) -> None:
+        tensor: Tensor = item.value
+        self.item, self.tensor = item, tensor
         self.home = tensor.detach()  # shares the memory, so that aliases stay aliases
         self.cells = _each_once(self.home)
         self.values = None if tensor.is_meta else self.cells.clone()
         self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
         self.grad = tensor.grad if tensor.is_leaf else None
-        grad = Holding(f"{holding.path}.grad", self.grad, holding.kind)
+        grad = Reachable(f"{item.path}.grad", self.grad, item.role)
         usable = self.grad is not None and self.grad.layout is torch.strided
-        self.grad_state = TensorState(grad) if usable else None
+        self.saved_grad = SavedTensor(grad) if usable else None
         # With the dicts themselves, by which the handles of the hooks remove them.
-        self.hooks = {name: (getattr(tensor, name, None), _hooks(tensor, name)) for name in _HOOKS}
+        self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
         """Yield how it differs from what it was."""
-        path, kind, tensor = self.holding.path, self.holding.kind, self.tensor
+        path, role, tensor = self.item.path, self.item.role, self.tensor
         if self._moved():
-            yield Change(path, kind, self.home, tensor)
+            yield Change(path, role, self.home, tensor)
         elif self.values is not None and not same_bits(self.cells, self.values):
-            yield Change(path, kind, tensor, tensor)
+            yield Change(path, role, tensor, tensor)
         if tensor.requires_grad != self.requires_grad:
-            yield Change(f"{path}.requires_grad", Kind.FLAG, self.requires_grad, tensor.requires_grad)
+            yield Change(f"{path}.requires_grad", Role.FLAG, self.requires_grad, tensor.requires_grad)
         grad = tensor.grad if tensor.is_leaf else None
         if grad is not self.grad:
-            yield Change(f"{path}.grad", kind, self.grad, grad)
-        elif self.grad_state is not None:
-            yield from self.grad_state.changes()
+            yield Change(f"{path}.grad", role, self.grad, grad)
+        elif self.saved_grad is not None:
+            yield from self.saved_grad.changes()
         for name, (_, hooks) in self.hooks.items():
-            if _hooks(tensor, name) != hooks:
-                yield Change(f"{path}.{name}", Kind.HOOK, hooks, _hooks(tensor, name))
+            if hooks_of(tensor, name) != hooks:
+                yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
 
     def restore(self) -> None:
         """Put it back, into the same memory."""
@@ -93,12 +95,12 @@ class TensorState:
                 return
             if tensor.requires_grad != self.requires_grad:
                 tensor.requires_grad_(self.requires_grad)
-            if self.grad_state is not None:
-                self.grad_state.restore()
+            if self.saved_grad is not None:
+                self.saved_grad.restore()
             if tensor.grad is not self.grad:
                 tensor.grad = self.grad
             for name, (registry, hooks) in self.hooks.items():
-                if _hooks(tensor, name) != hooks:
+                if hooks_of(tensor, name) != hooks:
                     if registry is not None:
                         registry.clear()
                         registry.update(hooks)
@@ -113,13 +115,6 @@ class TensorState:
             or tensor.stride() != home.stride()
             or (not tensor.is_meta and tensor.data_ptr() != home.data_ptr())
         )
-
-
-_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-
-
-def _hooks(tensor: Tensor, name: str) -> dict[int, Any]:
-    return dict(getattr(tensor, name, None) or {}) if tensor.is_leaf else {}
 
 
 def _each_once(tensor: Tensor) -> Tensor:
@@ -138,20 +133,20 @@ def _take_out_of_graph(tensor: Tensor, home: Tensor) -> None:
         torch.utils.swap_tensors(tensor, home.detach())  # pyright: ignore[reportUnknownMemberType]
 
 
-class _DictState:
-    def __init__(self, holding: Holding) -> None:
-        self.holding = holding
-        self.mapping: dict[Any, Any] = holding.value
+class _SavedDict:
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.mapping: dict[Any, Any] = item.value
         self.saved = dict(self.mapping)  # keeps what it holds alive, so that ids stay theirs
         self.keys, self.values = list(map(id, self.saved)), list(map(id, self.saved.values()))
 
     def changes(self) -> Iterator[Change]:
-        yield from changed_entries(self.holding, self.saved, self.mapping)
+        yield from changed_entries(self.item, self.saved, self.mapping)
         now = list(self.mapping)
-        registered = self.holding.kind in (Kind.PARAMETER, Kind.BUFFER, Kind.MODULE)
+        registered = self.item.role in (Role.PARAMETER, Role.BUFFER, Role.MODULE)
         if registered and now != list(self.saved) and set(now) == set(self.saved):
-            path = f"order in {self.holding.path or 'the model'}"
-            yield Change(path, self.holding.kind, ", ".join(self.saved), ", ".join(now))
+            path = f"order in {self.item.path or 'the model'}"
+            yield Change(path, self.item.role, ", ".join(self.saved), ", ".join(now))
 
     def restore(self) -> None:
         # Also the order: that of submodules and parameters is what optimisers and checkpoints go by.
@@ -160,57 +155,57 @@ class _DictState:
             self.mapping.update(self.saved)
 
 
-class _ClassState:
+class _SavedClass:
     """The class of a module, which parametrizations and sharding change."""
 
-    def __init__(self, holding: Holding) -> None:
-        self.holding = holding
-        self.module: nn.Module = holding.value
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.module: nn.Module = item.value
         self.cls: type[nn.Module] = type(self.module)
 
     def changes(self) -> Iterator[Change]:
         if type(self.module) is not self.cls:
-            name, kind = self.holding.name("__class__"), self.holding.kind
-            yield Change(name, kind, self.cls.__name__, type(self.module).__name__)
+            path = f"{self.item.path}.__class__".lstrip(".")
+            yield Change(path, Role.ATTRIBUTE, self.cls.__name__, type(self.module).__name__)
 
     def restore(self) -> None:
         if type(self.module) is not self.cls:
             self.module.__class__ = self.cls
 
 
-class _NamespaceState:
-    def __init__(self, holding: Holding) -> None:
-        self.holding = holding
-        self.namespace: Namespace = holding.value
-        self.saved = self.namespace.read()
+class _SavedTable:
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.table: AttributeTable = item.value
+        self.saved = self.table.read()
 
     def changes(self) -> Iterator[Change]:
-        yield from changed_entries(self.holding, self.saved, self.namespace.read())
+        yield from changed_entries(self.item, self.saved, self.table.read())
 
     def restore(self) -> None:
-        now = self.namespace.read()
+        now = self.table.read()
         for name in now.keys() - self.saved.keys():
-            delattr(self.namespace.owner, name)
+            self.table.remove(name)
         for name, value in self.saved.items():
             if now.get(name, MISSING) is not value:
-                setattr(self.namespace.owner, name, value)
+                self.table.write(name, value)
 
 
-class _ItemsState:
+class _SavedItems:
     """A list, a deque or a set."""
 
-    def __init__(self, holding: Holding) -> None:
-        self.holding = holding
-        self.items: Any = holding.value
-        self.saved = list(cast("list[Any]", holding.value))
-        self.is_set = isinstance(holding.value, set)
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.items: Any = item.value
+        self.saved = list(cast("list[Any]", item.value))
+        self.is_set = isinstance(item.value, set)
 
     def changes(self) -> Iterator[Change]:
         now = list(self.items)
         if self.items != set(self.saved) if self.is_set else len(now) != len(self.saved):
-            yield Change(self.holding.path, self.holding.kind, self.saved, self.items)
+            yield Change(self.item.path, self.item.role, self.saved, self.items)
         elif not self.is_set:
-            yield from changed_entries(self.holding, dict(enumerate(self.saved)), dict(enumerate(now)))
+            yield from changed_entries(self.item, dict(enumerate(self.saved)), dict(enumerate(now)))
 
     def restore(self) -> None:
         if list(map(id, self.items)) != list(map(id, self.saved)):
@@ -219,41 +214,29 @@ class _ItemsState:
             add(self.saved)
 
 
-class _GeneratorState:
-    def __init__(self, holding: Holding) -> None:
-        self.holding, self.generator = holding, holding.value
-        self.saved = self._read()
-
-    def _read(self) -> Any:
-        if isinstance(self.generator, random.Random):
-            return self.generator.getstate()
-        if hasattr(self.generator, "bit_generator"):
-            return self.generator.bit_generator.state
-        return self.generator.get_state()
+class _SavedGenerator:
+    def __init__(self, item: Reachable) -> None:
+        self.item, self.generator = item, item.value
+        self.saved = read_state(item.value)
 
     def changes(self) -> Iterator[Change]:
-        if not equal(self._read(), self.saved):
-            yield Change(self.holding.path, self.holding.kind, self.generator, self.generator)
+        if not same_state(read_state(self.generator), self.saved):
+            yield Change(self.item.path, self.item.role, self.generator, self.generator)
 
     def restore(self) -> None:
-        if isinstance(self.generator, random.Random):
-            self.generator.setstate(self.saved)
-        elif hasattr(self.generator, "bit_generator"):
-            self.generator.bit_generator.state = self.saved
-        else:
-            self.generator.set_state(self.saved)
+        write_state(self.generator, self.saved)
 
 
-class _ArrayState:
+class _SavedArray:
     """An array of numpy."""
 
-    def __init__(self, holding: Holding) -> None:
-        self.holding, self.array = holding, holding.value
-        self.saved = holding.value.copy()
+    def __init__(self, item: Reachable) -> None:
+        self.item, self.array = item, item.value
+        self.saved = item.value.copy()
 
     def changes(self) -> Iterator[Change]:
         if not equal(self.array, self.saved):
-            yield Change(self.holding.path, self.holding.kind, self.array, self.array)
+            yield Change(self.item.path, self.item.role, self.array, self.array)
 
     def restore(self) -> None:
         if not equal(self.array, self.saved):

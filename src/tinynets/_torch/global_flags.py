@@ -1,16 +1,13 @@
-"""The state of the process that a model could change: global flags of torch and random number generators."""
+"""The global flags of torch, which a model could change: read, written, compared."""
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-
-from ..testing.snapshot.changes import equal
 
 _Flag = tuple[Callable[[], Any], Callable[[Any], object]]  # read, write
 
@@ -94,50 +91,3 @@ def changed_flags(before: dict[str, Any]) -> list[str]:
     """Return one line for every flag that is not what it was."""
     now = read_flags()
     return [f"{name}: {before[name]} -> {now[name]}" for name in before if now[name] != before[name]]
-
-
-class RandomStates:
-    """The states of the random number generators of torch, Python and, where it is loaded, numpy."""
-
-    def __init__(self) -> None:
-        self.python = random.getstate()
-        self.torch = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        numpy = sys.modules.get("numpy")
-        self.numpy: Any = None if numpy is None else numpy.random.get_state(legacy=False)
-
-    def restore(self) -> None:
-        """Put every generator back."""
-        random.setstate(self.python)
-        torch.set_rng_state(self.torch)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(self.cuda)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and self.numpy is not None:
-            numpy.random.set_state(self.numpy)
-
-    def moved(self) -> list[str]:
-        """Return which generators have been drawn from since: `"torch"`, `"python"`, `"numpy"`."""
-        now = RandomStates()
-        found: list[str] = []
-        cuda_moved = any(not torch.equal(a, b) for a, b in zip(self.cuda, now.cuda, strict=False))
-        if not torch.equal(self.torch, now.torch) or cuda_moved:
-            found.append("torch")
-        if self.python != now.python:
-            found.append("python")
-        # Where numpy has come only since, it has come with a state of its own.
-        if self.numpy is not None and not equal(self.numpy, now.numpy):
-            found.append("numpy")
-        return found
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch, Python and, where it is loaded, numpy."""
-    random.seed(seed)
-    if torch.cuda.is_initialized() or torch.xpu.is_initialized() or torch.mps.is_available():
-        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
-        torch.default_generator.manual_seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(seed)

@@ -1,0 +1,52 @@
+"""What is asked of `torch.compile` and AOTInductor that they do not tell in public."""
+
+# pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch._C._dynamo import eval_frame
+
+import torch
+from torch import nn
+
+# What `torch.compile` installs to see the frames that a compiled function calls without tracing them. Without
+# it, a mode block in such a function still works, but is traced, with warnings.
+_frame_callback: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
+
+
+def compiler_watches() -> bool:
+    """Return whether the running code was called by a compiled function."""
+    return _frame_callback() not in (None, False)
+
+
+def is_compiled_wrapper(cls: type[nn.Module]) -> bool:
+    """Return whether a class is what `torch.compile(module)` wraps a module in.
+
+    By its name, since importing it imports the compiler. Should it be renamed, the wrapper's own flag is
+    switched as well, which it passes on to the module inside.
+    """
+    return cls.__name__ == "OptimizedModule" and cls.__module__.startswith("torch._dynamo")
+
+
+def refuse_recompiling(refuse: bool) -> AbstractContextManager[None]:
+    """Make a compiled function raise where it would be compiled again; the error has the guard.
+
+    The public `torch.compiler.set_stance("fail_on_recompile")` also refuses the first compilation.
+    """
+    import torch._dynamo.config as config
+
+    return config.patch(error_on_recompile=refuse)
+
+
+def compile_ahead_of_time(program: torch.export.ExportedProgram, path: str) -> Callable[..., Any]:
+    """Compile an exported program by AOTInductor into a package at a path, and load it.
+
+    The documentation of AOTInductor uses these names, although they are private; there are no others.
+    """
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    return aoti_load_package(aoti_compile_and_package(program, package_path=path))

@@ -1,0 +1,92 @@
+"""The tables of `nn.Module`: parameters, buffers, submodules and hooks, and walks over the submodules.
+
+What they hold can be had in public (`named_children`, `named_parameters`, `register_forward_hook`), but that
+removes duplicates and builds names on each call, and cannot put anything back. The names of the tables stand
+in every pickled module, so torch cannot rename them lightly; if it does, all tests of modes and snapshots
+fail.
+"""
+
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import cast
+
+from torch import Tensor, nn
+
+PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"
+
+TABLES = frozenset(vars(nn.Module()))
+"""The attributes of a module that torch makes: its tables and flags."""
+
+HOOK_TABLES = frozenset(name for name in TABLES if name.endswith("hooks"))
+"""The attributes of a module in which torch keeps its hooks."""
+
+_MOST = 100_000  # a module registered below itself must not hang the call
+
+
+def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return `(path, module)` of every registered module, the model itself first with the path `""`.
+
+    The list of `model.named_modules()`, at a third of its time.
+    """
+    paths: dict[nn.Module, str] = {}
+    _add_named(paths, "", model)
+    return [(path, module) for module, path in paths.items()]
+
+
+def _add_named(paths: dict[nn.Module, str], path: str, module: nn.Module) -> None:
+    paths[module] = path
+    prefix = f"{path}." if path else ""
+    for name, child in module._modules.items():
+        if child is not None and child not in paths:
+            _add_named(paths, prefix + name, child)
+
+
+def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """Return the table of a module's own parameters, by name; not a copy."""
+    return module._parameters
+
+
+def own_tensors(module: nn.Module) -> list[Tensor]:
+    """Return a module's own parameters and buffers."""
+    values = [*module._parameters.values(), *module._buffers.values()]
+    return [tensor for tensor in values if tensor is not None]
+
+
+def breadth_first(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
+    """Return every registered module below the roots, each once, in breadth-first order (as keys)."""
+    found = dict.fromkeys(roots)
+    queue = list(found)
+    for module in queue:  # grows
+        for child in module._modules.values():
+            if child is not None and child not in found:
+                found[child] = None
+                queue.append(child)
+    return found
+
+
+def in_train_mode(root: nn.Module) -> Iterator[nn.Module]:
+    """Yield the registered modules whose training flag is set; shared ones as often as they are registered.
+
+    To remember which were seen costs more than to look at them again.
+    """
+    queue: list[nn.Module | None] = [root]
+    for module in islice(queue, _MOST):  # grows
+        if module is None:
+            continue
+        if module.training:
+            yield module
+        if children := module._modules:
+            queue += children.values()
+
+
+def computed_by_a_hook(module: nn.Module, name: str) -> bool:
+    """Return whether an attribute belongs to a pre-hook, which computes it anew before each call.
+
+    The old weight and spectral norms and pruning do that; a hook that knows the name of the attribute is
+    taken for its owner.
+    """
+    hooks = cast("dict[int, object]", module._forward_pre_hooks)
+    return bool(hooks) and any(name in getattr(hook, "__dict__", {}).values() for hook in hooks.values())

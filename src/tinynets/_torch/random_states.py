@@ -1,0 +1,119 @@
+"""The states of all random number generators: saved, put back, compared, seeded."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from .generators import generators_of, read_state, same_state, seed_of, write_state
+
+SOURCES = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random"}
+"""The sources of random numbers in the words of a message."""
+
+
+class RandomStates:
+    """The states of the generators of torch, Python and, where it is imported, NumPy.
+
+    Of torch, those of the CPU and of every accelerator that is in use: reading the state of another one would
+    start it.
+
+    Args:
+        models: their own generators are saved as well.
+    """
+
+    def __init__(self, *models: nn.Module) -> None:
+        self._python = random.getstate()
+        self._torch = {device: read() for device, (read, _) in _devices_in_use().items()}
+        numpy = sys.modules.get("numpy")
+        self._numpy: Any = None if numpy is None else numpy.random.get_state(legacy=False)
+        self._own = [(one, read_state(one)) for model in models for _, one in generators_of(model)]
+
+    def restore(self) -> None:
+        """Put every generator back."""
+        random.setstate(self._python)
+        devices = _devices_in_use()
+        for device, state in self._torch.items():
+            devices[device][1](state)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and self._numpy is not None:
+            numpy.random.set_state(self._numpy)
+        for generator, state in self._own:
+            write_state(generator, state)
+
+    def moved(self) -> list[str]:
+        """Return which sources have been drawn from since: `"torch"`, `"python"`, `"numpy"`."""
+        now = RandomStates()
+        moved = {
+            # A device or a library that came into use only since has come with a state of its own.
+            "torch": any(not same_state(state, now._torch.get(d, state)) for d, state in self._torch.items()),
+            "python": self._python != now._python,
+            "numpy": self._numpy is not None and not same_state(self._numpy, now._numpy),
+        }
+        return [source for source, has_moved in moved.items() if has_moved]
+
+    def moved_besides_torch(self) -> list[str]:
+        """Return which sources have been drawn from that `torch.manual_seed` does not reach."""
+        return [source for source in self.moved() if source != "torch"]
+
+
+@contextmanager
+def preserved_random_states(*models: nn.Module) -> Generator[None]:
+    """Put every generator back at the end of the block, those that the models hold too."""
+    states = RandomStates(*models)
+    try:
+        yield
+    finally:
+        states.restore()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, Python and, where it is imported, NumPy."""
+    if len(_devices_in_use()) > 1:
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
+        torch.default_generator.manual_seed(seed)
+    _seed_python(seed)
+
+
+def seed_all_but_torch(model: nn.Module, seed: int) -> None:
+    """Seed every generator that `torch.manual_seed` does not reach, those that the model holds too."""
+    _seed_python(seed)
+    for _, generator in generators_of(model):
+        seeding = seed_of(generator)
+        assert seeding is not None
+        seeding(seed)
+
+
+def seeds_torch(call: Callable[[], object]) -> bool:
+    """Return whether a call leaves the generator of torch in the same state from wherever it starts."""
+    ends: list[torch.Tensor] = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+        call()
+        ends.append(torch.get_rng_state())
+    return torch.equal(*ends)
+
+
+def _seed_python(seed: int) -> None:
+    random.seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(seed)
+
+
+_Access = tuple[Callable[[], Any], Callable[[Any], object]]  # read, write
+
+
+def _devices_in_use() -> dict[str, _Access]:
+    found: dict[str, _Access] = {"cpu": (torch.get_rng_state, torch.set_rng_state)}
+    for name, library in (("cuda", torch.cuda), ("xpu", torch.xpu)):
+        if library.is_initialized():
+            found[name] = (library.get_rng_state_all, library.set_rng_state_all)
+    if torch.mps.is_available():  # which is in use as soon as it is there
+        found["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
+    return found

@@ -1,0 +1,280 @@
+"""Every object reachable from a model: each once, under the name that its code would use."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
+from .foreign import PLAIN, PLAIN_TYPES, is_foreign, is_foreign_module, is_of_numpy
+from .module_tables import BUFFERS, HOOK_TABLES, MODULES, PARAMETERS, TABLES, named_modules, own_tensors
+
+FOREIGN_ATTRIBUTES = "_foreign_attributes_"
+"""A class lists here those of its attributes that refer to objects of someone else: they are not searched."""
+
+_DEPTH = 6  # containers in containers, counted from a module: deeper ones are not a model's state
+_MANY = 10_000  # a longer container is a vocabulary or a dataset: listed, but not searched
+_CONTAINERS = (list, tuple, set, frozenset, deque)
+_WITHOUT_ATTRIBUTES = {
+    dict,
+    OrderedDict,
+    defaultdict,
+    Counter,
+    list,
+    tuple,
+    set,
+    frozenset,
+    deque,
+    torch.Size,
+}
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
+_WITHOUT_STATE = ("torch.", "builtins", "abc", "typing", "tinynets.module")  # classes of these modules
+
+
+class Role(StrEnum):
+    """What a value is to the module that holds it."""
+
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    MODULE = "submodule"
+    HOOK = "hook"
+    FLAG = "flag"
+    ATTRIBUTE = "attribute"
+
+
+_REGISTERED = {PARAMETERS: Role.PARAMETER, BUFFERS: Role.BUFFER, MODULES: Role.MODULE}
+
+
+@dataclass(slots=True, eq=False)
+class Reachable:
+    """One object reachable from a model, or the table of its attributes.
+
+    Args:
+        path: `"conv.weight"`, `"cache['mask'][0]"`; `""` for the attributes of the model itself.
+        value: the object; a dict or an `AttributeTable` for a table of attributes.
+        role: what it, or what is in it, is to the module that holds it.
+        dotted: whether what is in it is named `path.key`, not `path[key]`.
+        owner: the module whose attribute leads here; None for a registered module or tensor.
+        attribute: the name of that attribute.
+        of_class: whether it is an attribute of the class, which all instances share.
+    """
+
+    path: str
+    value: Any
+    role: Role = Role.ATTRIBUTE
+    dotted: bool = False
+    owner: nn.Module | None = None
+    attribute: str = ""
+    of_class: bool = False
+
+    def name(self, key: object) -> str:
+        """Return the path of something in it."""
+        if self.dotted:
+            return f"{self.path}.{key}" if self.path else str(key)
+        return f"{self.path}[{key!r}]" if isinstance(key, (*PLAIN, tuple)) else f"{self.path}[...]"
+
+    def role_of(self, key: object) -> Role:
+        """Return the role of something in it."""
+        return Role.FLAG if self.dotted and key == "training" else self.role
+
+    def at(self, path: str, value: Any, *, role: Role | None = None, dotted: bool = False) -> Reachable:
+        """Return what is found at a path by way of this object."""
+        role = self.role if role is None else role
+        return Reachable(path, value, role, dotted, self.owner, self.attribute, self.of_class)
+
+
+def reachable(model: nn.Module) -> list[Reachable]:
+    """Return what a model holds: modules with their attributes, tensors, containers, objects, generators.
+
+    Also what its classes hold, since a list in the body of a class is shared by all instances, and what
+    functions among the attributes hold: closures, defaults, arguments of a `partial`, the object of a bound
+    method. Values that cannot change are left out: they are in the containers.
+    """
+    walk = _Walk(skip=frozenset())
+    walk.module(Reachable("", model, Role.MODULE))  # first, so that what is registered is named by that
+    walk.all_attributes()
+    walk.all_hooks()
+    return walk.found
+
+
+def reachable_by_attributes(model: nn.Module) -> list[Reachable]:
+    """Return the part of `reachable` that is not registered, at a fraction of the cost.
+
+    What hooks and the attributes of tensors hold is left out: `forward` does not get there.
+    """
+    walk = _Walk(skip=TABLES)
+    walk.modules = named_modules(model)
+    walk.seen = {id(value): value for _, module in walk.modules for value in (module, *own_tensors(module))}
+    walk.all_attributes()
+    return walk.found
+
+
+class _Walk:
+    def __init__(self, skip: frozenset[str]) -> None:
+        self.skip = skip  # attributes of modules that are not searched
+        self.found: list[Reachable] = []
+        self.seen: dict[int, Any] = {}  # the objects are kept alive, so that their ids stay theirs
+        self.modules: list[tuple[str, nn.Module]] = []  # whose attributes are to be searched
+        self.hooks: list[Reachable] = []
+        self.in_hooks = False
+
+    def all_attributes(self) -> None:
+        """Search the attributes of all modules, also of those that are found on the way."""
+        for path, module in self.modules:  # grows
+            self.attributes(path, module)
+        self.modules.clear()
+
+    def all_hooks(self) -> None:
+        """Search the hooks, last: what an attribute leads to as well is named by the attribute."""
+        self.in_hooks = True
+        for hooks in self.hooks:  # grows
+            self.contents(hooks, [*hooks.value.items()], 1)
+            self.all_attributes()
+
+    def module(self, item: Reachable) -> None:
+        """Add a module and what is registered with it."""
+        path, module = item.path, cast("nn.Module", item.value)
+        self.seen[id(module)] = module
+        self.found.append(item)
+        self.modules.append((path, module))
+        own = vars(module)
+        for name, role in _REGISTERED.items():
+            if isinstance(own.get(name), dict):
+                self.table(Reachable(path, own[name], role, dotted=True), 0)
+        if isinstance(module, torch.jit.ScriptModule):  # keeps its tensors and its mode elsewhere
+            self.found.append(Reachable(path, SlotsTable(module, ("training",)), dotted=True))
+            for name, parameter in module.named_parameters(recurse=False):
+                self.visit(Reachable(f"{path}.{name}".lstrip("."), parameter, Role.PARAMETER), 0)
+            for name, buffer in module.named_buffers(recurse=False):
+                self.visit(Reachable(f"{path}.{name}".lstrip("."), buffer, Role.BUFFER), 0)
+
+    def attributes(self, path: str, module: nn.Module) -> None:
+        """Search the attributes of a module and of its class."""
+        if not self.skip.issuperset(own := vars(module)):
+            self.table(Reachable(path, own, dotted=True, owner=module), 0, self.skip)
+        classes = type(module).__mro__ if id(type(module)) not in self.seen else ()
+        for cls in classes:
+            if id(cls) in self.seen:
+                continue
+            self.seen[id(cls)] = cls
+            if not cls.__module__.startswith(_WITHOUT_STATE):
+                item = Reachable(cls.__name__, ClassTable(cls), dotted=True, owner=module, of_class=True)
+                self.attribute_table(item, 1)
+
+    def visit(self, item: Reachable, depth: int) -> None:
+        """Add one object and what is in it."""
+        value = item.value
+        if id(value) in self.seen or depth > _DEPTH:
+            return
+        if isinstance(value, nn.Module):
+            self.module(item)
+            return
+        self.seen[id(value)] = value
+        if isinstance(value, dict):
+            self.table(item, depth + 1)
+            self.attributes_of_subclass(item, depth)
+        elif isinstance(value, Tensor):
+            self.found.append(item)
+            self.table(item.at(item.path, value.__dict__, role=Role.ATTRIBUTE, dotted=True), depth)
+        elif isinstance(value, (*PLAIN, type, ModuleType)):
+            return
+        elif isinstance(value, _CONTAINERS):
+            if not isinstance(value, tuple | frozenset):
+                self.found.append(item)
+            self.contents(item, [*enumerate(cast("Iterable[Any]", value))], depth + 1)
+            self.attributes_of_subclass(item, depth)
+        elif isinstance(value, _FUNCTIONS):
+            self.function(item, depth)
+        elif isinstance(value, torch.Generator | random.Random) or is_of_numpy(value):
+            self.found.append(item)
+        elif not is_foreign(value):
+            self.object(item, depth)
+
+    def attributes_of_subclass(self, item: Reachable, depth: int) -> None:
+        """Search the attributes of a container whose class is the user's own."""
+        if type(item.value) not in _WITHOUT_ATTRIBUTES:
+            self.object(item, depth)
+
+    def object(self, item: Reachable, depth: int) -> None:
+        """Search the attributes of a plain object, in its dict and its slots."""
+        value = item.value
+        skip: Collection[str] = getattr(value.__class__, FOREIGN_ATTRIBUTES, ())
+        if isinstance(getattr(value, "__dict__", None), dict):
+            self.table(item.at(item.path, vars(value), role=Role.ATTRIBUTE, dotted=True), depth + 1, skip)
+        if slots := SlotsTable.of(value):
+            self.attribute_table(item.at(item.path, slots, role=Role.ATTRIBUTE, dotted=True), depth + 1)
+
+    def function(self, item: Reachable, depth: int) -> None:
+        """Search what a function holds. Those of torch and Python hold nothing of a model, nor do hooks."""
+        function, path = item.value, item.path
+        if self.in_hooks:
+            return
+        if isinstance(function, partial):
+            parts = {"func": function.func, "args": function.args, "keywords": function.keywords}
+            self.table(item.at(path, vars(function), dotted=True), depth + 1)
+        elif not isinstance(function, FunctionType):
+            parts = {"__self__": function.__self__, "__func__": getattr(function, "__func__", None)}
+        elif is_foreign_module(str(function.__module__)):
+            return
+        else:
+            parts = {"__defaults__": function.__defaults__, "__kwdefaults__": function.__kwdefaults__}
+            if closure := ClosureTable.of(function):
+                self.attribute_table(item.at(f"{path}.<closure>", closure, dotted=True), depth + 1)
+            if vars(function):
+                self.table(item.at(path, vars(function), dotted=True), depth + 1)
+        self.contents(item.at(path, None, dotted=True), parts.items(), depth)
+
+    def attribute_table(self, item: Reachable, depth: int) -> None:
+        """Add a table of attributes that is no dict, and what is in it."""
+        self.found.append(item)
+        table = cast("AttributeTable", item.value)
+        self.contents(item, table.read().items(), depth)
+
+    def table(self, item: Reachable, depth: int, skip: Collection[str] = ()) -> None:
+        """Add a dict and what is in it."""
+        mapping = cast("dict[Any, Any]", item.value)
+        self.seen[id(mapping)] = mapping
+        self.found.append(item)
+        entries = [
+            (key, value)
+            for key, value in mapping.items()
+            if type(value) not in PLAIN_TYPES and not (skip and key in skip)
+        ]
+        if entries:
+            self.contents(item, entries, depth)
+        if mapping and not item.dotted:
+            keys = [(place, key) for place, key in enumerate(mapping) if type(key) not in PLAIN_TYPES]
+            self.contents(item.at(f"list({item.path})", mapping), keys, depth)
+
+    def contents(self, parent: Reachable, items: Collection[tuple[Any, Any]], depth: int) -> None:
+        """Visit what is in a container or a table of attributes."""
+        if len(items) > _MANY or depth > _DEPTH:
+            return
+        for key, value in items:
+            if type(value) in PLAIN_TYPES or id(value) in self.seen or _is_sizes(value):
+                continue
+            item = parent.at(parent.name(key), value)
+            if parent.dotted and not parent.attribute:  # the attributes of a module, not of an object in one
+                item.attribute = str(key)
+                if key in HOOK_TABLES:
+                    item.role = Role.HOOK
+                    self.seen[id(value)] = value
+                    self.found.append(item)
+                    if value:
+                        self.hooks.append(item)
+                    continue
+            self.visit(item, depth)
+
+
+def _is_sizes(value: Any) -> bool:
+    """Return whether a value is a tuple of plain ones, such as the size of a kernel: not worth a visit."""
+    return type(value) is tuple and PLAIN_TYPES.issuperset(map(type, cast("tuple[Any, ...]", value)))
