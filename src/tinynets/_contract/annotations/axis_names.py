@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from difflib import SequenceMatcher
 
 from jaxtyping import AnnotationError
 
@@ -86,7 +87,7 @@ def similar_name(name: str, others: set[str]) -> str | None:
     for other in sorted(others - {name}):
         if len(other) < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
             continue  # hidden1 and hidden2 are two names
-        if _distance(name, other) <= (allowed if len(other) >= 5 else 1):
+        if _count_typos(name, other) <= (allowed if len(other) >= 5 else 1):
             return other
     return None
 
@@ -96,25 +97,17 @@ _AXIS_WORDS = frozenset(
     word
     for line in (
         "batch channels classes depth features frames groups head heads height hidden input inputs keys",
-        "length levels output outputs patch patches queries query rows samples source sources space steps",
-        "target targets time times token tokens values weight weights width",
+        "joints length levels output outputs patch patches points queries query rows samples source",
+        "sources space steps target targets time times token tokens values weight weights width",
     )
     for word in line.split()
 )
 
 
-def _distance(a: str, b: str) -> int:
-    """Count insertions, deletions, substitutions and swaps of neighbours between two words."""
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, rows[-2][j - 2] + 1)
-            row.append(cost)
-        rows.append(row)
-    return rows[-1][-1]
+def _count_typos(a: str, b: str) -> int:
+    """Count wrong, missing, extra and swapped letters."""
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return max(len(a), len(b)) - sum(block.size for block in blocks)
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
