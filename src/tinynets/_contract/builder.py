@@ -45,7 +45,7 @@ _GENERATORS: tuple[Any, ...] = (
     collections.abc.AsyncGenerator,
 )
 # What every checked function reads besides the constants of its own guards.
-_RUNTIME = {
+RUNTIME = {
     "_tn_compiling": entry.is_dynamo_compiling,
     "_tn_tracing": entry.tracing_state,
     "_tn_enter": entry.enter_from_elsewhere,
@@ -148,8 +148,12 @@ class FunctionBuilder:
             has_walrus=":=" in text,
         )
         rewritten = rewriter.rewrite(self._entry_lines(first))
-        own = {"_tn_check_mode": self.check_mode, "_tn_original": self.function}
-        return RewrittenFunction(rewritten, rewriter.sites, {**writer.constants, **_RUNTIME, **own}, reason)
+        constants = {**RUNTIME, **writer.constants}
+        if self.check_mode is not None:
+            constants["_tn_check_mode"] = self.check_mode
+        if reason:
+            constants["_tn_original"] = self.function
+        return RewrittenFunction(rewritten, rewriter.sites, constants, reason)
 
     def compile(self, rewritten: RewrittenFunction) -> CodeType:
         """Compile a rewritten definition in place of the original."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from .export import add_command as add_export
+from .show import add_command as add_show
 
 _EXIT_CODES = """
 exit codes:
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     comments.set_defaults(run=_comments)
 
     _add_input(add_export(commands, _EXIT_CODES))
+    add_show(commands, _EXIT_CODES)
     return parser
 
 

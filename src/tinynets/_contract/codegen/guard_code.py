@@ -7,6 +7,7 @@ traces the same source, so it uses only what dynamo supports without a graph bre
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
@@ -60,14 +61,16 @@ class GuardWriter:
     scope: AxisScope
     constants: dict[str, Any] = field(default_factory=dict[str, Any])  # free variable of the source -> value
 
-    def constant(self, prefix: str, value: Any) -> str:
-        """Return the free variable for a value."""
-        for name, known in self.constants.items():
-            if known is value and name.startswith(prefix):
-                return name
-        name = f"{prefix}{len(self.constants)}"
-        self.constants[name] = value
-        return name
+    def constant(self, kind: str, name: str, value: Any) -> str:
+        """Return the free variable for a value, such as `_tn_dtype_float32`."""
+        variable = re.sub(r"\W", "_", f"_tn_{kind}_{name}")
+        if self.constants.setdefault(variable, value) is value:
+            return variable
+        return self.constant(kind, f"{name}_", value)  # another class of the same name, say
+
+    def type_constant(self, kind: type) -> str:
+        """Return the free variable for the second argument of `isinstance`."""
+        return self.constant("type", kind.__name__, classes_of(kind))
 
     def write(self, spec: Spec, value: str, *, certain: bool) -> str | list[str]:
         """Write the guard for the variable `value`.
@@ -110,12 +113,12 @@ class GuardWriter:
         if hint is None:
             return f"{value} is None"
         if is_class(hint):
-            return f"isinstance({value}, {self.constant('_tn_type', classes_of(hint))})"
+            return f"isinstance({value}, {self.type_constant(hint)})"
         if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
             return f"(isinstance({value}, str) and {value} in {get_args(hint)!r})"
         # beartype cannot be traced, so these hints are not checked under torch.compile.
-        bearable = self.constant("_tn_matches", matches_hint)
-        return f"(_tn_compiling() or {bearable}({value}, {self.constant('_tn_hint', hint)}))"
+        matches = self.constant("matches", "hint", matches_hint)
+        return f"(_tn_compiling() or {matches}({value}, {self.constant('hint', 'plain', hint)}))"
 
     def _array(self, spec: ArraySpec, value: str, *, atomic: bool) -> str | None:
         if not (isinstance(spec.array_type, type) and issubclass(spec.array_type, torch.Tensor)):
@@ -123,20 +126,22 @@ class GuardWriter:
         shape = write_shape_guard(spec.axes, value, self.scope, atomic=atomic)
         if shape is None:
             return None
-        terms = [f"isinstance({value}, {self.constant('_tn_Tensor', spec.array_type)})", *shape.tests]
+        terms = [f"isinstance({value}, {self.type_constant(spec.array_type)})", *shape.tests]
         dtypes = accepted_dtypes(spec.family)
         if dtypes != accepted_dtypes(Shaped):
-            terms.append(self._dtype(dtypes, value))
+            terms.append(self._dtype(spec.family.__name__, dtypes, value))
         return " and ".join(terms + shape.bindings)
 
-    def _dtype(self, dtypes: frozenset[torch.dtype], value: str) -> str:
+    def _dtype(self, family: str, dtypes: frozenset[torch.dtype], value: str) -> str:
         usual = next((dtype for dtype in _USUAL_DTYPES if dtype in dtypes), None)
-        if usual is None:
-            return f"{value}.dtype in {self.constant('_tn_dtypes', dtypes)}"
-        is_usual = f"{value}.dtype is {self.constant('_tn_dtype', usual)}"
-        if len(dtypes) == 1:
-            return is_usual
-        return f"({is_usual} or {value}.dtype in {self.constant('_tn_dtypes', dtypes)})"
+        tests: list[str] = []
+        if usual is not None:
+            tests.append(
+                f"{value}.dtype is {self.constant('dtype', str(usual).removeprefix('torch.'), usual)}"
+            )
+        if len(dtypes) > len(tests):
+            tests.append(f"{value}.dtype in {self.constant('dtypes', family, dtypes)}")
+        return tests[0] if len(tests) == 1 else f"({' or '.join(tests)})"
 
     # Guards that need statements: containers
 
@@ -155,7 +160,7 @@ class GuardWriter:
                 parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
                 return self._part_lines(test, parts, item, depth)
             case FieldsSpec() if not spec.optional:
-                test = f"isinstance({value}, {self.constant('_tn_type', spec.container)})"
+                test = f"isinstance({value}, {self.type_constant(spec.container)})"
                 if spec.by_key:
                     test = " and ".join([test, *(f"{name!r} in {value}" for name, _ in spec.fields)])
                     parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
@@ -196,7 +201,7 @@ class GuardWriter:
             if inner is None:
                 return None
             body += [*inner, "if not _tn_ok:", "    break"]
-        container = self.constant("_tn_type", spec.container)
+        container = self.type_constant(spec.container)
         return [
             f"_tn_ok = isinstance({value}, {container})",
             "if _tn_ok:",

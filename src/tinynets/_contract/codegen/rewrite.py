@@ -95,6 +95,7 @@ class Rewriter:
         main.body[1:] = body
         cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
         rewritten = copy.copy(self.node)
+        rewritten.decorator_list = []  # they are around the function already
         rewritten.body = [*documentation, *self.hoisted, *head, main]
         return rewritten
 
@@ -237,9 +238,7 @@ class Rewriter:
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
             # This place may run again and find what it bound before; until then the variable is None.
-            known += [
-                name for name in axis_keys(site.spec) & self.writer.scope.uncertain if name not in known
-            ]
+            known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
         index = len(self.sites)
         self.sites.append(site)
         bindings = ", ".join(f"{name!r}: {axis_variable(name)}" for name in known)

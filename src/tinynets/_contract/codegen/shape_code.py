@@ -42,7 +42,7 @@ class AxisScope:
 
     def learn(self, keys: set[str], *, certain: bool) -> None:
         """Record that axes are bound from here on: on all paths if `certain`, else on some."""
-        for key in keys - self.module_axes:
+        for key in sorted(keys - self.module_axes):
             if certain or self.states.get(key) is AxisState.BOUND:
                 self.states[key] = AxisState.BOUND
             else:
