@@ -30,9 +30,9 @@ class Module(nn.Module):
     """An `nn.Module` whose subclasses' annotated `forward` is enforced on every call.
 
     Arguments, return value and every annotated line of `forward`, and of methods named `forward_...`, are
-    checked against their jaxtyping annotations, with axis names shared by everything in one call. An `int`
-    declared in the class body (`num_classes: int`) is an axis name too: it stands for the attribute of the
-    instance. A method that overrides another without annotations inherits them.
+    checked against their jaxtyping annotations. Axis names are shared within one call. An `int` declared in
+    the class body (`num_classes: int`) is an axis name too, bound to the attribute of the instance. A method
+    that overrides another without annotations inherits them.
 
     Raises:
         jaxtyping.AnnotationError: when the class is created, if an annotation could not be enforced.
@@ -44,7 +44,7 @@ class Module(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self: _HasForward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-            """Take what `forward` takes and give what it gives: `nn.Module` says `Any` (pytorch#45414)."""
+            """Accept and return what `forward` does; `nn.Module` says `Any` (pytorch#45414)."""
             ...
 
     _declared_axes: ClassVar[frozenset[str]] = frozenset()
@@ -60,16 +60,16 @@ class Module(nn.Module):
                 checked = enforce(
                     method,
                     module_axes=cls._declared_axes,
-                    guard=guard if name == "forward" else None,
+                    check_mode=guard if name == "forward" else None,
                     overridden=getattr(super(cls, cls), name, None),
                 )
                 setattr(cls, name, checked)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights, constructor arguments and normalisation to a safetensors file, whole or not at all.
+        """Write weights, constructor arguments and normalisation to a safetensors file, atomically.
 
         Raises:
-            CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
+            CheckpointError: a constructor argument is not stored as an attribute, or is not plain data.
         """
         checkpoint.save(self, path)
 
@@ -93,18 +93,18 @@ class Module(nn.Module):
         super().__setattr__(name, value)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a buffer, as `nn.Module` does, after checking it against the class body."""
+        """Add a buffer after checking it against the class body."""
         self._check_declared(name, tensor)
         super().register_buffer(name, tensor, persistent)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Add a parameter, as `nn.Module` does, after checking it against the class body."""
+        """Add a parameter after checking it against the class body."""
         self._check_declared(name, param)
         super().register_parameter(name, param)
 
 
 def declared_axes(cls: type) -> frozenset[str]:
-    """Return the names of the ints declared in the body of a class or of its bases."""
+    """Return the names of the ints declared in the bodies of a class and its bases."""
     return frozenset(
         name
         for base in cls.__mro__

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
@@ -347,3 +348,26 @@ def test_contract_functions_leave_no_node_in_the_graph(name: str) -> None:
             torch.compile(function, backend=counter, fullgraph=True)(*valid)
         counts.append([len(graph.graph.nodes) for graph in counter.graphs])
     assert counts[0] == counts[1]
+
+
+class Broken(tn.Module):
+    """Its own code breaks the graph in the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, images: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+        first: Float[Tensor, "batch 4"] = self.fc(images)
+        torch._dynamo.graph_break()
+        second: Float[Tensor, "batch 4"] = self.fc(first).relu()
+        return second
+
+
+@pytest.mark.filterwarnings(GRAD_OF_A_LINE)
+def test_what_is_around_a_graph_break_stays_compiled() -> None:
+    """Dynamo would compile nothing of the function if the break were inside a `try`."""
+    checked, unchecked = both([(Broken(), torch.ones(2, 4))])
+    assert checked.breaks == unchecked.breaks == 1
+    assert checked.nodes == unchecked.nodes
+    assert len(checked.nodes) == 2

@@ -38,7 +38,7 @@ class Batch(TypedDict):
 
 
 @dataclass
-class State:
+class AxisState:
     hidden: Float[Tensor, "n"]
     steps: int = 0
 
@@ -73,8 +73,8 @@ CASES: list[tuple[Any, Any, Any, str]] = [
     ),
     (Output, Output(torch.ones(2, 5), "x"), Output(torch.ones(2), "x"), r"\.logits: 1 axis, expected 2"),
     (Output, Output(torch.ones(2, 5), "x"), Output(torch.ones(2, 5), 3), r"\.name: got 3, expected str"),
-    (State, State(good()), State(torch.ones(2, 2)), r"\.hidden: 2 axes, expected 1"),
-    (list[State], [State(good())] * 2, [State(good()), State(bad())], r"\[1\]\.hidden"),
+    (AxisState, AxisState(good()), AxisState(torch.ones(2, 2)), r"\.hidden: 2 axes, expected 1"),
+    (list[AxisState], [AxisState(good())] * 2, [AxisState(good()), AxisState(bad())], r"\[1\]\.hidden"),
     (Row | None, None, torch.ones(2, 2), "2 axes, expected 1"),
     (
         Row | Int[Tensor, "n n"],

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import tinynets as tn
+from tinynets._contract.annotations.axis_names import similar_name
 
 
 class Scale(tn.Module):
@@ -171,3 +172,37 @@ class TestCopies:
                 "float [batch 2]",
                 "float32 [1 3]",
             )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("bacth", "batch"),
+        ("btch", "batch"),
+        ("baatch", "batch"),
+        ("bitch", "batch"),
+        ("hiden", "hidden"),
+        ("chanels", "channels"),
+        ("num_clases", "num_classes"),
+        ("seqence", "sequence"),
+        ("heigth", "height"),
+    ],
+)
+def test_one_or_two_wrong_letters_are_a_misspelling(name: str, meant: str) -> None:
+    assert similar_name(name, {meant, "in_features"}) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("in_channels", "out_channels"),
+        ("query_len", "key_len"),
+        ("hidden1", "hidden2"),
+        ("heads", "head"),
+        ("points", "inputs"),
+        ("rows", "cols"),
+        ("embed_dim", "hidden_dim"),
+    ],
+)
+def test_two_real_names_are_not(name: str, other: str) -> None:
+    assert similar_name(name, {other}) is None

@@ -3,8 +3,8 @@
 Three claims about random functions with random annotations, called with random values:
 
 - ours: a contract function or module accepts a call exactly where `@jaxtyped(typechecker=beartype)` does;
-- the fast path alone, with the judge silenced, accepts nothing that jaxtyping refuses;
-- the judge alone, with the fast path switched off, agrees with jaxtyping.
+- the fast path alone, with validation silenced, accepts nothing that jaxtyping refuses;
+- validation alone, with the fast path switched off, agrees with jaxtyping.
 
 Axes that are module-wide are numbers for jaxtyping, and annotated lines are `isinstance` calls, as it does
 not look at lines itself. One difference is allowed: jaxtyping gives up with an AnnotationError where an
@@ -29,12 +29,12 @@ from jaxtyping import AnnotationError, Float, TypeCheckError, jaxtyped
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets._contract.annotations.axes import Axis, Kind
+from tinynets._contract.annotations.axes import Axis, AxisKind
 from tinynets._contract.codegen import guard_code as accept
 from tinynets._contract.codegen import shape_code as shapes
 from tinynets._contract.runtime import FunctionContract
-from tinynets._contract.toggle import switch
-from tinynets._contract.verdict import validate as judge
+from tinynets._contract.toggle import toggle
+from tinynets._contract.verdict import validate as validation
 from tinynets._torch import entry
 
 from . import strategies
@@ -68,7 +68,7 @@ def verdict_of_oracle(function: Callable[..., Any], arguments: Sequence[Any]) ->
 
 
 def verdict(function: Callable[..., Any], arguments: Sequence[Any]) -> str:
-    """Call a function; any other error than a refusal is a fault of its own and passes through."""
+    """Call a function; any other error than a refusal is a mismatch of its own and passes through."""
     try:
         function(*arguments)
     except AnnotationError:
@@ -93,15 +93,15 @@ def build_oracle(program: Program) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def _checks_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "on", entry.ON)
+    monkeypatch.setattr(toggle, "on", entry.ON)
     torch.set_num_threads(1)
 
 
-def silence_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def silence_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Exception:
-        return tn.ContractError("the judge is silent")
+        return tn.ContractError("validation is silent")
 
-    monkeypatch.setattr(FunctionContract, "judge", refuse)
+    monkeypatch.setattr(FunctionContract, "validate", refuse)
 
 
 def examples(count: int, *, shrink: bool) -> settings:
@@ -184,13 +184,13 @@ def test_accepts_exactly_what_jaxtyping_and_beartype_accept() -> None:
 
 
 def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    silence_the_judge(monkeypatch)
+    silence_validation(monkeypatch)
     counts = count_cases(accepts_no_more, **QUICK)
     assert counts["both accept"] > 0.1 * counts[ACCEPTED], counts
 
 
-def test_the_judge_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "on", entry.JUDGE_ALL)
+def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     assert_tells_something(count_cases(ours_is_the_oracles, **QUICK))
 
 
@@ -203,15 +203,17 @@ def test_accepts_exactly_what_jaxtyping_and_beartype_accept_in_ten_thousand_case
 
 @pytest.mark.slow
 def test_the_fast_path_alone_is_sound_in_ten_thousand_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    silence_the_judge(monkeypatch)
+    silence_validation(monkeypatch)
     counts = count_cases(accepts_no_more, **THOROUGH)
     assert counts["cases"] >= 10_000, counts
     assert counts["both accept"] > 0.3 * counts[ACCEPTED], counts
 
 
 @pytest.mark.slow
-def test_the_judge_alone_agrees_with_jaxtyping_in_ten_thousand_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "on", entry.JUDGE_ALL)
+def test_validation_alone_agrees_with_jaxtyping_in_ten_thousand_cases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
     assert counts["cases"] >= 10_000, counts
 
@@ -242,7 +244,7 @@ def test_an_expression_over_a_name_that_broadcasting_left_free_is_given_up_by_bo
     assert verdict(ours, arguments) == verdict(oracle, arguments) == GAVE_UP
 
 
-# The suite sees faults
+# The suite sees mismatches
 
 
 SEEN = {"functions": 200, "calls": 40, "shrink": False}
@@ -256,8 +258,10 @@ def test_a_family_with_one_dtype_too_many_is_seen(monkeypatch: pytest.MonkeyPatc
         count_cases(accepts_no_more, **SEEN)
 
 
-@pytest.mark.parametrize("kind", [Kind.FIXED, Kind.NAMED, Kind.EXPRESSION])
-def test_a_dropped_comparison_of_the_fast_path_is_seen(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [AxisKind.FIXED, AxisKind.NAMED, AxisKind.EXPRESSION])
+def test_a_dropped_comparison_of_the_fast_path_is_seen(
+    monkeypatch: pytest.MonkeyPatch, kind: AxisKind
+) -> None:
     true = shapes._Writer._wanted
 
     def careless(self: Any, axis: Axis, size: str) -> str | None:
@@ -269,20 +273,20 @@ def test_a_dropped_comparison_of_the_fast_path_is_seen(monkeypatch: pytest.Monke
         count_cases(accepts_no_more, **SEEN)
 
 
-@pytest.mark.parametrize("kind", [Kind.FIXED, Kind.NAMED, Kind.EXPRESSION])
-def test_a_dropped_comparison_of_the_judge_is_seen(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
-    true = judge.known_size
+@pytest.mark.parametrize("kind", [AxisKind.FIXED, AxisKind.NAMED, AxisKind.EXPRESSION])
+def test_a_dropped_comparison_of_validation_is_seen(monkeypatch: pytest.MonkeyPatch, kind: AxisKind) -> None:
+    true = validation.known_size
 
     def careless(axis: Axis, bindings: Any) -> Any:
         return None if axis.kind is kind else true(axis, bindings)
 
-    monkeypatch.setattr(judge, "known_size", careless)
+    monkeypatch.setattr(validation, "known_size", careless)
     with pytest.raises(AssertionError, match="ours accepted, jaxtyping refused"):
         count_cases(ours_is_the_oracles, **SEEN)
 
 
-def test_a_judge_that_always_refuses_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    silence_the_judge(monkeypatch)
+def test_validation_that_always_refuses_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    silence_validation(monkeypatch)
     with pytest.raises(AssertionError, match="ours refused, jaxtyping accepted"):
         count_cases(ours_is_the_oracles, **SEEN)
 
@@ -394,25 +398,25 @@ def test_every_item_of_a_container_is_checked() -> None:
 
 
 def test_the_fast_path_alone_accepts_no_container_with_a_wrong_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    silence_the_judge(monkeypatch)
+    silence_validation(monkeypatch)
     counts = count_containers(functions=20, calls=40, exact=False)
     assert counts["both accept"] > 0.1 * counts[ACCEPTED], counts
 
 
-def test_the_judge_alone_checks_every_item_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "on", entry.JUDGE_ALL)
+def test_validation_alone_checks_every_item_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     assert_tells_something(count_containers(functions=20, calls=40))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["both", "fast", "judge"])
+@pytest.mark.parametrize("path", ["both", "fast", "validation"])
 def test_every_item_of_a_container_is_checked_in_ten_thousand_calls(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     if path == "fast":
-        silence_the_judge(monkeypatch)
-    if path == "judge":
-        monkeypatch.setattr(switch, "on", entry.JUDGE_ALL)
+        silence_validation(monkeypatch)
+    if path == "validation":
+        monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     counts = count_containers(functions=150, calls=70, exact=path != "fast")
     assert counts[ACCEPTED] + counts[REFUSED] >= 10_000, counts
 

@@ -1,1 +1,1 @@
-"""The contract: annotations become checks in the function; a value gets a verdict, and that an error."""
+"""The contract: annotations become checks inside a function; a value that fails one becomes an error."""

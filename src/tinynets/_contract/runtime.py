@@ -1,9 +1,8 @@
-"""What a checked function calls when an accept test did not say yes, and when an error passes through it."""
+"""Run when a guard does not accept a value, and when an error of torch passes through a checked function."""
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -11,44 +10,52 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 
-from .._torch.entry import graph_break, is_dynamo_compiling, pause_tracing, resume_tracing
+from .._torch.entry import (
+    graph_break,
+    is_dynamo_compiling,
+    outside_of_dynamo,
+    pause_tracing,
+    resume_tracing,
+)
 from ..errors import ContractError
-from .codegen.rewrite import Site
+from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .verdict.messages import Place, contract_error, description, expectation, module_path
 from .verdict.remedies import torch_remedy
-from .verdict.validate import Bindings, find_fault
+from .verdict.validate import Bindings, validate
 
 _NOTE = "in"
 
 
 @dataclass
 class FunctionContract:
-    """What the checks of one function need when an accept test did not say yes."""
+    """What the checks of one function need where a guard does not accept."""
 
     original: FunctionType
     place: Place
-    module_axes: frozenset[str] = frozenset()
-    sites: list[Site] = field(default_factory=list[Site])
-    refusals: list[str] = field(default_factory=list[str])  # for the message of torch.compile(fullgraph=True)
+    module_axes: frozenset[str]
+    sites: list[Site]
+    refusals: list[str] = field(init=False)  # what `torch.compile(fullgraph=True)` says at each site
 
-    def set_sites(self, sites: list[Site]) -> None:
-        """Take over the places that the rewriting found."""
-        self.sites = sites
-        self.refusals = [f"{self.place.name}: {s.name}: expected {expectation(s.spec)}" for s in sites]
+    def __post_init__(self) -> None:
+        self.refusals = [f"{self.place.name}: {s.name}: expected {expectation(s.spec)}" for s in self.sites]
 
-    def judge(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | Exception:
-        """Return the axis sizes after the value was accepted, or the error to raise."""
+    @property
+    def self_name(self) -> str:
+        """Name of the first argument, or `""`."""
+        code = self.original.__code__
+        return code.co_varnames[0] if code.co_argcount else ""
+
+    def validate(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | Exception:
+        """Return the axis sizes if the value is accepted, else the error to raise."""
         if is_dynamo_compiling():
             graph_break(self.refusals[index], value)
-        if "torch._dynamo" in sys.modules:  # called from compiled code, perhaps: keep dynamo out of here
-            return torch._dynamo.disable(self._judge)(index, value, *rest)  # pyright: ignore
-        return self._judge(index, value, *rest)
+        return outside_of_dynamo(self._validate)(index, value, *rest)
 
-    def _judge(
+    def _validate(
         self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]
     ) -> dict[str, Any] | Exception:
-        # The error is returned, so that the line of the user's code that raises it ends the traceback.
+        # The error is returned, not raised, so that the traceback ends in the line of the user's code.
         if isinstance(value, torch.fx.Proxy):
             return known  # a symbolic trace records no shapes
         state = pause_tracing()
@@ -57,29 +64,23 @@ class FunctionContract:
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
             before = Bindings(known, owner, self.module_axes, arguments)
             bindings = before.copy()
-            fault = find_fault(site.spec, value, bindings)
-            if fault is None:
+            mismatch = validate(site.spec, value, bindings)
+            if mismatch is None:
                 return bindings.sizes
-            return contract_error(fault, site, self.place, before)
+            return contract_error(mismatch, site, self.place, before)
         except AnnotationError as error:
             return AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")
         finally:
             resume_tracing(state)
 
-    @property
-    def self_name(self) -> str:
-        """Name of the first argument."""
-        names = self.original.__code__.co_varnames
-        return names[0] if self.original.__code__.co_argcount else ""
-
     def note(self, error: Exception, variables: dict[str, Any]) -> None:
-        """Tell a torch error that passes through a forward where it happened and which sizes were bound."""
+        """Add to an error of torch where it happened and which sizes were bound."""
         if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
             error, ContractError
         ):
             return
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
-            return  # the innermost forward has said it already
+            return  # the innermost forward has added its note
         owner = variables.get(self.self_name)
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0

@@ -1,4 +1,4 @@
-"""The one global switch: `tinynets.checks(False)` and `TINYNETS_CHECKS=0`."""
+"""Turn enforcement off and on for the process: `tinynets.checks(False)` and `TINYNETS_CHECKS=0`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 _VARIABLE = "TINYNETS_CHECKS"
 
 
-class Switch:
+class Toggle:
     """Whether contracts are enforced, for all threads of the process."""
 
     def __init__(self, on: bool) -> None:
@@ -22,16 +22,16 @@ class Switch:
         self._active: list[tuple[object, bool]] = []
 
     def __reduce__(self) -> str:
-        return "switch"  # functions that cloudpickle copies by value go on reading the one switch
+        return "toggle"  # functions that cloudpickle copies by value keep reading this one object
 
     def enter(self, owner: object, on: bool) -> None:
-        """Let the latest owner that is still active decide."""
+        """Add an entry; the latest one that is still active decides."""
         with self._lock:
             self._active.append((owner, on))
             self._apply()
 
     def leave(self, owner: object) -> None:
-        """Forget the owner's latest entry, in whatever order threads leave."""
+        """Remove the owner's latest entry; threads may leave in any order."""
         with self._lock:
             index = max(i for i, (active, _) in enumerate(self._active) if active is owner)
             del self._active[index]
@@ -39,7 +39,7 @@ class Switch:
 
     def _apply(self) -> None:
         self.on = int(self._active[-1][1] if self._active else self._initial)
-        # Processes started meanwhile (DataLoader workers under spawn) read it when they import tinynets.
+        # Processes started inside the block (spawned DataLoader workers) read it when they import tinynets.
         if self._active:
             os.environ[_VARIABLE] = "1" if self.on else "0"
         elif self._variable is None:
@@ -57,14 +57,14 @@ def _initial() -> bool:
     raise ValueError(f"{_VARIABLE} must be 0 or 1, got {value!r}")
 
 
-switch = Switch(_initial())
+toggle = Toggle(_initial())
 
 
 class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.checks(False):`)
-    """Turn enforcement off, or on again, for the block or the decorated function.
+    """Turn enforcement off, or back on, for a block or a decorated function.
 
     The setting is global: every thread sees it, and so does every process started inside the block. Where
-    several threads disagree, the block entered last and still active decides. `TINYNETS_CHECKS=0` in the
+    threads disagree, the last block that was entered and is still active decides. `TINYNETS_CHECKS=0` in the
     environment does the same from import on; `python -O` changes nothing.
 
     Args:
@@ -77,7 +77,7 @@ class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.c
         self.enabled = enabled
 
     def __enter__(self) -> Self:
-        switch.enter(self, self.enabled)
+        toggle.enter(self, self.enabled)
         return self
 
     def __exit__(
@@ -86,4 +86,4 @@ class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.c
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        switch.leave(self)
+        toggle.leave(self)

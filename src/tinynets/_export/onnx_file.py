@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .._contract.annotations.axes import Axis, Kind
+from .._contract.annotations.axes import Axis, AxisKind
 from ..errors import CheckpointError
 from .loaded_program import Opened, Seen
 from .signature import KEY, TensorSpec
@@ -62,7 +62,7 @@ def to_bytes(program: Program) -> bytes:
 def _name_axes(value: Any, tensor: TensorSpec) -> None:
     axes: tuple[Axis, ...] = tensor.spec.axes.axes
     for axis, size in zip(axes, value.type.tensor_type.shape.dim, strict=True):
-        if size.dim_param and axis.kind is Kind.NAMED:
+        if size.dim_param and axis.kind is AxisKind.NAMED:
             size.dim_param = axis.name
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbolic_shapes
 
-from .._contract.annotations.axes import Axis, Kind, parse, parse_expression
+from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
 from .._version import __version__
 from ..checkpoint import config_of
@@ -118,25 +118,25 @@ def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tup
         )
     if declared is None:
         # `tokens=77` names an axis and tells the size to trace it with.
-        return tuple(parse(axis.text.partition("=")[0]).axes[0] for axis in written or ()), {}
+        return tuple(parse_axis_string(axis.text.partition("=")[0]).axes[0] for axis in written or ()), {}
     numbers = {
         axis.name: other.size
         for axis, other in zip(declared, written or (), strict=False)
-        if axis.kind is Kind.NAMED and other.text.isdigit()
+        if axis.kind is AxisKind.NAMED and other.text.isdigit()
     }
     return declared, numbers
 
 
 def _is_one_size(axis: Axis, sizes: Mapping[str, int]) -> bool:
-    if axis.kind in (Kind.NAMED, Kind.EXPRESSION):
+    if axis.kind in (AxisKind.NAMED, AxisKind.EXPRESSION):
         return all(name in sizes for name in _names(axis))
-    return axis.kind is Kind.FIXED
+    return axis.kind is AxisKind.FIXED
 
 
 def _names(axis: Axis) -> frozenset[str]:
-    if axis.kind is Kind.EXPRESSION:
+    if axis.kind is AxisKind.EXPRESSION:
         return parse_expression(axis.name).axis_names
-    return frozenset((axis.name,) if axis.kind is Kind.NAMED else ())
+    return frozenset((axis.name,) if axis.kind is AxisKind.NAMED else ())
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
@@ -179,7 +179,7 @@ def _tensor(
     """Describe a tensor by the axes of the contract, where these mean something without the model."""
     tokens: list[str] = []
     for axis, size in zip(row, tensor.shape, strict=True):
-        understood = axis.kind is not Kind.EXPRESSION or (is_arithmetic(axis) and _names(axis) <= known)
+        understood = axis.kind is not AxisKind.EXPRESSION or (is_arithmetic(axis) and _names(axis) <= known)
         tokens.append(axis.text if understood else _size_text(size, symbols))
     return TensorSpec(name, str(tensor.dtype).removeprefix("torch."), " ".join(tokens))
 
@@ -199,7 +199,7 @@ def _outputs(
         if part is not None and part.axes.many_index is None and len(part.axes.axes) == tensor.ndim:
             row = part.axes.axes
         else:
-            row = parse(" ".join(_size_text(size, symbols) for size in tensor.shape)).axes
+            row = parse_axis_string(" ".join(_size_text(size, symbols) for size in tensor.shape)).axes
         outputs.append(_tensor(name, row, tensor, known, symbols))
     return outputs
 

@@ -17,11 +17,11 @@ from typing import Any
 import jaxtyping
 from torch import Tensor
 
-from .._contract.annotations.axes import Axis, Kind, parse, parse_expression
+from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
+from .._contract.annotations.sites import Site
 from .._contract.annotations.specs import ArraySpec
-from .._contract.codegen.rewrite import Site
 from .._contract.verdict.messages import Place, contract_error, description
-from .._contract.verdict.validate import Bindings, find_fault, known_size
+from .._contract.verdict.validate import Bindings, known_size, validate
 from .._version import __version__
 from ..checkpoint import Normalization
 from ..errors import CheckpointError, ShapeError, UnsupportedAxesError
@@ -54,7 +54,7 @@ class TensorSpec:
     def spec(self) -> ArraySpec:
         """What is asked of a value."""
         hint = _FAMILIES[self.dtype][Tensor, self.axes]
-        return ArraySpec(Tensor, hint.dtypes, parse(self.axes), hint)
+        return ArraySpec(Tensor, hint.dtypes, parse_axis_string(self.axes), hint)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Signature:
 
     def _check(self, kind: str, tensor: TensorSpec, value: Any, bindings: Bindings) -> None:
         before = bindings.copy()
-        fault = find_fault(tensor.spec, value, bindings)
+        fault = validate(tensor.spec, value, bindings)
         if fault is not None:
             raise contract_error(fault, Site(kind, tensor.name, tensor.spec), self._place, before) from None
 
@@ -214,16 +214,16 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 def _is_known(axis: Axis, bindings: Bindings) -> bool:
     """Whether one size is asked, whatever comes."""
-    if axis.kind is not Kind.EXPRESSION:
+    if axis.kind is not AxisKind.EXPRESSION:
         return not axis.broadcast
     return all(bindings.get(name) is not None for name in parse_expression(axis.name).axis_names)
 
 
 def is_arithmetic(axis: Axis) -> bool:
     """Whether an axis is a name, a number, or arithmetic over both: a file must not bring code along."""
-    if axis.kind in (Kind.MANY, Kind.MANY_ANY):
+    if axis.kind in (AxisKind.MANY, AxisKind.MANY_ANY):
         return False
-    if axis.kind is not Kind.EXPRESSION:
+    if axis.kind is not AxisKind.EXPRESSION:
         return True
     return "{" not in axis.name and all(
         isinstance(node, _ARITHMETIC) for node in ast.walk(parse_expression(axis.name).tree)

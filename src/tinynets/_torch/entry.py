@@ -1,4 +1,7 @@
-"""What happens when a checked function is entered, and how a refusal looks to `torch.compile`."""
+"""How a checked function finds out who calls it, and how it steps out of a trace.
+
+The comment at each private name of torch says what it serves, and what to do if torch drops it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
 
@@ -15,22 +18,33 @@ from torch import nn
 
 from ..errors import DirectForwardWarning
 
-# How the checks of one call run: not at all; accept tests first; or straight to the judge, because shapes are
-# being recorded by torch.jit.trace, which would take every comparison of sizes for a part of the model.
-OFF, ON, JUDGE_ALL = 0, 1, 2
+P = ParamSpec("P")
+R = TypeVar("R")
 
-# What generated code reads on every call of a module.
-CALL_IMPL = cast(Any, nn.Module)._call_impl.__code__
+# How the checks of one call run: not at all; guards first; or validation only, because torch.jit.trace is
+# recording shapes and would record every comparison of sizes as a part of the model.
+OFF, ON, VALIDATE_ALL = 0, 1, 2
+
 getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
 is_inference_mode_enabled: Callable[[], bool] = torch.is_inference_mode_enabled
 
+# Serves DirectForwardWarning: a forward that `model(x)` runs is called from here. Without it, every caller is
+# looked at, which is slower.
+CALL_IMPL = cast(Any, nn.Module)._call_impl.__code__
+
+# Serves the paths in error messages ("at encoder.blocks.3"): a frame with this code is a call of a module.
+# Without it, messages lose the path.
+_CALL = nn.Module.__call__.__code__
+
+# Serves `torch.jit.trace`: whether it is recording. `torch.jit.is_tracing` is public and does the same, with
+# one more Python call in each call of a checked function.
 tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
 
 
-def enter_unusually(module: nn.Module, caller: FrameType) -> int:
-    """Say how the checks of a forward run that was not called through the module's own `__call__`."""
+def enter_from_elsewhere(module: nn.Module, caller: FrameType) -> int:
+    """Return how checks run in a forward that was not called through the module's own `__call__`."""
     if tracing_state() is not None:
-        return JUDGE_ALL
+        return VALIDATE_ALL
     _warn_if_direct(module, caller)
     return ON
 
@@ -47,26 +61,49 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
         f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"
         " call the model itself: model(...)",
         DirectForwardWarning,
-        stacklevel=4,  # this function, enter_unusually, the forward, its caller
+        stacklevel=4,  # this function, enter_from_elsewhere, the forward, its caller
     )
+
+
+def outermost_called(module: nn.Module) -> nn.Module:
+    """Return the outermost module that is being called on this thread; `module` itself if none is."""
+    outermost = module
+    frame: FrameType | None = getframe(1)
+    while frame is not None:
+        if frame.f_code is _CALL:
+            called = frame.f_locals.get("self")
+            if isinstance(called, nn.Module):
+                outermost = called
+        frame = frame.f_back
+    return outermost
 
 
 def pause_tracing() -> Any:
     """Stop recording for `torch.jit.trace`, so that sizes are plain ints."""
     state = tracing_state()
     if state is not None:
+        # Serves errors inside torch.jit.trace. Without it, sizes in their text are tensors.
         torch._C._set_tracing_state(None)  # pyright: ignore
     return state
 
 
 def resume_tracing(state: Any) -> None:
-    """Go on recording."""
+    """Continue recording."""
     if state is not None:
         torch._C._set_tracing_state(state)  # pyright: ignore
 
 
+def outside_of_dynamo(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function such that dynamo does not trace it when compiled code calls it."""
+    if "torch._dynamo" not in sys.modules:
+        return function
+    return cast(Any, torch.compiler).disable(function)
+
+
 def graph_break(refusal: str, value: object) -> None:
-    """Leave the graph so that the judge can speak; with `fullgraph=True`, torch raises with this text."""
+    """Leave the graph, so that the value can be validated; under `fullgraph=True`, raise with this text."""
+    # Serves errors under torch.compile. Without it, any call that dynamo does not support breaks the graph as
+    # well, but then the text of torch's error names that call and not the annotation.
     torch._dynamo.graph_break(msg=f"{refusal}, got {_traceable(value)}")  # pyright: ignore
 
 

@@ -11,7 +11,7 @@ from ..errors import TargetError
 from .common import EXIT_CODES, USAGE
 
 # A file each, which imports its room when it runs.
-COMMANDS = ("list", "explain", "check", "comments", "export")
+COMMANDS = ("list", "explain", "check", "comments", "export", "show")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

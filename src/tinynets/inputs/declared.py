@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._contract.annotations.axes import Axes, Axis, Kind, parse, parse_expression
+from .._contract.annotations.axes import Axes, Axis, AxisKind, parse_axis_string, parse_expression
 from .._explain.records import Verdict
 from ..errors import UnsupportedAxesError
 from .sizes import Sizes, axis_text, same_size
@@ -16,7 +16,7 @@ from .sizes import Sizes, axis_text, same_size
 def parse_axes(text: str) -> Axes | None:
     """Parse an axis string; None if it is not one."""
     try:
-        return parse(text)
+        return parse_axis_string(text)
     except UnsupportedAxesError:
         return None
 
@@ -66,14 +66,14 @@ class Declarations:
         many = axes.many_index
         if many is not None:
             missing = len(shape) - (len(tokens) - 1)
-            tokens[many : many + 1] = [Axis(Kind.ANY, "_")] * max(missing, 0)
+            tokens[many : many + 1] = [Axis(AxisKind.ANY, "_")] * max(missing, 0)
         if len(tokens) != len(shape) or (many is not None and len(axes.axes) - 1 > len(shape)):
             return "≠", measured
         fits = [self._fits(axis, size) for axis, size in zip(tokens, shape, strict=True)]
         if not all(fits):
             return "≠", measured
         written = tuple(
-            axis.text if axis.kind in (Kind.NAMED, Kind.EXPRESSION) and not axis.broadcast else size
+            axis.text if axis.kind in (AxisKind.NAMED, AxisKind.EXPRESSION) and not axis.broadcast else size
             for axis, size in zip(tokens, measured, strict=True)
         )
         return "=", written
@@ -83,17 +83,17 @@ class Declarations:
             return True
         expected: Any = None
         match axis.kind:
-            case Kind.FIXED:
+            case AxisKind.FIXED:
                 expected = axis.size
-            case Kind.EXPRESSION:
+            case AxisKind.EXPRESSION:
                 expected = evaluate(axis, self.known())
-            case Kind.NAMED:
+            case AxisKind.NAMED:
                 attribute = getattr(self.owner, axis.name, None) if axis.name in self.module_axes else None
                 expected = attribute if isinstance(attribute, int) else self.bound.setdefault(axis.name, size)
             case _:
                 return True
         fits = expected is None or same_size(expected, size, self.sizes)
         number = self.sizes.number(size)
-        if fits and self.measured is not None and axis.kind is Kind.NAMED and number is not None:
+        if fits and self.measured is not None and axis.kind is AxisKind.NAMED and number is not None:
             self.measured.setdefault(axis.name, number)
         return fits

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from .._contract.annotations.axes import Axes, Kind
+from .._contract.annotations.axes import Axes, AxisKind
 from ..errors import InputError
 from .declared import parse_axes
 from .draw import Arguments
@@ -117,7 +117,7 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
     if axes is None:
         return None
     for index, axis in enumerate(axes.axes):
-        name = axis.name if axis.kind is Kind.NAMED else axis.text.partition("=")[0]
+        name = axis.name if axis.kind is AxisKind.NAMED else axis.text.partition("=")[0]
         if name.lower() in _BATCH_NAMES:
             many = axes.many_index
             return index if many is None or index < many else rank - (len(axes.axes) - index)

@@ -14,10 +14,10 @@ from jaxtyping import AnnotationError
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from .._contract.annotations.axes import Axes, Axis, Kind
-from .._contract.annotations.parse_hints import has_tensors, spec_of
+from .._contract.annotations.axes import Axes, Axis, AxisKind
+from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
-from .._contract.contract import contract_of
+from .._contract.contract import builder_of, contract_of
 from .._torch.layouts import empty_like_strides
 from ..errors import InputError
 from .declared import evaluate, parse_axes
@@ -104,18 +104,18 @@ class Inputs:
         return torch.zeros(shape, dtype=dtype, device=device)  # the one index that every table has
 
     def _size(self, axis: Axis, leading: bool, *, named: bool) -> Any:
-        if axis.kind is Kind.FIXED:
+        if axis.kind is AxisKind.FIXED:
             name, _, number = axis.text.partition("=")
             if named and number and name.isidentifier() and number.isdigit():
                 return self.sizes.make(name, int(number), leading=leading, symbolic=True)
             return axis.size
-        if axis.kind is Kind.EXPRESSION:
+        if axis.kind is AxisKind.EXPRESSION:
             known: dict[str, Any] = {**self.sizes.values, **_ints(self.model), "self": self.model}
             size = evaluate(axis, known)
             if not isinstance(size, int):
                 raise InputError(f"the size of axis {axis.text!r} is not known: pass a tensor or a number")
             return size
-        name = axis.name if axis.kind is Kind.NAMED else "batch" if leading else axis.text
+        name = axis.name if axis.kind is AxisKind.NAMED else "batch" if leading else axis.text
         own = _ints(self.model).get(name)
         if own is not None:
             return own
@@ -129,7 +129,7 @@ class Inputs:
         axes = _aligned(spec.axes if spec else None, tensor.ndim)
         own = _ints(self.model)
         for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
-            name = axis.name if axis is not None and axis.kind is Kind.NAMED else ""
+            name = axis.name if axis is not None and axis.kind is AxisKind.NAMED else ""
             if axis is None and index == 0 and self.sizes.values.get("batch", size) == size:
                 name = "batch"
             usable = name and name not in own and self.sizes.values.get(name, size) == size
@@ -162,7 +162,7 @@ def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
     tokens: list[Axis | None] = list(axes.axes)
     many = axes.many_index
     if many is not None:
-        filler: list[Axis | None] = [Axis(Kind.ANY, "_")] * (rank - len(tokens) + 1)
+        filler: list[Axis | None] = [Axis(AxisKind.ANY, "_")] * (rank - len(tokens) + 1)
         tokens[many : many + 1] = filler
     return tokens if len(tokens) == rank else [None] * rank
 
@@ -188,11 +188,12 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
         # Not among the sites where the line before has checked the same.
-        hints: dict[str, Any] = getattr(type(model).forward, "__tinynets_hints__", {})
-        return {**specs, "return": spec_of(hints["return"])} if "return" in hints else specs
+        builder = builder_of(type(model).forward)
+        hints = builder.annotations if builder else {}
+        return {**specs, "return": parse_hint(hints["return"])} if "return" in hints else specs
     try:
         hints = typing.get_type_hints(type(model).forward, include_extras=True)
-        return {name: spec_of(hint) for name, hint in hints.items() if has_tensors(hint)}
+        return {name: parse_hint(hint) for name, hint in hints.items() if has_tensors(hint)}
     except (AnnotationError, NameError, TypeError, SyntaxError, AttributeError):
         return {}
 

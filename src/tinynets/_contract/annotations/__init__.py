@@ -1,1 +1,1 @@
-"""From a type hint to a `Spec`: the axis language, the names in it, and what cannot be enforced."""
+"""Type hint -> `Spec`: the axis language, the names in annotations, and where axes are bound."""

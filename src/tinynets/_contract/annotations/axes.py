@@ -1,7 +1,7 @@
-"""The axis language of jaxtyping, parsed: a string such as `"batch 2*hidden *rest"` becomes a row of axes.
+"""Parse jaxtyping's axis language: a string such as `"batch 2*hidden *rest"` becomes a tuple of axes.
 
-Nothing here knows of tensors. jaxtyping has already refused malformed strings when the annotation was made,
-so this parser only has to agree with it on the well-formed ones (a property test shows that it does).
+jaxtyping rejects malformed strings when the annotation is created, so this parser only has to agree with it
+on well-formed ones. A property test compares the two.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from functools import lru_cache
 from ...errors import UnsupportedAxesError
 
 
-class Kind(Enum):
-    """What one token of an axis string asks for."""
+class AxisKind(Enum):
+    """What one token of an axis string requires."""
 
     ANY = auto()  # `_`, `_name`: one axis of any size
     FIXED = auto()  # `3`, `rows=3`
@@ -31,11 +31,16 @@ class Kind(Enum):
 class Axis:
     """One token of an axis string."""
 
-    kind: Kind
+    kind: AxisKind
     text: str  # as written, for messages
     name: str = ""  # NAMED, MANY: the name; EXPRESSION: the expression
     size: int = 0  # FIXED
     broadcast: bool = False  # `#`: a size of 1 fits as well
+
+    @property
+    def key(self) -> str:
+        """The name under which a size is bound: `*batch` and `batch` are different axes."""
+        return f"*{self.name}" if self.kind is AxisKind.MANY else self.name
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,27 @@ class Axes:
 
     @property
     def many_index(self) -> int | None:
-        """Position of the one token that may stand for several axes."""
+        """Index of the one token that may match several axes, or None."""
         for index, axis in enumerate(self.axes):
-            if axis.kind in (Kind.MANY, Kind.MANY_ANY):
+            if axis.kind in (AxisKind.MANY, AxisKind.MANY_ANY):
                 return index
         return None
 
     @property
     def names(self) -> list[str]:
-        """Every axis name that is bound or compared here, once for each time it stands in the string."""
-        return [axis.name for axis in self.axes if axis.kind in (Kind.NAMED, Kind.MANY)]
+        """Axis names that are bound or compared, one for each occurrence."""
+        return [axis.name for axis in self.axes if axis.kind in (AxisKind.NAMED, AxisKind.MANY)]
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Axes:
+def parse_axis_string(text: str) -> Axes:
     """Parse the axis string of a jaxtyping annotation."""
     return Axes(text, tuple(_parse_token(token) for token in text.split()))
 
 
 def _parse_token(token: str) -> Axis:
     if token == "...":
-        return Axis(Kind.MANY_ANY, token)
+        return Axis(AxisKind.MANY_ANY, token)
     rest, marks = token, set[str]()
     while rest:
         if rest[0] in "#*_?":
@@ -84,17 +89,17 @@ def _parse_token(token: str) -> Axis:
     broadcast = "#" in marks
     if rest and not rest.isidentifier():
         try:
-            return Axis(Kind.FIXED, token, size=int(rest), broadcast=broadcast)
+            return Axis(AxisKind.FIXED, token, size=int(rest), broadcast=broadcast)
         except ValueError:
-            return Axis(Kind.EXPRESSION, token, name=rest, broadcast=broadcast)
+            return Axis(AxisKind.EXPRESSION, token, name=rest, broadcast=broadcast)
     if "_" in marks or not rest:
-        return Axis(Kind.MANY_ANY if "*" in marks else Kind.ANY, token, name=rest)
-    return Axis(Kind.MANY if "*" in marks else Kind.NAMED, token, name=rest, broadcast=broadcast)
+        return Axis(AxisKind.MANY_ANY if "*" in marks else AxisKind.ANY, token, name=rest)
+    return Axis(AxisKind.MANY if "*" in marks else AxisKind.NAMED, token, name=rest, broadcast=broadcast)
 
 
 @dataclass(frozen=True)
 class Expression:
-    """An axis expression, split into what it reads: axis names, and `{...}` parts over the arguments."""
+    """A parsed axis expression and the names it reads: axes, and arguments inside `{...}`."""
 
     tree: ast.expr
     axis_names: frozenset[str]
@@ -109,7 +114,7 @@ _PLACEHOLDER = "_tn_brace_{}"
 def parse_expression(text: str) -> Expression:
     """Parse `2*hidden` or `{self.width}//2` into a syntax tree over axis names and arguments.
 
-    jaxtyping formats the braces first and evaluates the resulting text; putting the value in as a
+    jaxtyping formats the braces first and evaluates the resulting text. Inserting each value as a
     parenthesised operand gives the same number for every int, and a syntax error where it would not.
     """
     braces: list[ast.expr] = []
@@ -146,6 +151,6 @@ class _Substitute(ast.NodeTransformer):
 
 
 def substitute(tree: ast.expr, replacements: dict[str, ast.expr]) -> ast.expr:
-    """Return a copy of `tree` in which each name in `replacements` is replaced."""
+    """Return a copy of `tree` with each name in `replacements` replaced."""
     copy = ast.parse(ast.unparse(tree), mode="eval").body
     return _Substitute(replacements).visit(copy)

@@ -1,35 +1,35 @@
-"""The axis names of one function: what binds them, in which order, and which of them look misspelt."""
+"""Look at the axis names of one function: what binds them, in which order, and which look misspelt."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
+from difflib import SequenceMatcher
 
 from jaxtyping import AnnotationError
 
-from ..codegen.rewrite import Site
-from ..codegen.shape_code import axis_key
-from .axes import Kind, parse_expression
+from .axes import AxisKind, parse_expression
 from .resolve_names import user_stacklevel
+from .sites import Site
 from .specs import Spec, axis_tokens
 
-_NAMED = (Kind.NAMED, Kind.MANY)
+_NAMED = (AxisKind.NAMED, AxisKind.MANY)
 
 
 def check_axis_names(
     sites: list[Site], title: str, module_axes: frozenset[str], parameters: set[str]
 ) -> None:
-    """Refuse axes that nothing binds, and warn of names that look misspelt.
+    """Reject axes that nothing binds, and warn about names that look misspelt.
 
     Raises:
         AnnotationError: an axis is computed from a name that nothing binds.
     """
     uses: Counter[str] = Counter()
     for site in sites:
-        uses.update(axis_key(axis) for axis in axis_tokens(site.spec) if axis.kind in _NAMED)
+        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.kind in _NAMED)
     for site in sites:
         for axis in axis_tokens(site.spec):
-            if axis.kind is not Kind.EXPRESSION:
+            if axis.kind is not AxisKind.EXPRESSION:
                 continue
             expression = parse_expression(axis.name)
             unknown = expression.axis_names - set(uses) - module_axes
@@ -49,14 +49,14 @@ def check_axis_names(
 
 
 def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
-    """Put arguments whose axes are computed behind those that bind what they are computed from."""
+    """Sort arguments with computed axes after those that bind what they are computed from."""
 
     def reads(spec: Spec) -> set[str]:
-        tokens = [axis for axis in axis_tokens(spec) if axis.kind is Kind.EXPRESSION]
+        tokens = [axis for axis in axis_tokens(spec) if axis.kind is AxisKind.EXPRESSION]
         return set[str]().union(*(parse_expression(axis.name).axis_names for axis in tokens)) - module_axes
 
     def binds(spec: Spec) -> set[str]:
-        return {axis.name for axis in axis_tokens(spec) if axis.kind is Kind.NAMED}
+        return {axis.name for axis in axis_tokens(spec) if axis.kind is AxisKind.NAMED}
 
     ordered: dict[str, Spec] = {}
     waiting, bound = dict(arguments), set[str]()
@@ -69,53 +69,45 @@ def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str])
 
 
 def axis_origins(sites: list[Site]) -> dict[str, str]:
-    """Return for each axis the argument or line that binds it first."""
+    """Return the argument or line that binds each axis first."""
     origins: dict[str, str] = {}
     for site in sites:
         source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
         for axis in axis_tokens(site.spec):
             if axis.kind in _NAMED:
-                origins.setdefault(axis_key(axis), source)
+                origins.setdefault(axis.key, source)
     return origins
 
 
 def similar_name(name: str, others: set[str]) -> str | None:
-    """Return the name in `others` that `name` is probably a misspelling of."""
+    """Return the name in `others` that `name` probably misspells, or None."""
     if len(name) < 4 or name in _AXIS_WORDS:
         return None
     allowed = 2 if len(name) >= 6 else 1
     for other in sorted(others - {name}):
         if len(other) < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
             continue  # hidden1 and hidden2 are two names
-        if _distance(name, other) <= (allowed if len(other) >= 5 else 1):
+        if _count_typos(name, other) <= (allowed if len(other) >= 5 else 1):
             return other
     return None
 
 
-# Real words that are one or two letters from each other.
+# Real words that differ by one or two letters.
 _AXIS_WORDS = frozenset(
     word
     for line in (
         "batch channels classes depth features frames groups head heads height hidden input inputs keys",
-        "length levels output outputs patch patches queries query rows samples source sources space steps",
-        "target targets time times token tokens values weight weights width",
+        "joints length levels output outputs patch patches points queries query rows samples source",
+        "sources space steps target targets time times token tokens values weight weights width",
     )
     for word in line.split()
 )
 
 
-def _distance(a: str, b: str) -> int:
-    """Count insertions, deletions, substitutions and swaps of neighbours between two words."""
-    rows = [list(range(len(b) + 1))]
-    for i, x in enumerate(a, 1):
-        row = [i]
-        for j, y in enumerate(b, 1):
-            cost = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, rows[-2][j - 2] + 1)
-            row.append(cost)
-        rows.append(row)
-    return rows[-1][-1]
+def _count_typos(a: str, b: str) -> int:
+    """Count wrong, missing, extra and swapped letters."""
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return max(len(a), len(b)) - sum(block.size for block in blocks)
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
@@ -123,7 +115,7 @@ def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple
     pairs: list[tuple[str, str]] = []
     for name, count in uses.items():
         if count == 1 and name not in module_axes:
-            # Of two names that are used once each, the one that comes first is taken for the right one.
+            # Of two names that are used once each, the first one counts as right.
             others = {o for o, n in uses.items() if n > 1 or list(uses).index(o) < list(uses).index(name)}
             meant = similar_name(name.lstrip("*"), {o.lstrip("*") for o in others} | module_axes)
             if meant:

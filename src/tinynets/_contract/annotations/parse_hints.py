@@ -1,6 +1,6 @@
-"""A type hint becomes a tree of specs: what to check in the value itself and in everything it holds."""
+"""Parse a type hint into a spec for the value and everything in it."""
 
-# Hints are looked at from outside here, and typeshed has no types for what they are made of.
+# Type hints are inspected as values here, and typeshed has no types for their parts.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Annotated, Any, TypeVar, Union, cast
 from jaxtyping import AbstractArray, AnnotationError
 
 from ...errors import UnsupportedAxesError
-from ..verdict.plain_types import is_bearable
-from .axes import parse
+from .axes import parse_axis_string
+from .plain_types import matches_hint
 from .specs import (
     Anything,
     ArraySpec,
@@ -58,12 +58,12 @@ _MAPPING_CONTAINERS: dict[Any, type] = {
 }
 
 
-def spec_of(hint: Any) -> Spec:
-    """Turn a resolved type hint into a spec.
+def parse_hint(hint: Any) -> Spec:
+    """Parse a resolved type hint.
 
     Raises:
-        AnnotationError: the hint holds tensor annotations where they could not be enforced; the message
-            says what to write instead.
+        AnnotationError: the hint has tensor annotations where they could not be enforced; the message says
+            what to write instead.
     """
     if hint is Any or hint is object or hint is inspect.Parameter.empty:
         return Anything()
@@ -71,7 +71,7 @@ def spec_of(hint: Any) -> Spec:
         return PlainSpec(None)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         try:
-            return ArraySpec(hint.array_type, hint.dtypes, parse(hint.dim_str), hint)
+            return ArraySpec(hint.array_type, hint.dtypes, parse_axis_string(hint.dim_str), hint)
         except UnsupportedAxesError as error:
             raise AnnotationError(str(error)) from None
     if isinstance(hint, typing.ForwardRef):
@@ -80,49 +80,49 @@ def spec_of(hint: Any) -> Spec:
         )
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if type(hint).__name__ == "TypeAliasType":  # `type Images = ...`, Python 3.12
-        return spec_of(hint.__value__)
+        return parse_hint(hint.__value__)
     if isinstance(hint, typing.NewType):
-        return spec_of(hint.__supertype__)
+        return parse_hint(hint.__supertype__)
     if isinstance(hint, TypeVar):
-        return _spec_of_typevar(hint)
+        return _parse_typevar(hint)
     if origin is Annotated and has_tensors(arguments[0]):
-        return spec_of(arguments[0])
+        return parse_hint(arguments[0])
     if origin in (typing.Final, typing.ClassVar, typing.Required, typing.NotRequired):
-        return spec_of(arguments[0])
+        return parse_hint(arguments[0])
     if origin is Union or origin is types.UnionType:
-        return UnionSpec(tuple(spec_of(arm) for arm in arguments))
-    fields = _spec_of_fields(hint)
+        return UnionSpec(tuple(parse_hint(arm) for arm in arguments))
+    fields = _parse_fields(hint)
     if fields is not None:
         return fields
     if not has_tensors(hint):
-        return _spec_of_plain(hint)
+        return _parse_plain(hint)
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return ItemsSpec(tuple, spec_of(arguments[0]))
-        return TupleSpec(tuple(spec_of(item) for item in arguments))
+            return ItemsSpec(tuple, parse_hint(arguments[0]))
+        return TupleSpec(tuple(parse_hint(item) for item in arguments))
     if origin in _ITEM_CONTAINERS:
-        return ItemsSpec(_ITEM_CONTAINERS[origin], spec_of(arguments[0]))
+        return ItemsSpec(_ITEM_CONTAINERS[origin], parse_hint(arguments[0]))
     if origin in _MAPPING_CONTAINERS:
-        return MappingSpec(_MAPPING_CONTAINERS[origin], spec_of(arguments[0]), spec_of(arguments[1]))
+        return MappingSpec(_MAPPING_CONTAINERS[origin], parse_hint(arguments[0]), parse_hint(arguments[1]))
     raise AnnotationError(_unenforceable(hint, origin))
 
 
-def _spec_of_plain(hint: Any) -> Spec:
+def _parse_plain(hint: Any) -> Spec:
     try:
-        is_bearable(None, hint)
+        matches_hint(None, hint)
     except Exception as error:
         raise AnnotationError(f"beartype cannot check the type hint {hint!r}: {error}") from None
     return PlainSpec(hint)
 
 
-def _spec_of_typevar(variable: TypeVar) -> Spec:
+def _parse_typevar(variable: TypeVar) -> Spec:
     if variable.__constraints__:
-        return UnionSpec(tuple(spec_of(constraint) for constraint in variable.__constraints__))
-    return spec_of(variable.__bound__) if variable.__bound__ is not None else Anything()
+        return UnionSpec(tuple(parse_hint(constraint) for constraint in variable.__constraints__))
+    return parse_hint(variable.__bound__) if variable.__bound__ is not None else Anything()
 
 
-def _spec_of_fields(hint: Any) -> Spec | None:
-    """A spec for a class whose fields hold tensors; None for any other hint."""
+def _parse_fields(hint: Any) -> Spec | None:
+    """Return the spec of a class with tensors in its fields; None for any other hint."""
     if not isinstance(hint, type):
         return None
     optional = frozenset[str]()
@@ -137,12 +137,12 @@ def _spec_of_fields(hint: Any) -> Spec | None:
         return None
     if not has_tensors(hint):
         return None
-    fields = tuple((name, spec_of(field)) for name, field in _field_hints(hint).items() if name in names)
+    fields = tuple((name, parse_hint(field)) for name, field in _field_hints(hint).items() if name in names)
     return FieldsSpec(dict if typing.is_typeddict(hint) else hint, fields, optional)
 
 
 def has_tensors(hint: Any) -> bool:
-    """Whether a jaxtyping annotation stands anywhere in the hint, fields of named classes included."""
+    """Whether a hint contains a jaxtyping annotation, fields of its classes included."""
     return any(_tensors_in(hint, seen=set()))
 
 
@@ -169,7 +169,7 @@ def _tensors_in(hint: Any, seen: set[int]) -> Iterator[bool]:
 
 
 def _field_hints(cls: type) -> dict[str, Any]:
-    """Resolve the annotations of a class; one that names nothing at run time, and no tensor, is `Any`."""
+    """Resolve the annotations of a class; those with unknown names and without tensors become `Any`."""
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except NameError:

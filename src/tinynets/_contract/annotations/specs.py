@@ -1,4 +1,4 @@
-"""What can be asked of a value: a tree of specs, made from a type hint."""
+"""Specs: a type hint as a tree of what a value must be."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .axes import Axes, Axis
 
 @dataclass(frozen=True)
 class Anything:
-    """`Any`, `object`, or nothing written: there is nothing to check."""
+    """`Any`, `object` or no annotation: nothing to check."""
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`; equal if it asks for the same."""
+    """A jaxtyping annotation such as `Float[Tensor, "batch 3"]`; equal specs accept the same values."""
 
     array_type: Any  # the class that the value must be an instance of, or `Any`
-    dtypes: Any  # names, or jaxtyping's mark for any dtype
+    dtypes: Any  # names, or jaxtyping's sentinel for any dtype
     axes: Axes
     hint: type[AbstractArray] = dataclasses.field(compare=False)
 
@@ -39,27 +39,27 @@ class ArraySpec:
 
 @lru_cache(maxsize=256)
 def _narrowed_family(name: str, dtypes: tuple[Any, ...]) -> type[AbstractDtype]:
-    """The family of a nested annotation such as `Shaped[Float[Tensor, "c"], "b"]`, which has no name."""
+    """Create the family of a nested annotation such as `Shaped[Float[Tensor, "c"], "b"]`."""
     return type(name, (AbstractDtype,), {"dtypes": dtypes})
 
 
 @dataclass(frozen=True)
 class PlainSpec:
-    """A hint without tensors in it, left to beartype."""
+    """A hint without tensors, checked by beartype."""
 
     hint: Any
 
 
 @dataclass(frozen=True)
 class UnionSpec:
-    """At least one arm must fit; the first that does binds its axes."""
+    """At least one arm must match; the first that does binds its axes."""
 
     arms: tuple[Spec, ...]
 
 
 @dataclass(frozen=True)
 class TupleSpec:
-    """`tuple[A, B]`: so many items, each with a spec of its own."""
+    """`tuple[A, B]`: a fixed number of items, each with its own spec."""
 
     items: tuple[Spec, ...]
 
@@ -99,7 +99,7 @@ Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | Ma
 
 
 def axis_tokens(spec: Spec) -> Iterator[Axis]:
-    """Return all tokens of all axis strings in a spec, in the order in which they are written."""
+    """Yield every token of every axis string in a spec, in source order."""
     match spec:
         case ArraySpec():
             yield from spec.axes.axes
@@ -124,7 +124,7 @@ def _torch_dtypes() -> tuple[torch.dtype, ...]:
 
 
 class _Probe:
-    """The least that jaxtyping takes for an array: used to ask it which dtypes a family holds."""
+    """The least that jaxtyping accepts as an array, to ask it which dtypes a family has."""
 
     shape = ()
 
@@ -134,6 +134,6 @@ class _Probe:
 
 @lru_cache(maxsize=256)
 def accepted_dtypes(family: type[AbstractDtype]) -> frozenset[torch.dtype]:
-    """Return the torch dtypes that jaxtyping counts to a family such as `Float`; jaxtyping itself decides."""
+    """Return the torch dtypes of a family such as `Float`, according to jaxtyping."""
     annotation = cast(Any, family)[_Probe, "..."]
     return frozenset(dtype for dtype in _torch_dtypes() if isinstance(_Probe(dtype), annotation))

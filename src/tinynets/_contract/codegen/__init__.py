@@ -1,1 +1,1 @@
-"""From specs to a function: the guards, and the syntax tree that they are written into."""
+"""`Spec` -> function: guards, and the syntax tree that they are inserted into."""

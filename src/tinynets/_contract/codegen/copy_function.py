@@ -1,4 +1,4 @@
-"""Functions made from functions: the same in all but their code or what they hold."""
+"""Copy a function with other code, or with another function in its closure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from jaxtyping import AnnotationError
 from .source import FunctionNode
 
 
-def put_inside(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Put the checked function where a decorator made by `functools.wraps` holds the one it wraps."""
+def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
+    """Copy a wrapper made by `functools.wraps` so that it calls the checked function.
+
+    Raises:
+        AnnotationError: the wrapper does not hold the wrapped function in a closure cell.
+    """
     cells = decorator.__closure__ or ()
     if checked is wrapped:
         return decorator
@@ -23,13 +27,13 @@ def put_inside(decorator: FunctionType, wrapped: FunctionType, checked: Function
             " enforced; put @tinynets.contract directly above the def"
         )
     closure = tuple(CellType(checked) if _contents(cell) is wrapped else cell for cell in cells)
-    copy = like(decorator, decorator.__code__, closure)
+    copy = copy_with_code(decorator, decorator.__code__, closure)
     copy.__dict__ |= {"__wrapped__": checked, **checked.__dict__}
     return copy
 
 
-def like(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
-    """Make a function of other code that is the same in everything else."""
+def copy_with_code(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
+    """Copy a function with everything but its code and closure."""
     copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
         setattr(copy, name, getattr(function, name))
@@ -41,11 +45,11 @@ def _contents(cell: CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:
-        return None  # not assigned yet
+        return None  # still empty
 
 
 def forwarding_node(function: FunctionType, signature: inspect.Signature) -> FunctionNode:
-    """A definition with the same signature that calls the original: where there is no source."""
+    """Return a definition with the same signature that calls the original, for functions without source."""
     call: list[str] = []
     for name, parameter in signature.parameters.items():
         mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")

@@ -1,7 +1,7 @@
-"""Put each check next to the line that it checks: the body of a function, rewritten as a syntax tree.
+"""Rewrite the body of a function: each check goes next to the line that it checks.
 
-All inserted statements carry the line number of the user's line, so tracebacks, coverage and debuggers go on
-showing the user's own file.
+Inserted statements have the position of the user's line, so tracebacks, coverage and debuggers show the
+user's own file.
 """
 
 from __future__ import annotations
@@ -9,31 +9,20 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
 
-from ..annotations.parse_hints import spec_of
+from ..annotations.parse_hints import parse_hint
+from ..annotations.sites import Site
 from ..annotations.specs import Anything, Spec, axis_tokens
-from ..annotations.unsupported import refuse, refuse_hidden, refuse_unchecked_inner
-from .guard_code import AcceptWriter, axis_keys
+from .guard_code import GuardWriter, axis_keys
 from .shape_code import axis_variable
 from .source import FunctionNode
 from .syntax import assigned_names, indented, located, split_docstring
+from .unsupported import raise_unsupported, reject_hidden_assignments, reject_unchecked_inner
 
 Declared = dict[str, Spec]
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place where one value is checked."""
-
-    kind: str  # "argument", "local", "return" or "yield"
-    name: str  # the argument or variable; for a return or yield what an error calls it
-    spec: Spec
-    line: int = 0
-    end_line: int = 0
 
 
 class Rewriter:
@@ -42,12 +31,13 @@ class Rewriter:
     Args:
         node: the definition.
         arguments: argument name -> spec, in the order in which to check them.
-        returns: spec of what is returned.
-        yields: spec of what a generator yields.
-        resolve: turns the expression of a local annotation into a hint; raises AnnotationError.
-        writer: writes the accept tests.
-        title: names the function in errors of definition.
-        has_walrus: whether an assignment may hide inside an expression.
+        returns: spec of the return value.
+        yields: spec of the values that a generator yields.
+        resolve: turns the expression of an annotation into a hint; raises AnnotationError.
+        is_contract: whether a decorator is `contract`.
+        writer: writes the guards.
+        title: names the function in errors when it is defined.
+        has_walrus: whether the body may contain `:=`.
     """
 
     def __init__(
@@ -59,7 +49,7 @@ class Rewriter:
         yields: Spec,
         resolve: Callable[[ast.expr], Any],
         is_contract: Callable[[ast.expr], bool],
-        writer: AcceptWriter,
+        writer: GuardWriter,
         title: str,
         has_walrus: bool,
     ) -> None:
@@ -75,7 +65,7 @@ class Rewriter:
         """Return the definition with its checks.
 
         Args:
-            entry: source lines, run on each call, that leave in `_tn_on` how the checks run.
+            entry: source lines that run on each call and set `_tn_checks`: how the checks of this call run.
         """
         documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
@@ -85,10 +75,10 @@ class Rewriter:
         body = checks + self._block(statements, {}, certain=True)
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
             body += self._return(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
-        # Dynamo must not see a `try` around the body: it gives up on a whole function that breaks inside one.
+        # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
         frame = [
-            "if _tn_dynamo():",
-            "    _tn_on = _tn_switch.on",
+            "if _tn_compiling():",
+            "    _tn_checks = _tn_toggle.on",
             "    _tn_body",
             "else:",
             *indented(entry),
@@ -105,6 +95,7 @@ class Rewriter:
         main.body[1:] = body
         cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
         rewritten = copy.copy(self.node)
+        rewritten.decorator_list = []  # they are around the function already
         rewritten.body = [*documentation, *self.hoisted, *head, main]
         return rewritten
 
@@ -125,13 +116,13 @@ class Rewriter:
     ) -> list[ast.stmt]:
         yields_tensors = not isinstance(self.yields, Anything)
         if yields_tensors or (self.has_walrus and declared):
-            refuse_hidden(self.title, statement, declared, yields_tensors=yields_tensors)
+            reject_hidden_assignments(self.title, statement, declared, yields_tensors=yields_tensors)
         match statement:
             case ast.Global() | ast.Nonlocal():
                 self.hoisted.append(statement)
                 return []
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                refuse_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
+                reject_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
                 return [statement]
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
                 name = ast.unparse(target)
@@ -156,7 +147,7 @@ class Rewriter:
                 return [self._compound(statement, declared)]
 
     def _compound(self, statement: ast.stmt, declared: Declared) -> ast.stmt:
-        """Rewrite the blocks inside a statement; a declaration holds after it if all its paths agree."""
+        """Rewrite the blocks inside a statement; a declaration outlives it if all its paths agree."""
         statement = copy.copy(statement)
         outer = dict(declared)
         targets: list[ast.expr] = []
@@ -211,7 +202,7 @@ class Rewriter:
             return [statement]
         value = statement.value
         if isinstance(value, ast.Name) and checked == (value.id, self.returns):
-            return [statement]  # the line above has just checked this very value for the same thing
+            return [statement]  # the line above has checked this value against the same spec
         lines = located(["_tn_value = None", "return _tn_value"], statement)
         if value is not None:
             cast("ast.Assign", lines[0]).value = value
@@ -224,7 +215,7 @@ class Rewriter:
         return None
 
     def _yielding(self, statement: ast.stmt) -> list[ast.stmt]:
-        """Check the value of a `yield` that is the whole right-hand side of a statement."""
+        """Check the value of a `yield` that is the whole statement or right-hand side."""
         value = getattr(statement, "value", None)
         if not isinstance(value, ast.Yield) or isinstance(self.yields, Anything):
             return [statement]
@@ -246,35 +237,34 @@ class Rewriter:
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
-            # This place may run again, and then finds what it bound itself: None until then.
-            known += [
-                name for name in axis_keys(site.spec) & self.writer.scope.uncertain if name not in known
-            ]
+            # This place may run again and find what it bound before; until then the variable is None.
+            known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
         index = len(self.sites)
         self.sites.append(site)
         bindings = ", ".join(f"{name!r}: {axis_variable(name)}" for name in known)
         learned = sorted(axis_keys(site.spec) - self.writer.scope.module_axes)
         owner = self.writer.scope.self_name or "None"
         snapshots = ", ".join(f"{name!r}: {held}" for name, held in self.writer.scope.snapshots.items())
-        judge = [
-            f"_tn_verdict = _tn_contract.judge({index}, {value}, {{{bindings}}}, {owner}, {{{snapshots}}})",
+        arguments = f"{index}, {value}, {{{bindings}}}, {owner}, {{{snapshots}}}"
+        validation = [
+            f"_tn_verdict = _tn_contract.validate({arguments})",
             "if _tn_verdict.__class__ is not dict:",
             "    raise _tn_verdict from None",
             *(f"{axis_variable(name)} = _tn_verdict.get({name!r})" for name in learned),
         ]
         if isinstance(test, str):
-            lines = [f"if _tn_on and (_tn_on > 1 or not ({test})):", *indented(judge)]
+            lines = [f"if _tn_checks and (_tn_checks > 1 or not ({test})):", *indented(validation)]
         elif test:
             first = [
-                "_tn_ok = _tn_on < 2",
+                "_tn_ok = _tn_checks < 2",
                 "if _tn_ok:",
                 *indented(test),
                 "if not _tn_ok:",
-                *indented(judge),
+                *indented(validation),
             ]
-            lines = ["if _tn_on:", *indented(first)]
+            lines = ["if _tn_checks:", *indented(first)]
         else:
-            lines = ["if _tn_on:", *indented(judge)]
+            lines = ["if _tn_checks:", *indented(validation)]
         return located(lines, place)
 
     def _site(self, kind: str, name: str, spec: Spec, place: ast.stmt | ast.expr | ast.arg) -> Site:
@@ -288,6 +278,6 @@ class Rewriter:
 
     def _spec(self, annotation: ast.expr) -> Spec:
         try:
-            return spec_of(self.resolve(annotation))
+            return parse_hint(self.resolve(annotation))
         except AnnotationError as error:
-            refuse(self.title, annotation, str(error))
+            raise_unsupported(self.title, annotation, str(error))

@@ -1,4 +1,4 @@
-"""The part of an accept test that looks at a shape: one comparison of `value.shape` with a row of sizes."""
+"""Write the part of a guard that compares `value.shape` with a tuple of sizes."""
 
 from __future__ import annotations
 
@@ -7,73 +7,68 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from ..annotations.axes import Axes, Axis, Kind, parse_expression, substitute
+from ..annotations.axes import Axes, Axis, AxisKind, parse_expression, substitute
 
 
-class State(Enum):
-    """What is known, at one place of the function, of an axis variable."""
+class AxisState(Enum):
+    """What is known about an axis variable at one place of the function."""
 
-    BOUND = auto()  # holds a size whenever this place is reached
-    MAYBE = auto()  # holds a size or None
-
-
-def axis_key(axis: Axis) -> str:
-    """Return the name under which an axis is bound: `*batch` and `batch` are different axes."""
-    return f"*{axis.name}" if axis.kind is Kind.MANY else axis.name
+    BOUND = auto()  # has a size whenever this place is reached
+    MAYBE = auto()  # has a size or is None
 
 
 def axis_variable(key: str) -> str:
-    """Return the local variable that holds what an axis is bound to."""
+    """Return the local variable for the size of an axis."""
     return f"_tn_axes_{key[1:]}" if key.startswith("*") else f"_tn_axis_{key}"
 
 
 @dataclass
 class AxisScope:
-    """The axes in scope at one place of a function."""
+    """The axes that are in scope at one place of a function."""
 
     module_axes: frozenset[str] = frozenset()  # attributes of the first argument
     self_name: str = "self"
     parameters: frozenset[str] = frozenset()  # the other arguments
     snapshots: dict[str, str] = field(default_factory=dict[str, str])  # argument -> variable, for `{n}`
-    states: dict[str, State] = field(default_factory=dict[str, State])
+    states: dict[str, AxisState] = field(default_factory=dict[str, AxisState])
     uncertain: set[str] = field(default_factory=set[str])  # axes whose variable must start as None
 
     def take_snapshots(self, axes: Iterable[Axis]) -> None:
-        """Keep the arguments that axes such as `{width}` read: the body may assign them anew."""
+        """Save arguments that axes such as `{width}` read, since the body may reassign them."""
         for axis in axes:
-            if axis.kind is Kind.EXPRESSION:
+            if axis.kind is AxisKind.EXPRESSION:
                 for name in parse_expression(axis.name).argument_names & self.parameters:
                     self.snapshots[name] = f"_tn_at_entry_{name}"
 
     def learn(self, keys: set[str], *, certain: bool) -> None:
-        """Note that axes have been bound: `certain` if whoever comes later finds them bound."""
-        for key in keys - self.module_axes:
-            if certain or self.states.get(key) is State.BOUND:
-                self.states[key] = State.BOUND
+        """Record that axes are bound from here on: on all paths if `certain`, else on some."""
+        for key in sorted(keys - self.module_axes):
+            if certain or self.states.get(key) is AxisState.BOUND:
+                self.states[key] = AxisState.BOUND
             else:
-                self.states[key] = State.MAYBE
+                self.states[key] = AxisState.MAYBE
                 self.uncertain.add(key)
 
 
 @dataclass
-class ShapeTest:
-    """Expressions to be joined with `and`; the bindings happen only when all tests have passed."""
+class ShapeGuard:
+    """Expressions to join with `and`; bindings come last, so they run only if all tests pass."""
 
     tests: list[str] = field(default_factory=list[str])
     bindings: list[str] = field(default_factory=list[str])
 
 
-def write_shape_test(axes: Axes, value: str, scope: AxisScope, *, atomic: bool) -> ShapeTest | None:
-    """Write the test of the shape of the variable `value`.
+def write_shape_guard(axes: Axes, value: str, scope: AxisScope, *, atomic: bool) -> ShapeGuard | None:
+    """Write the guard for the shape of the variable `value`.
 
     Args:
-        axes: what the annotation asks for.
-        value: name of the variable that holds the tensor.
-        scope: what is bound at this place.
-        atomic: bind nothing unless the whole test passes, and allow for names bound on some paths only.
+        axes: the axes in the annotation.
+        value: name of the variable.
+        scope: the axes that are bound at this place.
+        atomic: bind nothing unless the whole guard passes, and allow for names bound on some paths only.
 
     Returns:
-        The test, or None where only the judge can tell.
+        The guard, or None where only validation can decide.
     """
     return _Writer(axes, value, scope, atomic).write()
 
@@ -82,16 +77,16 @@ class _Writer:
     def __init__(self, axes: Axes, value: str, scope: AxisScope, atomic: bool) -> None:
         self.axes, self.value, self.scope, self.atomic = axes, value, scope, atomic
         self.many = axes.many_index
-        self.test = ShapeTest()
+        self.test = ShapeGuard()
         self.before: list[str] = []  # tests that must pass before sizes are computed
         self.first: dict[str, str] = {}  # name -> the size where this annotation binds it
 
-    def write(self) -> ShapeTest | None:
+    def write(self) -> ShapeGuard | None:
         count = len(self.axes.axes)
         places = [i if self.many is None or i <= self.many else i - count for i in range(count)]
         for axis, place in zip(self.axes.axes, places, strict=True):
-            if axis.kind is Kind.NAMED and not axis.broadcast:
-                self.first.setdefault(axis.name, f"_tn_s[{place}]")
+            if axis.kind is AxisKind.NAMED and not axis.broadcast:
+                self.first.setdefault(axis.name, f"_tn_shape[{place}]")
         row: list[str] = []
         for axis, place in zip(self.axes.axes, places, strict=True):
             element = self._element(axis, place)
@@ -102,11 +97,11 @@ class _Writer:
         return self.test
 
     def _element(self, axis: Axis, place: int) -> str | None:
-        """Return what must stand at one place of the shape: the size itself where anything may."""
-        size = f"_tn_s[{place}]"
-        if axis.kind in (Kind.ANY, Kind.MANY_ANY):
+        """Return the source of the size that one axis must equal; its own size if any will do."""
+        size = f"_tn_shape[{place}]"
+        if axis.kind in (AxisKind.ANY, AxisKind.MANY_ANY):
             return size
-        if axis.kind is Kind.MANY:
+        if axis.kind is AxisKind.MANY:
             return self._many(axis)
         wanted = self._wanted(axis, size)
         if wanted is not None:
@@ -114,25 +109,25 @@ class _Writer:
                 return wanted
             self.test.tests.append(f"({size} == 1 or {size} == {wanted})")
             return size
-        if axis.kind is Kind.EXPRESSION or axis.broadcast:
-            return None  # reads an axis that may not be bound here, or binds only where the size is not 1
-        return self._bind(axis_key(axis), size)
+        if axis.kind is AxisKind.EXPRESSION or axis.broadcast:
+            return None  # reads an axis that may be unbound here, or binds only if the size is not 1
+        return self._bind(axis.key, size)
 
     def _wanted(self, axis: Axis, size: str) -> str | None:
-        """Return the source of the size that is asked for; None if this very place binds it."""
-        if axis.kind is Kind.FIXED:
+        """Return the source of the required size; None if this axis binds it."""
+        if axis.kind is AxisKind.FIXED:
             return str(axis.size)
-        if axis.kind is Kind.EXPRESSION:
+        if axis.kind is AxisKind.EXPRESSION:
             return self._evaluated(axis)
         known = self._known(axis.name)
         if known is None and not axis.broadcast and self.first[axis.name] != size:
-            return self.first[axis.name]  # the name stands a second time in this annotation
+            return self.first[axis.name]  # the name appears twice in this annotation
         return known
 
     def _known(self, name: str) -> str | None:
         if name in self.scope.module_axes:
             return f"{self.scope.self_name}.{name}"
-        if self.scope.states.get(name) is State.BOUND:
+        if self.scope.states.get(name) is AxisState.BOUND:
             return axis_variable(name)
         return None
 
@@ -145,8 +140,8 @@ class _Writer:
         trees = {name: ast.parse(str(source), mode="eval").body for name, source in sources.items()}
         tree = substitute(expression.tree, trees)
         divisors = _divisors(tree)
-        if any("_tn_s[" in divisor for divisor in divisors):
-            return None  # it would be read before the shape is
+        if any("_tn_shape[" in divisor for divisor in divisors):
+            return None  # it would be read before the shape
         self.before += [f"({divisor}) != 0" for divisor in divisors]
         return f"({ast.unparse(tree)})"
 
@@ -165,35 +160,38 @@ class _Writer:
             return None
         assert self.many is not None
         after = len(self.axes.axes) - self.many - 1
-        span = f"_tn_s[{self.many}:{-after if after else ''}]"
-        if self.scope.states.get(axis_key(axis)) is State.BOUND:
-            self.test.tests.append(f"{span} == {axis_variable(axis_key(axis))}")
+        span = f"_tn_shape[{self.many}:{-after if after else ''}]"
+        if self.scope.states.get(axis.key) is AxisState.BOUND:
+            self.test.tests.append(f"{span} == {axis_variable(axis.key)}")
             return span
-        return self._bind(axis_key(axis), span)
+        return self._bind(axis.key, span)
 
     def _compare(self, row: list[str]) -> list[str]:
-        """Compare all sizes at once where nothing is variadic; it costs less than one by one."""
+        """Compare all sizes at once where no axis is variadic, which is faster than one by one."""
         shape, count = f"{self.value}.shape", len(row)
         if self.many is not None:
             fixed = [(i if i < self.many else i - count, e) for i, e in enumerate(row) if i != self.many]
-            sizes = [f"_tn_s[{place}] == {e}" for place, e in fixed if e != f"_tn_s[{place}]"]
+            sizes = [f"_tn_shape[{place}] == {e}" for place, e in fixed if e != f"_tn_shape[{place}]"]
             if count == 1 and not self.test.tests and not self.test.bindings:
                 return []
-            return [f"len(_tn_s := {shape}) >= {count - 1}", *sizes]
+            return [f"len(_tn_shape := {shape}) >= {count - 1}", *sizes]
         equal = f"({''.join(element + ', ' for element in row)})"
-        reads = [element for element in row if "_tn_s[" in element]
+        reads = [element for element in row if "_tn_shape[" in element]
         held = bool(reads or self.test.tests or self.test.bindings)
         if not held:
             return [f"{shape} == {equal}"]
-        if all(element == f"_tn_s[{i}]" for i, element in enumerate(row)):
-            return [f"len(_tn_s := {shape}) == {count}"]
-        if reads and all("_tn_s[0]" in element for element in reads) and not self.test.tests:
-            return [f"(_tn_s := {shape})", f"_tn_s == {equal}"]  # an empty shape is false: [0] is safe then
-        return [f"len(_tn_s := {shape}) == {count}", f"_tn_s == {equal}"]
+        if all(element == f"_tn_shape[{i}]" for i, element in enumerate(row)):
+            return [f"len(_tn_shape := {shape}) == {count}"]
+        if reads and all("_tn_shape[0]" in element for element in reads) and not self.test.tests:
+            return [
+                f"(_tn_shape := {shape})",
+                f"_tn_shape == {equal}",
+            ]  # an empty shape is false, so [0] is safe
+        return [f"len(_tn_shape := {shape}) == {count}", f"_tn_shape == {equal}"]
 
 
 def _divisors(tree: ast.expr) -> list[str]:
-    """Return the source of everything that an expression divides by, but for constants."""
+    """Return the source of every divisor in an expression, except constants."""
     return [
         ast.unparse(node.right)
         for node in ast.walk(tree)

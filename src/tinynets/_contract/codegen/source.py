@@ -1,16 +1,21 @@
-"""The syntax tree of a function as it stands in the user's file, with the file's own line numbers."""
+"""Find the syntax tree of a function in its file, and compile such a tree in place of the function.
+
+The tree is used only if the file still compiles to the code that Python runs. Bytecode may be older than its
+file (an edit after the import, an unchecked-hash `.pyc`), and an import hook may have rewritten it.
+"""
 
 from __future__ import annotations
 import __future__
 
 import ast
 import copy
-import dis
-import inspect
-import os
-import time
+import linecache
+import sys
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType
-from typing import cast
+from typing import Any, cast
 
 from ...errors import NoSourceError
 
@@ -18,70 +23,134 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _FUTURE_FLAGS = sum(int(getattr(__future__, name).compiler_flag) for name in __future__.all_feature_names)
 
-# A file that was last written before this module was imported is the one that was compiled.
-_STARTED = time.time()
-
 
 def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
-    """Parse the definition of a function; return it with its text.
+    """Return the definition of a function as it stands in its file, and its text.
 
     Raises:
-        NoSourceError: no source file, a lambda, or a file that was edited after it was imported.
+        NoSourceError: the function has no source, is a lambda, or was not compiled from this source.
     """
-    try:
-        lines, first_line = inspect.getsourcelines(function.__code__)
-    except (OSError, TypeError, SyntaxError, IndexError) as error:
-        raise NoSourceError(str(error)) from None
-    # An indented method parses as the body of an `if`, which keeps its columns for the carets of a traceback.
-    indented = lines[0][:1].isspace()
-    text = "".join(["if 1:\n", *lines] if indented else lines)
-    try:
-        module = ast.parse(text)
-    except SyntaxError as error:
-        raise NoSourceError(str(error)) from None
-    ast.increment_lineno(module, first_line - (2 if indented else 1))
-    statement = module.body[0]
-    node = statement.body[0] if isinstance(statement, ast.If) else statement
-    if not isinstance(node, FunctionNode):
+    code = function.__code__
+    if code.co_name == "<lambda>":
         raise NoSourceError("not a def statement")
-    if _may_have_changed(function) and not _same_code(compile_function(node, function), function.__code__):
-        raise NoSourceError("the file was changed after it was imported")
-    return node, text
-
-
-def _may_have_changed(function: FunctionType) -> bool:
-    """Whether the source could be newer than the code; what has no file, such as a notebook cell, could."""
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    if not lines:
+        raise NoSourceError("could not get source code")
+    text, flags = "".join(lines), code.co_flags & _FUTURE_FLAGS
     try:
-        return os.stat(function.__code__.co_filename).st_mtime >= _STARTED
-    except OSError:
-        return True
+        tree = _parse_file(text, code.co_filename)
+        node = _find_definition(tree, code)
+        if node is not None and any(
+            code == candidate
+            for unit in _compilations(text, flags, function)
+            for candidate in _code_objects(unit)
+        ):
+            return node, "".join(lines[node.lineno - 1 : node.end_lineno])
+    except (SyntaxError, ValueError) as error:
+        raise NoSourceError(str(error)) from None
+    raise NoSourceError(
+        "the file was changed after it was imported, or its bytecode was not compiled from it as it is"
+    )
+
+
+def _compilations(text: str, flags: int, function: FunctionType) -> Iterator[CodeType]:
+    """Compile the file in each of the ways in which Python may have compiled the function."""
+    code = function.__code__
+    yield _compile_file(text, code.co_filename, flags)
+    loader = function.__globals__.get("__loader__")
+    if type(loader).__module__ == "_pytest.assertion.rewrite":
+        yield _compile_rewritten_asserts(text, code.co_filename, loader)
+    # IPython and interactive shells compile each statement alone, so other bytecode calls imported functions.
+    for statement in _parse_file(text, code.co_filename).body:
+        if _first_line(statement) <= code.co_firstlineno <= (statement.end_lineno or 0):
+            yield _compile(ast.Module([statement], []), code.co_filename, flags)
+
+
+# Classes of one file are usually created one after another, so a short memory is enough.
+@lru_cache(maxsize=2)
+def _parse_file(text: str, filename: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python has shown them when it compiled the file
+        return ast.parse(text, filename)
+
+
+@lru_cache(maxsize=2)
+def _compile_file(text: str, filename: str, flags: int) -> CodeType:
+    return _compile(_parse_file(text, filename), filename, flags)
+
+
+@lru_cache(maxsize=2)
+def _compile_rewritten_asserts(text: str, filename: str, loader: Any) -> CodeType:
+    """Compile a test file as pytest does; its loader keeps the configuration that decides how."""
+    tree = ast.parse(text, filename)
+    cast(Any, sys.modules["_pytest.assertion.rewrite"]).rewrite_asserts(
+        tree, text.encode(), filename, loader.config
+    )
+    return _compile(tree, filename, 0)
+
+
+def _compile(tree: ast.Module, filename: str, flags: int) -> CodeType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compile(tree, filename, "exec", flags=flags, dont_inherit=True)
+
+
+def _code_objects(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code_objects(constant)
+
+
+def _find_definition(parent: ast.AST, code: CodeType) -> FunctionNode | None:
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, ast.stmt | ast.excepthandler):
+            if not _first_line(node) <= code.co_firstlineno <= (node.end_lineno or 0):
+                continue
+            first = _first_line(node) == code.co_firstlineno
+            if first and isinstance(node, FunctionNode) and node.name == code.co_name:
+                return node
+        elif not isinstance(node, ast.match_case):
+            continue
+        found = _find_definition(node, code)
+        if found is not None:
+            return found
+    return None
+
+
+def _first_line(node: ast.stmt | ast.excepthandler) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return decorators[0].lineno if decorators else node.lineno
 
 
 def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ...] = ()) -> CodeType:
-    """Compile a definition as if it stood where `like` stands: same file, same free variables, same class.
+    """Compile a definition in the place of a function: same file, free variables and class.
 
     Args:
         node: the definition; its decorators, defaults and annotations are not evaluated.
-        like: the function whose surroundings to use.
+        like: the function whose place it takes.
         free: names of additional free variables.
     """
     bare = copy.copy(node)
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)
-    # Only the shell is parsed from text, since its nodes have other fields in every version of Python.
+    # Only the surroundings are parsed from text: the fields of their nodes depend on the version of Python.
     owner = _class_name(like)
     names = ", ".join([*like.__code__.co_freevars, *free])
-    shell = cast(
+    surroundings = cast(
         "ast.FunctionDef", ast.parse(f"def surroundings({names}):\n class {owner or '_'}: pass").body[0]
     )
     if owner is None:
-        shell.body = [bare]
+        surroundings.body = [bare]
     else:  # private names (`self.__weight`) are mangled with the name of the class
-        cast("ast.ClassDef", shell.body[0]).body = [bare]
-    module = ast.Module([shell], [])
-    flags = like.__code__.co_flags & _FUTURE_FLAGS
-    code = compile(module, like.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
-    assert isinstance(code, CodeType)
-    return _find(code, node.name, ["surroundings", owner] if owner else ["surroundings"])
+        cast("ast.ClassDef", surroundings.body[0]).body = [bare]
+    code = _compile(
+        ast.Module([surroundings], []), like.__code__.co_filename, like.__code__.co_flags & _FUTURE_FLAGS
+    )
+    for name in ("surroundings", owner, node.name):
+        if name is not None:
+            code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    return code.replace(co_qualname=like.__code__.co_qualname)
 
 
 def _without_annotations(arguments: ast.arguments, place: ast.AST) -> ast.arguments:
@@ -103,41 +172,3 @@ def _without_annotations(arguments: ast.arguments, place: ast.AST) -> ast.argume
 def _class_name(function: FunctionType) -> str | None:
     names = function.__qualname__.split(".")
     return names[-2] if len(names) > 1 and names[-2] != "<locals>" else None
-
-
-def _find(code: CodeType, name: str, path: list[str]) -> CodeType:
-    for part in [*path, name]:
-        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == part)
-    return code
-
-
-def _same_code(ours: CodeType, theirs: CodeType) -> bool:
-    """Whether two code objects do the same, so that the source at hand is the one that was compiled."""
-    if any(name.startswith("@py") for name in theirs.co_names + theirs.co_varnames):
-        # pytest has rewritten the asserts of this function: compare what it leaves as it was.
-        return ours.co_argcount == theirs.co_argcount and set(ours.co_varnames) <= set(theirs.co_varnames)
-    if ours.co_varnames != theirs.co_varnames or _instructions(ours) != _instructions(theirs):
-        return False
-    return len(ours.co_consts) == len(theirs.co_consts) and all(
-        _same_code(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else repr(a) == repr(b)
-        for a, b in zip(ours.co_consts, theirs.co_consts, strict=True)
-    )
-
-
-# How a call is prepared depends on the imports of the whole module, which are not compiled again.
-_CALL_DETAILS = {"PUSH_NULL", "PRECALL", "NOP", "CACHE", "COPY_FREE_VARS"}
-
-
-def _instructions(code: CodeType) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for instruction in dis.get_instructions(code):
-        name = instruction.opname.replace("LOAD_METHOD", "LOAD_ATTR")
-        text = instruction.argrepr
-        if name in _CALL_DETAILS:
-            continue
-        if instruction.opcode in dis.hasjrel or isinstance(instruction.argval, CodeType):
-            text = ""
-        for mark in ("NULL + ", " + NULL", "NULL|self + ", " + NULL|self"):
-            text = text.removeprefix(mark).removesuffix(mark)
-        found.append((name, text))
-    return found

@@ -1,4 +1,4 @@
-"""Small questions to, and pieces of, Python syntax trees."""
+"""Inspect and build pieces of Python syntax trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    """Yield the expression nodes of a statement, but not those of statements or lambdas inside it."""
+    """Yield the expression nodes of a statement, without those of nested statements and lambdas."""
     todo: list[ast.AST] = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr)]
     todo += getattr(statement, "items", [])
     while todo:
@@ -18,7 +18,7 @@ def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
 
 
 def assigned_names(target: ast.expr) -> list[str]:
-    """Return the names that a target binds, those inside a tuple included."""
+    """Return the names that a target binds, including those inside a tuple."""
     return [
         node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     ]
@@ -37,17 +37,17 @@ def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt
 
 
 def indented(lines: list[str]) -> list[str]:
-    """Return the lines one level deeper."""
+    """Indent lines by one level."""
     return ["    " + line for line in lines]
 
 
 def located(lines: list[str], place: ast.AST) -> list[ast.stmt]:
-    """Parse source lines into statements that all say they stand at one place of the user's file."""
+    """Parse source lines into statements that all have the position of one node of the user's file."""
     statements = ast.parse("\n".join(lines)).body
     line, end_line = getattr(place, "lineno", 1), getattr(place, "end_lineno", 1)
     column, end_column = getattr(place, "col_offset", 0), getattr(place, "end_col_offset", 0)
     todo: list[ast.AST] = [*statements]
-    while todo:  # ast.walk and ast.copy_location do the same at four times the cost of all the rest
+    while todo:  # ast.walk and ast.copy_location take four times as long as all the rest
         node = todo.pop()
         if isinstance(node, _HAS_PLACE):
             node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = (
@@ -59,7 +59,7 @@ def located(lines: list[str], place: ast.AST) -> list[ast.stmt]:
         for name in node._fields:
             child = getattr(node, name)
             if isinstance(child, list):
-                todo += child  # the lists of a statement hold nodes only
+                todo += child  # the lists of a statement contain only nodes
             elif isinstance(child, ast.AST):
                 todo.append(child)
     return statements

@@ -1,1 +1,1 @@
-"""From a value that no guard accepts to an error: jaxtyping and beartype decide, and the message says why."""
+"""Value -> verdict -> error: jaxtyping and beartype validate, and a message says what does not match."""

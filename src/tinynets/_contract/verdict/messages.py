@@ -1,4 +1,4 @@
-"""The text of a contract error: what, where, expected, got, who bound what, and one likely remedy."""
+"""Write the text of a contract error: what, where, expected, got, who bound what, and one likely remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 import linecache
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,8 +14,10 @@ import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
+from ..._torch.entry import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
-from ..annotations.axes import Axis, Kind, parse_expression
+from ..annotations.axes import Axis, AxisKind, parse_expression
+from ..annotations.sites import Site
 from ..annotations.specs import (
     Anything,
     ArraySpec,
@@ -28,9 +29,8 @@ from ..annotations.specs import (
     TupleSpec,
     UnionSpec,
 )
-from ..codegen.rewrite import Site
-from .remedies import likely_cause, module_fact
-from .validate import Bindings, Fault, known_size
+from .remedies import module_fact, suggest_remedy
+from .validate import Bindings, Mismatch, known_size
 
 _FAMILIES = {
     "Float": "a floating dtype",
@@ -45,45 +45,45 @@ _FAMILIES = {
 }
 # Names that wrappers put in front: torch.compile, DistributedDataParallel, torch.export.
 _WRAPPERS = ("_orig_mod", "module", "_export_root")
-_CALL = nn.Module.__call__.__code__
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the checked function stands, and who bound its axes."""
+    """Where the checked function is defined, and what binds its axes."""
 
     name: str  # such as `TinyVisionMLP.forward` or `attend`
     filename: str
-    origins: dict[str, str]  # axis -> the argument or line that bound it first
+    origins: dict[str, str]  # axis -> the argument or line that binds it first
 
 
-def contract_error(fault: Fault, site: Site, place: Place, bindings: Bindings) -> ContractError:
-    """Build the error for a fault; `bindings` are those known before the value was checked."""
+def contract_error(mismatch: Mismatch, site: Site, place: Place, bindings: Bindings) -> ContractError:
+    """Build the error for a mismatch; `bindings` are those before the value was checked."""
     path = module_path(bindings.owner)
-    variable = site.name + fault.path
-    lines = [
-        f"{_where(site, place, bindings.owner, path, fault.path)}{_what(fault, site, variable, bindings)}"
-    ]
-    expected, got = expectation(fault.spec), description(fault.value)
-    if isinstance(fault.spec, ArraySpec) and fault.problem != "type":
-        lines += _table(fault.spec, fault, bindings)
+    variable = site.name + mismatch.path
+    where = _where(site, place, bindings.owner, path, mismatch.path)
+    lines = [where + _what(mismatch, site, variable, bindings)]
+    expected, got = expectation(mismatch.spec), description(mismatch.value)
+    if isinstance(mismatch.spec, ArraySpec) and mismatch.problem != "type":
+        lines += _table(mismatch.spec, mismatch, bindings)
     if site.kind == "local" or site.kind == "return":
         lines += _source_line(place.filename, site.line)
-    lines += [f"  {line}" for line in _provenance(fault.spec, site, place, bindings)]
+    lines += [f"  {line}" for line in _provenance(mismatch.spec, site, place, bindings)]
     name = "the output" if site.kind in ("return", "yield") else variable
-    cause = likely_cause(fault, name, bindings)
-    if not cause and site.kind in ("local", "return") and fault.axis is not None:
-        axis = _axis_text(fault)
-        cause = module_fact(bindings.owner, _attributes(place, site), fault.value.shape[fault.axis], axis)
-    lines += [f"  {line}" for line in cause]
-    kind = {"rank": ShapeError, "size": ShapeError, "dtype": DtypeError}.get(fault.problem, ContractError)
+    remedy = suggest_remedy(mismatch, name, bindings)
+    if not remedy and site.kind in ("local", "return") and mismatch.axis is not None:
+        axis = _axis_text(mismatch)
+        remedy = module_fact(
+            bindings.owner, _attributes(place, site), mismatch.value.shape[mismatch.axis], axis
+        )
+    lines += [f"  {line}" for line in remedy]
+    kind = {"rank": ShapeError, "size": ShapeError, "dtype": DtypeError}.get(mismatch.problem, ContractError)
     return kind(
         "\n".join(lines),
         where=variable,
-        axis=fault.axis,
+        axis=mismatch.axis,
         expected=expected,
         got=got,
-        bindings=_named_sizes(fault.spec, bindings),
+        bindings=_named_sizes(mismatch.spec, bindings),
         module_path=path,
     )
 
@@ -105,43 +105,43 @@ def _where(site: Site, place: Place, owner: Any, path: str, inside: str) -> str:
             return f"{title}{at} {site.kind}ed{inside} "
 
 
-def _what(fault: Fault, site: Site, variable: str, bindings: Bindings) -> str:
-    spec, value = fault.spec, fault.value
+def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> str:
+    spec, value = mismatch.spec, mismatch.value
     inline = site.kind not in ("argument", "attribute")  # the sentence began with the name of the variable
     has = {"local": "has ", "return": "", "yield": ""}.get(site.kind, "")
-    if not isinstance(spec, ArraySpec) or fault.problem == "type":
+    if not isinstance(spec, ArraySpec) or mismatch.problem == "type":
         text = f"{description(value)}, expected {expectation(spec)}"
         return f"{'is ' if site.kind == 'local' else '' if inline else 'got '}{text}"
-    if fault.problem == "rank":
+    if mismatch.problem == "rank":
         least = "at least " if spec.axes.many_index is not None else ""
         wanted = len(spec.axes.axes) - (1 if least else 0)
         count = len(value.shape)
         return f"{has}{count} {'axis' if count == 1 else 'axes'}, expected {least}{wanted}"
-    if fault.problem == "dtype":
+    if mismatch.problem == "dtype":
         family = spec.family.__name__
         return f"{has}{dtype_name(value)}, expected {_FAMILIES.get(family, family.lower())}"
-    if fault.axis is None:
-        return f"{has}{fault.reason}"
-    size, wanted = value.shape[fault.axis], fault.wanted[fault.axis]
-    name = _axis_text(fault)
+    if mismatch.axis is None:
+        return f"{has}{mismatch.reason}"
+    size, wanted = value.shape[mismatch.axis], mismatch.wanted[mismatch.axis]
+    name = _axis_text(mismatch)
     asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
     if name.startswith("*"):
         asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
     return (
-        f"{has}axis {fault.axis} = {size}, expected {asked}"
+        f"{has}axis {mismatch.axis} = {size}, expected {asked}"
         if inline
-        else f"axis {fault.axis} is {size}, expected {asked}"
+        else f"axis {mismatch.axis} is {size}, expected {asked}"
     )
 
 
-def _axis_text(fault: Fault) -> str:
-    """The token of the annotation that stands for the axis that does not fit."""
-    assert isinstance(fault.spec, ArraySpec)
-    assert fault.axis is not None
-    axes, many = fault.spec.axes.axes, fault.spec.axes.many_index
-    if many is None or fault.axis < many:
-        return axes[fault.axis].text
-    after = len(fault.value.shape) - fault.axis
+def _axis_text(mismatch: Mismatch) -> str:
+    """Return the token of the annotation for the axis that does not fit."""
+    assert isinstance(mismatch.spec, ArraySpec)
+    assert mismatch.axis is not None
+    axes, many = mismatch.spec.axes.axes, mismatch.spec.axes.many_index
+    if many is None or mismatch.axis < many:
+        return axes[mismatch.axis].text
+    after = len(mismatch.value.shape) - mismatch.axis
     return axes[-after].text if after < len(axes) - many else axes[many].text
 
 
@@ -151,7 +151,7 @@ def dtype_name(value: Any) -> str:
 
 
 def description(value: Any) -> str:
-    """Describe a value without its contents: type, dtype and shape, never numbers from inside a tensor."""
+    """Describe a value by its type, dtype and shape, without numbers from inside a tensor."""
     if isinstance(value, torch.Tensor):
         return f"{dtype_name(value)} [{' '.join(map(str, value.shape))}]"
     kind = cast(Any, type(value))
@@ -166,7 +166,7 @@ def description(value: Any) -> str:
 
 
 def expectation(spec: Spec) -> str:
-    """Describe what a spec asks for."""
+    """Describe what a spec requires."""
     match spec:
         case ArraySpec():
             array = (
@@ -190,16 +190,16 @@ def expectation(spec: Spec) -> str:
             return "anything"
 
 
-def _table(spec: ArraySpec, fault: Fault, bindings: Bindings) -> list[str]:
-    """Write what was expected above what came, axis under axis."""
-    tokens, sizes = spec.axes.text.split(), [str(size) for size in fault.value.shape]
+def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]:
+    """Align what was expected with what came, axis by axis."""
+    tokens, sizes = spec.axes.text.split(), [str(size) for size in mismatch.value.shape]
     if spec.axes.many_index is None and tokens and sizes:
         count = max(len(tokens), len(sizes))
         above, below = _pad(tokens, count), _pad(sizes, count)  # aligned at the last axis
         widths = [max(len(a), len(b)) for a, b in zip(above, below, strict=True)]
         tokens = [token.ljust(width) for token, width in zip(above, widths, strict=True)]
         sizes = [size.ljust(width) for size, width in zip(below, widths, strict=True)]
-    expected, got = spec.family.__name__.lower(), dtype_name(fault.value)
+    expected, got = spec.family.__name__.lower(), dtype_name(mismatch.value)
     width = max(len(expected), len(got))
     known = [_known_text(axis, bindings) for axis in spec.axes.axes]
     resolved = f" = [{' '.join(known)}]" if known != spec.axes.text.split() else ""
@@ -210,9 +210,9 @@ def _table(spec: ArraySpec, fault: Fault, bindings: Bindings) -> list[str]:
 
 
 def _known_text(axis: Axis, bindings: Bindings) -> str:
-    """The size of an axis where it was known before this value came, else the axis as written."""
+    """Return the size of an axis if it was known before this value came, else the axis as written."""
     try:
-        size = bindings.get(f"*{axis.name}") if axis.kind is Kind.MANY else known_size(axis, bindings)
+        size = bindings.get(f"*{axis.name}") if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
     return axis.text if size is None else _size_text(size).strip("[]")
@@ -230,13 +230,13 @@ def _source_line(filename: str, line: int) -> list[str]:
 
 
 def _attributes(place: Place, site: Site) -> list[str]:
-    """Return the attributes of `self` that the lines of a site read."""
+    """Return the attributes of `self` that the source lines of a site read."""
     lines = [linecache.getline(place.filename, line) for line in range(site.line, site.end_line + 1)]
     return re.findall(r"\bself\.(\w+)", "".join(lines))
 
 
 def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
-    """Say of each axis that was already bound how large it is and who said so."""
+    """Say which size each bound axis has, and what bound it."""
     if not isinstance(spec, ArraySpec):
         return []
     sources: dict[str, list[str]] = {}
@@ -259,7 +259,7 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
 def _size_text(size: Any) -> str:
     if not isinstance(size, tuple):
         return str(size)
-    if size and size[0] is True:  # bound by `*#name`: see judge.py
+    if size and size[0] is True:  # bound by `*#name`: see validate.py
         return _size_text(cast(Any, size)[1])
     return f"[{' '.join(map(str, cast('tuple[Any, ...]', size)))}]"
 
@@ -269,10 +269,10 @@ def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
         return {name: size for name, size in bindings.sizes.items() if size is not None}
     found: dict[str, Any] = {}
     for axis in spec.axes.axes:
-        names = [axis.name] if axis.kind is Kind.NAMED else []
-        if axis.kind is Kind.MANY:
+        names = [axis.name] if axis.kind is AxisKind.NAMED else []
+        if axis.kind is AxisKind.MANY:
             names = [f"*{axis.name}"]
-        if axis.kind is Kind.EXPRESSION:
+        if axis.kind is AxisKind.EXPRESSION:
             names = sorted(parse_expression(axis.name).axis_names)
         for name in names:
             size = bindings.get(name)
@@ -282,21 +282,10 @@ def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
 
 
 def module_path(owner: Any) -> str:
-    """Return the path of a module below the outermost module that is being called, or `""`.
-
-    A module does not know its parent, but the stack of calls does.
-    """
+    """Return the path of a module below the outermost module that is being called, or `""`."""
     if not isinstance(owner, nn.Module):
         return ""
-    outermost: nn.Module = owner
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame is not None:
-        if frame.f_code is _CALL:
-            called = frame.f_locals.get("self")
-            if isinstance(called, nn.Module):
-                outermost = called
-        frame = frame.f_back
-    named: Iterator[tuple[str, nn.Module]] = cast(Any, outermost).named_modules()
+    named: Iterator[tuple[str, nn.Module]] = cast(Any, outermost_called(owner)).named_modules()
     for path, module in named:
         if module is owner:
             return ".".join(part for part in path.split(".") if part not in _WRAPPERS)

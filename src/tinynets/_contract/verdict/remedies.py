@@ -10,38 +10,38 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..annotations.axes import Kind
+from ..annotations.axes import AxisKind
 from ..annotations.specs import ArraySpec, accepted_dtypes
-from .validate import Bindings, Fault, find_fault
+from .validate import Bindings, Mismatch, validate
 
 Fits = Callable[[torch.Tensor], bool]
 
 
-def likely_cause(fault: Fault, name: str, bindings: Bindings) -> list[str]:
+def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[str]:
     """Return the lines that say what probably happened and what to write instead; often none.
 
     Args:
-        fault: what does not fit.
+        mismatch: what does not fit.
         name: how the user's code calls the value.
         bindings: the axes known before the value was checked.
     """
-    if not isinstance(fault.spec, ArraySpec):
+    if not isinstance(mismatch.spec, ArraySpec):
         return []
-    value, spec = fault.value, fault.spec
+    value, spec = mismatch.value, mismatch.spec
     if not isinstance(value, torch.Tensor):
         return _not_a_tensor(value, name)
     if not accepted_dtypes(spec.family):
         return []  # a family that torch has no dtype of
     if not all(type(size) is int for size in value.shape):
         return []  # symbolic or ragged sizes support no arithmetic
-    if fault.problem == "dtype":
+    if mismatch.problem == "dtype":
         return _wrong_dtype(spec, value, name)
 
     def fits(shape: torch.Size) -> bool:
         # Asked of an empty stand-in with the right dtype: only the shape is in question here.
         stand_in = torch.empty(shape, device="meta", dtype=_any_dtype_of(spec))
         trial = bindings.copy()
-        return find_fault(spec, stand_in, trial) is None
+        return validate(spec, stand_in, trial) is None
 
     return _wrong_shape(spec, value.shape, name, fits)
 
@@ -93,20 +93,20 @@ def _wrong_shape(
         channels = spec.axes.axes[1]
         if (
             shape[1] == 1
-            and channels.kind is Kind.FIXED
+            and channels.kind is AxisKind.FIXED
             and fits(torch.Size((shape[0], channels.size, *shape[2:])))
         ):
             return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels.size}, -1, -1)."]
         if shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
             return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]
         height, width = spec.axes.axes[2:]
-        if height.kind is width.kind is Kind.FIXED and fits(
+        if height.kind is width.kind is AxisKind.FIXED and fits(
             torch.Size((*shape[:2], height.size, width.size))
         ):
             return [f"Resize or crop the images to {height.size}x{width.size}."]
     if rank == len(axes) - 1 and fits(torch.Size((1, *shape))):
         first = spec.axes.axes[0].text
-        if spec.axes.axes[0].kind is Kind.FIXED:
+        if spec.axes.axes[0].kind is AxisKind.FIXED:
             return [f"These sizes fit after {name}.unsqueeze(0)."]
         return [
             f'Every axis but "{first}" fits. One sample? Add the axis: {name}.unsqueeze(0).',

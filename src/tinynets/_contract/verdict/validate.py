@@ -1,7 +1,7 @@
-"""The authority: whether jaxtyping and beartype accept a value, and if not, what exactly does not fit.
+"""Validate a value with jaxtyping and beartype, and find what exactly does not match.
 
-Every axis whose size is known is written into the annotation as a number before jaxtyping is asked, so its
-verdict does not depend on any memo of its own, on the thread, or on `python -O`.
+Known axis sizes are written into the annotation as numbers before jaxtyping sees it, so its verdict does not
+depend on its own memo of axes, on the thread, or on `python -O`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, cast
 import torch
 from jaxtyping import AnnotationError
 
-from ..annotations.axes import Axis, Kind, parse_expression
+from ..annotations.axes import Axis, AxisKind, parse_expression
+from ..annotations.plain_types import matches_hint
 from ..annotations.specs import (
     Anything,
     ArraySpec,
@@ -27,15 +28,13 @@ from ..annotations.specs import (
     TupleSpec,
     UnionSpec,
 )
-from ..codegen.shape_code import axis_key
-from .plain_types import is_bearable
 
 Size = Any  # an int, a torch.SymInt, or for `*name` a tuple of them
 
 
 @dataclass
 class Bindings:
-    """The sizes that axis names stand for, at one place of one call."""
+    """Sizes of axis names at one place in one call."""
 
     sizes: dict[str, Size]
     owner: Any = None  # the module or first argument
@@ -43,18 +42,18 @@ class Bindings:
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def copy(self) -> Bindings:
-        """Return bindings that may be added to without touching these."""
+        """Return a copy to bind more axes in."""
         return replace(self, sizes=dict(self.sizes))
 
     def get(self, key: str) -> Size | None:
-        """Return what an axis name is bound to, or None."""
+        """Return the size of an axis name, or None."""
         return getattr(self.owner, key) if key in self.module_axes else self.sizes.get(key)
 
     def evaluate(self, axis: Axis) -> Size:
         """Compute an axis expression.
 
         Raises:
-            AnnotationError: it reads an axis that no value has bound yet.
+            AnnotationError: an axis that it reads is not bound yet.
         """
         expression = parse_expression(axis.name)
         names = {name: self.get(name) for name in expression.axis_names}
@@ -71,57 +70,57 @@ class Bindings:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What does not fit: the innermost value and spec that disagree, and the way there."""
+class Mismatch:
+    """The innermost value that does not match its spec."""
 
-    path: str  # such as `[3]` or `.logits`, behind the name of the checked value
+    path: str  # such as `[3]` or `.logits`, from the checked value
     value: Any
     spec: Spec
-    wanted: tuple[Size | None, ...] = ()  # for a tensor: the size asked of each axis, None for any size
+    wanted: tuple[Size | None, ...] = ()  # for a tensor: the required size of each axis, None for any
     axis: int | None = None  # the first axis that does not fit
     problem: str = "type"  # "type", "rank", "size" or "dtype"
-    reason: str = ""  # jaxtyping's own words, where ours have none
+    reason: str = ""  # jaxtyping's own text, where we have none
 
 
-def find_fault(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Fault | None:
-    """Check a value and everything in it; bind the axes of what fits.
+def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mismatch | None:
+    """Validate a value and everything in it, and bind its axes.
 
     Returns:
-        None if it fits. Then `bindings` holds the axes that it has bound; after a fault they may be partial.
+        None if it matches; then `bindings` holds the axes that it binds, after a mismatch perhaps only some.
     """
     parts: list[tuple[str, Any, Spec]] | None
     match spec:
         case Anything():
             return None
         case PlainSpec():
-            return None if is_bearable(value, spec.hint) else Fault(path, value, spec)
+            return None if matches_hint(value, spec.hint) else Mismatch(path, value, spec)
         case ArraySpec():
-            return _fault_of_array(spec, value, bindings, path)
+            return _validate_array(spec, value, bindings, path)
         case UnionSpec():
-            return _fault_of_union(spec, value, bindings, path)
+            return _validate_union(spec, value, bindings, path)
         case TupleSpec():
             items = cast("tuple[Any, ...]", value)
             if not isinstance(value, tuple) or len(items) != len(spec.items):
-                return Fault(path, value, spec)
+                return Mismatch(path, value, spec)
             parts = [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
         case ItemsSpec():
             if not isinstance(value, spec.container):
-                return Fault(path, value, spec)
+                return Mismatch(path, value, spec)
             parts = [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(cast("list[Any]", value))]
         case MappingSpec():
             if not isinstance(value, spec.container):
-                return Fault(path, value, spec)
+                return Mismatch(path, value, spec)
             pairs = list(cast("dict[Any, Any]", value).items())
             parts = [(f"{path} key {key!r}", key, spec.key) for key, _ in pairs]
             parts += [(f"{path}[{key!r}]", item, spec.value) for key, item in pairs]
         case FieldsSpec():
             parts = _field_parts(spec, value, path)
             if parts is None:
-                return Fault(path, value, spec)
+                return Mismatch(path, value, spec)
     for where, item, part in parts:
-        fault = find_fault(part, item, bindings, where)
-        if fault is not None:
-            return fault
+        mismatch = validate(part, item, bindings, where)
+        if mismatch is not None:
+            return mismatch
     return None
 
 
@@ -136,37 +135,37 @@ def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any
     return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
 
 
-def _fault_of_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
-    faults: list[Fault] = []
+def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Mismatch | None:
+    mismatches: list[Mismatch] = []
     for arm in spec.arms:
         trial = bindings.copy()
-        fault = find_fault(arm, value, trial, path)
-        if fault is None:
+        mismatch = validate(arm, value, trial, path)
+        if mismatch is None:
             bindings.sizes.update(trial.sizes)
             return None
-        faults.append(fault)
-    # An arm of the right kind that has the wrong size says more than "none of these types".
+        mismatches.append(mismatch)
+    # An arm of the right type but the wrong size says more than "none of these types".
     for problems in (("size", "dtype"), ("rank",)):
-        closest = [fault for fault in faults if fault.problem in problems]
+        closest = [mismatch for mismatch in mismatches if mismatch.problem in problems]
         if closest:
-            return closest[0] if len(closest) == 1 else Fault(path, value, spec)
-    return Fault(path, value, spec)
+            return closest[0] if len(closest) == 1 else Mismatch(path, value, spec)
+    return Mismatch(path, value, spec)
 
 
-def _fault_of_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) -> Fault | None:
+def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) -> Mismatch | None:
     if not _is_array(spec, value):
-        return Fault(path, value, spec)
+        return Mismatch(path, value, spec)
     shape = tuple(value.shape)
     wanted = _wanted_sizes(spec, shape, bindings)
     if wanted is None:
         expected = tuple(known_size(axis, bindings) for axis in spec.axes.axes)
-        return Fault(path, value, spec, expected, problem="rank")
+        return Mismatch(path, value, spec, expected, problem="rank")
     for index, (size, asked) in enumerate(zip(shape, wanted.sizes, strict=True)):
         if asked is not None and size != asked:
-            return Fault(path, value, spec, wanted.sizes, index, "size")
+            return Mismatch(path, value, spec, wanted.sizes, index, "size")
     if wanted.conflict:
-        return Fault(path, value, spec, wanted.sizes, problem="size", reason=wanted.conflict)
-    # Sizes agree by our reading; the verdict on them and on the dtype is jaxtyping's.
+        return Mismatch(path, value, spec, wanted.sizes, problem="size", reason=wanted.conflict)
+    # The sizes match by our reading; jaxtyping has the last word on them and on the dtype.
     text = " ".join(
         "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
     )
@@ -174,7 +173,7 @@ def _fault_of_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
     if not isinstance(value, annotation):
         dtype_fits = isinstance(value, cast(Any, spec.family)[spec.array_type, "..."])
         problem = "size" if dtype_fits else "dtype"
-        return Fault(
+        return Mismatch(
             path, value, spec, wanted.sizes, problem=problem, reason=annotation.__instancecheck_str__(value)
         )
     bindings.sizes.update(wanted.bound)
@@ -195,7 +194,7 @@ class _Wanted:
 
 
 def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) -> _Wanted | None:
-    """Say for each axis of a shape which size is asked; None if the number of axes does not fit."""
+    """Return the required size of each axis of a shape; None if the number of axes does not match."""
     axes, many = spec.axes.axes, spec.axes.many_index
     extra = len(shape) - len(axes)
     if (many is None and extra != 0) or extra < -1:
@@ -208,7 +207,7 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
     # Names first: an expression may stand before the axis that it is computed from.
     for axis, place in places:
         if (
-            axis.kind is Kind.NAMED
+            axis.kind is AxisKind.NAMED
             and here.get(axis.name) is None
             and not (axis.broadcast and shape[place] == 1)
         ):
@@ -222,14 +221,12 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
     wanted = _Wanted((), here.sizes)
     if many is not None:
         span = range(many, many + extra + 1)
-        held = here.get(axis_key(axes[many])) if axes[many].kind is Kind.MANY else None
+        held = here.get(axes[many].key) if axes[many].kind is AxisKind.MANY else None
         sizes = tuple(shape[place] for place in span)
         asked.update(zip(span, sizes, strict=True))
-        if axes[many].kind is Kind.MANY:
+        if axes[many].kind is AxisKind.MANY:
             if held is None:
-                here.sizes[axis_key(axes[many])] = (
-                    (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
-                )
+                here.sizes[axes[many].key] = (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
             else:
                 _compare_many(axes[many], held, sizes, list(span), asked, wanted)
     wanted.sizes = tuple(asked[place] for place in range(len(shape)))
@@ -244,9 +241,9 @@ def _compare_many(
     asked: dict[int, Size | None],
     wanted: _Wanted,
 ) -> None:
-    """Compare `*name` with what it was bound to; `*#name` may be broadcast, in either direction.
+    """Compare `*name` with its earlier sizes; `*#name` may be broadcast, in either direction.
 
-    A name that was bound by `*#name` is held as `(True, sizes)`, since later ones may still widen it.
+    A name bound by `*#name` is stored as `(True, sizes)`, since later ones may still widen it.
     """
     widened = bool(held) and held[0] is True
     before = cast("tuple[Size, ...]", held[1] if widened else held)
@@ -266,15 +263,15 @@ def _compare_many(
     elif widened and not axis.broadcast and together != sizes:
         wanted.conflict = f"{axis.text} is {list(sizes)}, to which {list(before)} cannot be broadcast"
     elif widened:
-        wanted.bound[axis_key(axis)] = (True, together) if axis.broadcast else together
+        wanted.bound[axis.key] = (True, together) if axis.broadcast else together
 
 
 def known_size(axis: Axis, bindings: Bindings) -> Size | None:
-    """Return the size that an axis must have as far as names are bound, or None."""
-    if axis.kind is Kind.FIXED:
+    """Return the size that an axis must have, or None if that is not known."""
+    if axis.kind is AxisKind.FIXED:
         return axis.size
-    if axis.kind is Kind.NAMED:
+    if axis.kind is AxisKind.NAMED:
         return bindings.get(axis.name)
-    if axis.kind is Kind.EXPRESSION:
+    if axis.kind is AxisKind.EXPRESSION:
         return bindings.evaluate(axis)
     return None

@@ -17,7 +17,7 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses import fake_tensor
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from ..._contract.toggle import switch
+from ..._contract.toggle import toggle
 from ..._torch.random_states import preserved_random_states
 from ...errors import InputError, LoopsOverAxisError
 from ...inputs.inputs import Inputs
@@ -183,7 +183,7 @@ def _run(
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
     notes = [f"{hooks} hooks of your own were not run"] if hooks else []
     notes += [f"{name}={sizes.values[name]} was chosen, since nothing tells it" for name in sizes.chosen]
-    if not switch.on:
+    if not toggle.on:
         notes.append("contracts are switched off")
     return Run(
         mode,

@@ -1,0 +1,247 @@
+"""Build a checked function: read annotations, rewrite the definition, compile it in the original's place."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import inspect
+import typing
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CellType, CodeType, FunctionType
+from typing import Any
+
+from jaxtyping import AnnotationError
+from torch import nn
+
+from .._torch import entry
+from ..errors import NoSourceError
+from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding
+from .annotations.parse_hints import has_tensors, parse_hint
+from .annotations.resolve_names import NameResolver, user_stacklevel
+from .annotations.sites import Site
+from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec
+from .codegen.copy_function import copy_with_code, forwarding_node
+from .codegen.guard_code import GuardWriter
+from .codegen.rewrite import Rewriter
+from .codegen.shape_code import AxisScope
+from .codegen.source import FunctionNode, compile_function, function_node
+from .runtime import FunctionContract
+from .toggle import toggle
+from .verdict.messages import Place
+
+# Attributes of a checked function.
+CONTRACT = "__tinynets_contract__"
+BUILDER = "__tinynets_builder__"
+
+_RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_GENERATORS: tuple[Any, ...] = (
+    collections.abc.Iterator,
+    collections.abc.Iterable,
+    collections.abc.Generator,
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+)
+# What every checked function reads besides the constants of its own guards.
+RUNTIME = {
+    "_tn_compiling": entry.is_dynamo_compiling,
+    "_tn_tracing": entry.tracing_state,
+    "_tn_enter": entry.enter_from_elsewhere,
+    "_tn_inference_mode": entry.is_inference_mode_enabled,
+    "_tn_getframe": entry.getframe,
+    # Through its module: cloudpickle would copy the code object, which is compared by identity.
+    "_tn_entry": entry,
+    "_tn_toggle": toggle,
+}
+
+
+@dataclass(frozen=True)
+class RewrittenFunction:
+    """A definition with its checks, and what they refer to."""
+
+    node: FunctionNode
+    sites: list[Site]
+    constants: dict[str, Any]  # free variable -> value
+    without_source: str  # why the body could not be read, or ""
+
+
+class FunctionBuilder:
+    """Builds the checked version of one function.
+
+    Args:
+        function: the original.
+        contract: the decorator that enforces inner functions.
+        module_axes: axes that are attributes of the first argument.
+        check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
+        overridden: the builder of the method that this one overrides.
+        decorated: whether a decorator is called in place of this function.
+    """
+
+    def __init__(
+        self,
+        function: FunctionType,
+        *,
+        contract: object,
+        module_axes: frozenset[str],
+        check_mode: Callable[[nn.Module], None] | None,
+        overridden: FunctionBuilder | None,
+        decorated: bool,
+    ) -> None:
+        self.function = function
+        self.contract = contract
+        self.module_axes = module_axes
+        self.check_mode = check_mode
+        self.decorated = decorated
+        self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
+        self.names = NameResolver(function.__globals__, function)
+        self.signature = inspect.signature(function)
+        self.annotations = self._annotations(overridden)
+
+    def build(self) -> FunctionType:
+        """Return the checked function, or the original where there is nothing to check."""
+        rewritten = self.rewrite()
+        if rewritten.without_source:
+            warnings.warn(
+                f"{self.name}: no usable source ({rewritten.without_source}), so its annotated lines are not"
+                " enforced; arguments and return value are",
+                stacklevel=user_stacklevel(),
+            )
+        if not rewritten.sites and self.check_mode is None:
+            return self.function
+        parameters = set(self.signature.parameters)
+        check_axis_names(rewritten.sites, self.name, self.module_axes, parameters)
+        self.names.release_scope()
+        place = Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
+        record = FunctionContract(self.function, place, self.module_axes, rewritten.sites)
+        code = self.compile(rewritten)
+        values = {**rewritten.constants, "_tn_contract": record}
+        original = self.function
+        cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))
+        closure = tuple(cells[name] if name in cells else CellType(values[name]) for name in code.co_freevars)
+        checked = copy_with_code(original, code, closure)
+        setattr(checked, CONTRACT, record)
+        setattr(checked, BUILDER, self)
+        return checked
+
+    def rewrite(self) -> RewrittenFunction:
+        """Return the definition with its checks; the same one every time."""
+        reason = ""
+        try:
+            node, text = function_node(self.function)
+        except NoSourceError as error:
+            node, text, reason = forwarding_node(self.function, self.signature), "", str(error)
+        parameters = list(self.signature.parameters)
+        first = parameters[0] if parameters else ""
+        writer = GuardWriter(AxisScope(self.module_axes, first, frozenset(parameters[1:])))
+        returns, yields = self._result_specs()
+        rewriter = Rewriter(
+            node,
+            arguments=in_order_of_binding(self._argument_specs(), self.module_axes),
+            returns=returns,
+            yields=yields,
+            resolve=self.names.resolve,
+            is_contract=self._is_contract,
+            writer=writer,
+            title=self.name,
+            has_walrus=":=" in text,
+        )
+        rewritten = rewriter.rewrite(self._entry_lines(first))
+        constants = {**RUNTIME, **writer.constants}
+        if self.check_mode is not None:
+            constants["_tn_check_mode"] = self.check_mode
+        if reason:
+            constants["_tn_original"] = self.function
+        return RewrittenFunction(rewritten, rewriter.sites, constants, reason)
+
+    def compile(self, rewritten: RewrittenFunction) -> CodeType:
+        """Compile a rewritten definition in place of the original."""
+        return compile_function(rewritten.node, self.function, (*rewritten.constants, "_tn_contract"))
+
+    # Annotations
+
+    def _annotations(self, overridden: FunctionBuilder | None) -> dict[str, Any]:
+        """Return resolved hints by parameter name and "return"; an override inherits those that it omits."""
+        found: dict[str, Any] = {}
+        for name, annotation in inspect.get_annotations(self.function).items():
+            try:
+                found[name] = self.names.resolve(annotation)
+            except AnnotationError as error:
+                raise AnnotationError(f"{self.name}, {name}: {error}") from None
+        if overridden is not None:
+            inherited, theirs = overridden.annotations, list(overridden.signature.parameters)
+            for index, name in enumerate(self.signature.parameters):
+                same = name if name in inherited else theirs[index] if index < len(theirs) else name
+                if same in inherited and same != "return":
+                    found.setdefault(name, inherited[same])
+            if "return" in inherited:
+                found.setdefault("return", inherited["return"])
+        return found
+
+    def _spec(self, name: str, hint: Any) -> Spec:
+        try:
+            return parse_hint(hint)
+        except AnnotationError as error:
+            raise AnnotationError(f"{self.name}, {name}: {error}") from None
+
+    def _argument_specs(self) -> dict[str, Spec]:
+        specs: dict[str, Spec] = {}
+        for name, parameter in self.signature.parameters.items():
+            if name not in self.annotations:
+                continue
+            hint = self.annotations[name]
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and not has_tensors(hint):
+                continue
+            spec = self._spec(name, hint)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                spec = ItemsSpec(tuple, spec)
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                spec = MappingSpec(dict, Anything(), spec)
+            elif parameter.default is None and not isinstance(spec, Anything):
+                spec = UnionSpec((PlainSpec(None), spec))
+            specs[name] = spec
+        return specs
+
+    def _result_specs(self) -> tuple[Spec, Spec]:
+        """Return the specs of the return value and of the values that are yielded."""
+        hint = self.annotations.get("return", Any)
+        if not (inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)):
+            return self._spec("return", hint), Anything()
+        origin = typing.get_origin(hint)
+        arguments = list(typing.get_args(hint))
+        if origin in _GENERATORS and arguments:
+            returned = arguments[2] if origin is collections.abc.Generator and len(arguments) > 2 else Any
+            return self._spec("return", returned), self._spec("yield", arguments[0])
+        if has_tensors(hint):
+            raise AnnotationError(f"{self.name} yields: annotate it as Iterator[...] or Generator[...]")
+        return Anything(), Anything()
+
+    # Code
+
+    def _is_contract(self, decorator: ast.expr) -> bool:
+        try:
+            return self.names.resolve(decorator) is self.contract
+        except AnnotationError:
+            return False
+
+    def _entry_lines(self, first: str) -> list[str]:
+        """Return the source that decides at the start of a call how its checks run."""
+        if self.check_mode is None:
+            return [
+                "_tn_checks = _tn_toggle.on",
+                "if _tn_checks and _tn_tracing() is not None:",
+                f"    _tn_checks = {entry.VALIDATE_ALL}",
+            ]
+        lines = [
+            "_tn_checks = _tn_toggle.on",
+            "if _tn_checks and _tn_inference_mode():",
+            f"    _tn_check_mode({first})",
+        ]
+        if not (self.decorated or self.function.__code__.co_flags & _RUNS_LATER):
+            # A decorator calls its function, and generators and coroutines start after the call.
+            lines += [
+                "if _tn_checks and _tn_getframe(1).f_code is not _tn_entry.CALL_IMPL:",
+                f"    _tn_checks = _tn_enter({first}, _tn_getframe(1))",
+            ]
+        return lines
