@@ -6,10 +6,10 @@ import importlib.util
 from collections import Counter
 
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from tinynets.modes.attribute_reads import attribute_reads
 from tinynets.modes.sensitivity import train_behaviour
-from torch import Tensor, nn
 
 
 class Reads(nn.Module):

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from torch._C._dynamo import eval_frame
-
 import torch
 from torch import nn
+from torch._C._dynamo import eval_frame
 
 # What `torch.compile` installs to see the frames that a compiled function calls without tracing them. Without
 # it, a mode block in such a function still works, but is traced, with warnings.

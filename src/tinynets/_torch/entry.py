@@ -11,10 +11,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
-
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
 
 from ..errors import DirectForwardWarning
 

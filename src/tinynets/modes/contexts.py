@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch.nn.parameter import is_lazy
-
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .._torch.module_tables import own_parameters
 from ..errors import ModeError

@@ -6,9 +6,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from torch.utils.weak import WeakIdKeyDictionary
-
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from .._torch.module_tables import own_parameters
 

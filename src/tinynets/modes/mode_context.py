@@ -7,10 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from torch.compiler import is_dynamo_compiling
-
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 
 from .._torch.compiler import compiler_watches
 from . import blocks

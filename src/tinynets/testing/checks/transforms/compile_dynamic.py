@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch.fx import GraphModule
-
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
 from ...._torch.compiler import refuse_recompiling
 from ....errors import Failure, Skip

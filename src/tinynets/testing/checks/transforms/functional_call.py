@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from torch.func import functional_call
-
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ...._torch.random_states import seed_everything
 from ...._torch.unregistered import unregistered_tensors

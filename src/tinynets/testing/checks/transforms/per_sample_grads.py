@@ -6,10 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from torch.func import functional_call, grad, vmap
-
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 from ...._torch.module_tables import named_modules
 from ....errors import Failure, Skip
