@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .records import Frame, Line, Run, TensorFacts
+from .render.view import View
 
 
 class Explanation:
@@ -55,19 +56,19 @@ class Explanation:
         """
         from .render.text import plain
 
-        return plain(self, width, self.depth if depth == -1 else depth)
+        return plain(self._view(depth), width)
 
     def to_json(self) -> str:
         """Return everything that is known, as JSON."""
         from .render.data import to_json
 
-        return to_json(self)
+        return to_json(self._view())
 
     def to_markdown(self) -> str:
         """Return a Markdown table."""
         from .render.data import to_markdown
 
-        return to_markdown(self)
+        return to_markdown(self._view())
 
     def to_html(self, path: str | Path) -> Path:
         """Write one page that needs nothing else, to be opened in a browser.
@@ -75,10 +76,10 @@ class Explanation:
         Returns:
             Where it was written.
         """
-        from .render.page import page
+        from .render.html import to_page
 
         target = Path(path)
-        target.write_text(page(self), encoding="utf-8")
+        target.write_text(to_page(self._view()), encoding="utf-8")
         return target
 
     def to_svg(self, path: str | Path, *blocks: Explanation) -> Path:
@@ -94,14 +95,14 @@ class Explanation:
         from .render.picture import picture
 
         target = Path(path)
-        target.write_text(picture(self, *blocks), encoding="utf-8")
+        target.write_text(picture(self._view(), *(block._view() for block in blocks)), encoding="utf-8")
         return target
 
     def print(self) -> None:
         """Print the table: in colour on a terminal if `rich` is installed, else plain."""
         from .render.text import coloured
 
-        if sys.stdout.isatty() and coloured(self, self.depth):
+        if sys.stdout.isatty() and coloured(self._view()):
             return
         print(self)
 
@@ -111,9 +112,12 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from .render.notebook import fragment
+        from .render.html import to_notebook
 
-        return fragment(self)
+        return to_notebook(self._view())
+
+    def _view(self, depth: int | None = -1) -> View:
+        return View(self.model, self.runs, self.depth if depth == -1 else depth)
 
 
 def _mark_differences(runs: list[Run]) -> None:
