@@ -147,7 +147,7 @@ def _place(place: Place, line: Line) -> Place:
 
 
 def _face(line: Line) -> Any:
-    """What a reader would call the same: costs for the backward pass left out."""
+    """Return what a reader would call the same: costs for the backward pass left out."""
     return (_shapes(line.values), line.facts, line.warnings, line.count, line.failed, line.verdict)
 
 

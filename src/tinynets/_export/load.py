@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._torch.torch_warnings import torch_about_itself
 from ..errors import CheckpointError
-from .loaded_program import Exported, Opened, Seen
+from .loaded_program import Exported, LoadedProgram, TensorInfo
 from .signature import Signature, TensorSpec, from_json
 
 _ZIP = b"PK\x03\x04"
@@ -55,7 +55,9 @@ def _signature(path: Path, text: str | None) -> Signature:
     return from_json(text, str(path))
 
 
-def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[], Opened]) -> Exported:
+def _loaded(
+    path: Path, format: str, signature: Signature, open_file: Callable[[], LoadedProgram]
+) -> Exported:
     try:
         with torch_about_itself():
             opened = open_file()
@@ -74,7 +76,7 @@ def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[
 
 
 def _differences(
-    verb: str, signature: Signature, expected: Sequence[TensorSpec], found: Sequence[Seen]
+    verb: str, signature: Signature, expected: Sequence[TensorSpec], found: Sequence[TensorInfo]
 ) -> list[str]:
     """Compare what a program does with what its contract says, as far as the file tells."""
     if len(expected) != len(found):

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from .._torch.pytree import tree_leaves
 from .signature import Signature
 
 
 @dataclass(frozen=True)
-class Seen:
+class TensorInfo:
     """What a file says of a tensor by itself, as far as it does.
 
     Attributes:
@@ -31,12 +31,12 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedProgram:
     """A program that can be run, and what its file says of it besides the contract."""
 
     run: Callable[[list[Tensor]], Any]
-    inputs: list[Seen]
-    outputs: list[Seen]
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
 
 
 class Exported:
@@ -70,7 +70,7 @@ class Exported:
         bindings = self.signature.check_inputs(values)
         with torch.no_grad():
             returned = self._run(values)
-        self.signature.check_outputs(pytree.tree_leaves(returned), bindings)
+        self.signature.check_outputs(tree_leaves(returned), bindings)
         return returned
 
     def __repr__(self) -> str:

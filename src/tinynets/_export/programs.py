@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
-from torch.fx.experimental import _config as symbolic_shapes
 
 from .._contract.annotations.axes import Axis, Kind, parse, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
+from .._torch.symbolic_sizes import one_program_for_all_sizes
 from ..checkpoint import config_of, library_version
 from ..errors import CheckpointError
-from ..inputs.declared import parse_axes
+from ..inputs.axis_strings import parse_shape
 from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
 from ..inputs.sizes import Sizes
 from ..modes import evaluating
@@ -68,8 +68,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         rows.append(row)
         sizes.update(fixed)
     free = [{i: Dim.AUTO for i, axis in enumerate(row) if not _is_one_size(axis, sizes)} for row in rows]
-    # The patch: else a size of 1 asks for another program than 2 and more, and a batch may be either.
-    with evaluating(model), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
+    with evaluating(model), torch.no_grad(), one_program_for_all_sizes():
         exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
     _forget_places(exported)
     taken = [_meta(exported, name) for name in exported.graph_signature.user_inputs]
@@ -107,7 +106,7 @@ def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tup
     declared = spec.axes.axes if spec is not None and spec.axes.many_index is None else None
     written = None
     if isinstance(text, str):
-        parsed = parse_axes(text[text.find("[") + 1 :].rstrip("] "))
+        parsed = parse_shape(text)
         written = parsed.axes if parsed is not None else None
     if written is None and declared is None:
         example = " ".join(["batch", *map(str, value.shape[1:])])
@@ -237,7 +236,7 @@ def _ranges(exported: ExportedProgram, symbols: Mapping[str, str]) -> dict[str, 
 
 
 def _config(model: nn.Module) -> dict[str, Any] | None:
-    """The constructor's arguments, where they are kept and are plain data: an export can do without."""
+    """Return the constructor's arguments where they are kept and are plain data: an export can do without."""
     try:
         config = config_of(model)
         json.dumps(config, allow_nan=False)

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .symbolic_sizes import expression_of
+
 _CHANNELS_LAST = {4: ("channels_last", (0, 2, 3, 1)), 5: ("channels_last_3d", (0, 2, 3, 4, 1))}
 
 
@@ -16,7 +18,7 @@ def layout_of(tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided:
         return str(tensor.layout).removeprefix("torch.")
     with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # the model did not ask
-        shape, strides = [_plain(s) for s in tensor.shape], [_plain(s) for s in tensor.stride()]
+        shape, strides = [expression_of(s) for s in tensor.shape], [expression_of(s) for s in tensor.stride()]
     if _nested(shape, strides, tuple(range(len(shape)))):
         return "contiguous"
     name, order = _CHANNELS_LAST.get(len(shape), ("", ()))
@@ -33,11 +35,6 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
             return False
         step = shape[axis] * step if place else step
     return True
-
-
-def _plain(size: Any) -> Any:
-    """A number, or the expression of a symbol, which compares by how it is written."""
-    return size if isinstance(size, int) else size.node.expr
 
 
 def empty_like_strides(shape: list[Any], tensor: torch.Tensor) -> torch.Tensor:

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from .._contract.annotations.axes import Axes, Axis, Kind
 from .._contract.annotations.parse_hints import has_tensors, spec_of
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .._contract.contract import contract_of
 from .._torch.layouts import empty_like_strides
+from .._torch.pytree import tree_map_only
 from ..errors import InputError
-from .declared import evaluate, parse_axes
+from .axis_strings import evaluate, parse_axes
 from .sizes import Sizes
 
 
@@ -82,7 +82,7 @@ class Inputs:
             return self._from_string(value, spec, named=not isinstance(value, _Shape))
         if isinstance(value, torch.Tensor):
             return self._from_tensor(value, spec)
-        return pytree.tree_map_only(torch.Tensor, lambda tensor: self._from_tensor(tensor, None), value)
+        return tree_map_only(torch.Tensor, lambda tensor: self._from_tensor(tensor, None), value)
 
     def _from_string(self, text: str, spec: ArraySpec | None, *, named: bool) -> torch.Tensor:
         found = _STRING.fullmatch(text)
@@ -156,7 +156,7 @@ class Inputs:
 
 
 def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
-    """The token of every axis of a tensor, None where none is written for it."""
+    """Return the token of every axis of a tensor, None where none is written for it."""
     if axes is None:
         return [None] * rank
     tokens: list[Axis | None] = list(axes.axes)
@@ -168,7 +168,7 @@ def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
 
 
 def _ints(model: nn.Module) -> dict[str, int]:
-    """The ints that the class body declares as axes, with what they are in this model."""
+    """Return the ints that the class body declares as axes, with what they are in this model."""
     names: frozenset[str] = getattr(type(model), "_declared_axes", frozenset())
     return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), int)}
 

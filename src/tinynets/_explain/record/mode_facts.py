@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..._torch.symbolic_sizes import expression_of
 from ...inputs.sizes import axis_text
 from .events import is_tensor
 
@@ -121,4 +122,4 @@ def two_sided(name: str, tensors: list[Any]) -> str:
 
 
 def _written(size: Any) -> str:
-    return str(size) if isinstance(size, int) else axis_text(size.node.expr)
+    return axis_text(expression_of(size))

@@ -1,10 +1,9 @@
-"""What is asked about the modules of a model while it runs: their functions, their kind, their names."""
+"""Modules of a running model: which functions to follow, which to leave alone, how to write them."""
 
-# The tables of an nn.Module are private, and typed with Any.
-# pyright: reportPrivateUsage=false, reportUnknownVariableType=false, reportUnknownMemberType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import inspect
@@ -14,9 +13,12 @@ from typing import Any, cast
 
 from torch import nn
 
+from ..._torch.module_copies import attribute_of
+from .events import is_tensor, raw, tensors_in
+
 
 def functions_of(kind: type, module: nn.Module) -> Iterator[CodeType]:
-    """The functions of a module whose frames are of interest: all of a user's class, `forward` of torch's."""
+    """Yield the functions of a module to follow: all of a user's class, `forward` of one of torch's."""
     for base in kind.__mro__:
         if base is nn.Module:
             break
@@ -66,8 +68,19 @@ def look_up(name: str, local: dict[str, Any]) -> Any:
     for part in rest:
         if not isinstance(value, nn.Module):
             return None
-        tables = (vars(value), value._parameters, value._buffers, value._modules)
-        value = next(
-            (table[part] for table in cast("tuple[dict[str, Any], ...]", tables) if part in table), None
-        )
+        value = attribute_of(value, part)
     return value
+
+
+def operands_of(statement: ast.stmt, local: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Describe the tensors and modules that a statement names."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            name = ast.unparse(node)
+            value = look_up(name, local)
+            if isinstance(value, nn.Module) and name != "self":
+                found[name] = summary(value)
+            elif is_tensor(value):
+                found.update((name + label, raw(name + label, tensor)) for label, tensor in tensors_in(value))
+    return list(found.items())

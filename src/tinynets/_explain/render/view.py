@@ -43,7 +43,7 @@ class View:
 
 
 def colours_of(views: Iterable[View]) -> dict[str, int]:
-    """Number every axis name that occurs."""
+    """Return a number for every axis name that occurs, in the order in which a reader meets them."""
     found: dict[str, None] = {}
     for run in (run for view in views for run in view.runs):
         found.update(dict.fromkeys(run.axes))

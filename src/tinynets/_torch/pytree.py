@@ -1,0 +1,15 @@
+"""Nested containers of tensors, flattened and mapped: what a forward accepts and returns.
+
+Torch has this under a private name only, and `torch.export`, `torch.func` and user code agree on it: a class
+that is registered there is a container for all of them. Should torch publish it, or drop it for `optree`,
+change this file.
+"""
+
+from torch.utils._pytree import keystr as keystr
+from torch.utils._pytree import tree_flatten as tree_flatten
+from torch.utils._pytree import tree_flatten_with_path as tree_flatten_with_path
+from torch.utils._pytree import tree_leaves as tree_leaves
+from torch.utils._pytree import tree_map as tree_map
+from torch.utils._pytree import tree_map_only as tree_map_only
+from torch.utils._pytree import tree_unflatten as tree_unflatten
+from torch.utils._pytree import treespec_loads as treespec_loads
