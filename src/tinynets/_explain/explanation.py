@@ -12,12 +12,12 @@ from .render.view import View
 
 
 class Explanation:
-    """A forward pass, line by line. Printing it shows a table; a notebook shows it by itself.
+    """A forward pass, line by line. `print` shows a table; a notebook displays it by itself.
 
     Attributes:
         model: class of the model.
-        runs: one for each mode asked for.
-        depth: how many levels of modules are shown, None for all.
+        runs: one for each requested mode.
+        depth: number of levels of modules to show, None for all.
     """
 
     def __init__(self, model: str, runs: list[Run], *, depth: int | None = 1) -> None:
@@ -51,15 +51,15 @@ class Explanation:
         """Return a plain table.
 
         Args:
-            width: of a line.
-            depth: levels of modules to show instead of those that `explain` was asked for.
+            width: maximum length of a line.
+            depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain
 
         return plain(self._view(depth), width)
 
     def to_json(self) -> str:
-        """Return everything that is known, as JSON."""
+        """Return all facts as JSON."""
         from .render.data import to_json
 
         return to_json(self._view())
@@ -71,10 +71,10 @@ class Explanation:
         return to_markdown(self._view())
 
     def to_html(self, path: str | Path) -> Path:
-        """Write one page that needs nothing else, to be opened in a browser.
+        """Write a self-contained HTML page.
 
         Returns:
-            Where it was written.
+            The path.
         """
         from .render.html import to_page
 
@@ -83,14 +83,14 @@ class Explanation:
         return target
 
     def to_svg(self, path: str | Path, *blocks: Explanation) -> Path:
-        """Write a picture of the flow that needs nothing else, and is readable on white and on black.
+        """Write a self-contained SVG picture of the flow, readable on white and on black.
 
         Args:
-            path: where to.
-            blocks: explanations of modules inside, to be drawn beside it.
+            path: the file to write.
+            blocks: explanations of submodules, drawn beside the model.
 
         Returns:
-            Where it was written.
+            The path.
         """
         from .render.picture import picture
 
@@ -99,7 +99,7 @@ class Explanation:
         return target
 
     def print(self) -> None:
-        """Print the table: in colour on a terminal if `rich` is installed, else plain."""
+        """Print the table, in colour on a terminal if `rich` is installed."""
         from .render.text import coloured
 
         if sys.stdout.isatty() and coloured(self._view()):
@@ -121,7 +121,7 @@ class Explanation:
 
 
 def _mark_differences(runs: list[Run]) -> None:
-    """Mark the lines that do not say the same in all modes, and the lines that call them."""
+    """Mark the lines whose facts differ between the modes, and the lines that call them."""
     marks = [_compared(run.frame) for run in runs]
     for index, run in enumerate(runs):
         others = [mark for other, mark in enumerate(marks) if other != index]
@@ -147,7 +147,7 @@ def _place(place: Place, line: Line) -> Place:
 
 
 def _face(line: Line) -> Any:
-    """Return what a reader would call the same: costs for the backward pass left out."""
+    """Return what is compared between modes: everything but the costs of the backward pass."""
     return (_shapes(line.values), line.facts, line.warnings, line.count, line.failed, line.verdict)
 
 

@@ -42,10 +42,10 @@ def aoti_to_bytes(program: Program) -> bytes:
 
 
 def read_archive(path: Path) -> tuple[bool, str | None]:
-    """Return whether an archive is compiled, and the text of its contract; nothing in it is run.
+    """Return whether an archive is compiled, and the text of its contract, without running anything.
 
     Raises:
-        CheckpointError: it is truncated or damaged.
+        CheckpointError: the archive is truncated or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -64,7 +64,7 @@ def read_archive(path: Path) -> tuple[bool, str | None]:
 
 
 def open_pt2(path: Path) -> LoadedProgram:
-    """Load a program, which interprets its operations one by one."""
+    """Load a program, which runs operation by operation."""
     exported = torch.export.load(path)
     module = exported.module()
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
@@ -77,7 +77,7 @@ def open_pt2(path: Path) -> LoadedProgram:
 
 
 def open_aoti(path: Path) -> LoadedProgram:
-    """Load a compiled library; it says how many tensors it takes and returns, but not which."""
+    """Load a compiled library, which knows the number of its tensors but not their shapes."""
     model, taken, returned = load_package(str(path))
     return LoadedProgram(lambda inputs: model(*inputs), [TensorInfo()] * taken, [TensorInfo()] * returned)
 

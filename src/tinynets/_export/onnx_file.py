@@ -26,10 +26,10 @@ _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
 
 
 def require_onnx() -> None:
-    """Import what ONNX needs.
+    """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
+        ModuleNotFoundError: one is not installed.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -102,7 +102,7 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
 
 
 def open_onnx(model: Any) -> LoadedProgram:
-    """Run a model by ONNX Runtime, on the CPU."""
+    """Load a model into ONNX Runtime, on the CPU."""
     import onnx
     import onnxruntime
 

@@ -30,12 +30,12 @@ Row = tuple[Axis, ...]
 
 @dataclass(frozen=True)
 class Program:
-    """A program of torch, and what it takes and returns.
+    """An exported program of torch, and its contract.
 
     Attributes:
         exported: the program.
         signature: its contract.
-        symbols: what torch calls an axis that may have any size -> what the contract calls it.
+        symbols: name of a free axis in torch -> name in the contract.
     """
 
     exported: ExportedProgram
@@ -47,8 +47,8 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     """Export a model in eval mode, with every named axis of its contract free.
 
     Raises:
-        TypeError: the inputs do not say which shapes they have, or a class of the user's is returned.
-        ValueError: torch can export it only with one size for an axis that should be free.
+        TypeError: the shapes of the inputs are unknown, or `forward` returns a class of the user.
+        ValueError: torch can export the model only with one size for an axis that should be free.
     """
     returned = forward_specs(model).get("return")
     if isinstance(returned, FieldsSpec) and not returned.by_key:
@@ -93,7 +93,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
 
 
 def _forget_places(exported: ExportedProgram) -> None:
-    """Drop the stack traces that torch keeps: the file would tell on whose disk it was made."""
+    """Drop the stack traces that torch keeps: they contain the paths of the machine that exported."""
     for module in exported.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -101,7 +101,7 @@ def _forget_places(exported: ExportedProgram) -> None:
 
 
 def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tuple[Row, dict[str, int]]:
-    """Return one axis for each of a tensor, and the sizes of named ones that were given as numbers."""
+    """Return the axes of a tensor, and the sizes of named ones that were given as numbers."""
     spec = argument_specs(model).get(name)
     declared = spec.axes.axes if spec is not None and spec.axes.many_index is None else None
     written = None
@@ -115,7 +115,7 @@ def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tup
             f'pass a shape that does, as in export(model, path, "{example}")'
         )
     if declared is None:
-        # `tokens=77` names an axis and tells the size to trace it with.
+        # `tokens=77` is an axis name with the size to trace.
         return tuple(parse(axis.text.partition("=")[0]).axes[0] for axis in written or ()), {}
     numbers = {
         axis.name: other.size
@@ -138,7 +138,7 @@ def _names(axis: Axis) -> frozenset[str]:
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
-    """Return what torch knows of a tensor of the program."""
+    """Return the fake tensor that torch keeps for a name in the program."""
     value = next((node.meta.get("val") for node in exported.graph.nodes if node.name == name), None)
     if not isinstance(value, torch.Tensor):
         raise TypeError("a model that takes or returns anything but tensors cannot be exported")
@@ -148,11 +148,11 @@ def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
 def _symbols(
     model: nn.Module, tensors: Iterable[tuple[str, Row, torch.Tensor, torch.Tensor, Iterable[int]]]
 ) -> dict[str, str]:
-    """Match what torch found with what the contract wants free.
+    """Match the symbols of torch with the free axes of the contract.
 
     Args:
-        model: for the message.
-        tensors: of each its name, its axes, what torch knows of it, its value, and which axes are free.
+        model: named in errors.
+        tensors: name, axes, fake tensor, value and free axes of each tensor.
 
     Raises:
         ValueError: torch has tied an axis to a number or to another axis.
@@ -174,7 +174,7 @@ def _symbols(
 def _tensor(
     name: str, row: Row, tensor: torch.Tensor, known: frozenset[str], symbols: Mapping[str, str]
 ) -> TensorSpec:
-    """Describe a tensor by the axes of the contract, where these mean something without the model."""
+    """Describe a tensor by the axes of the contract, if they can be understood without the model."""
     tokens: list[str] = []
     for axis, size in zip(row, tensor.shape, strict=True):
         understood = axis.kind is not Kind.EXPRESSION or (is_arithmetic(axis) and _names(axis) <= known)
@@ -203,7 +203,7 @@ def _outputs(
 
 
 def _declared_outputs(spec: Spec | None, count: int) -> list[tuple[str, ArraySpec | None]]:
-    """Name every returned tensor, and say what the contract asks of it."""
+    """Return the name and the specification of every returned tensor."""
     names = ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
     parts: tuple[Spec, ...] = ()
     match spec:
@@ -236,7 +236,7 @@ def _ranges(exported: ExportedProgram, symbols: Mapping[str, str]) -> dict[str, 
 
 
 def _config(model: nn.Module) -> dict[str, Any] | None:
-    """Return the constructor's arguments where they are kept and are plain data: an export can do without."""
+    """Return the constructor's arguments, or None if they are not kept or not plain data."""
     try:
         config = config_of(model)
         json.dumps(config, allow_nan=False)

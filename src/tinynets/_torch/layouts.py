@@ -1,4 +1,7 @@
-"""How a tensor lies in memory, read off its strides without comparing a symbol with a number."""
+"""The memory layout of a tensor, from its strides, without comparing a symbol with a number.
+
+`tensor.is_contiguous()` is the public way, but it ties symbolic sizes to numbers.
+"""
 
 # Symbols of torch have no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -26,7 +29,7 @@ def layout_of(tensor: torch.Tensor) -> str:
 
 
 def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> bool:
-    """Whether each axis in `order` steps over exactly what the later ones fill."""
+    """Return whether each axis in `order` steps over exactly what the later ones fill."""
     step: Any = 1
     for place, axis in reversed(list(enumerate(order))):
         if shape[axis] == 1:
@@ -38,7 +41,7 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
 
 
 def empty_like_strides(shape: list[Any], tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of a shape, some of it symbols, that lies in memory as another one does."""
+    """Return an empty tensor of a shape, some of it symbols, with the memory layout of another tensor."""
     options: dict[str, Any] = {"dtype": tensor.dtype, "device": tensor.device}
     if tensor.device.type == "meta":
         options["device"] = "cpu"

@@ -1,8 +1,7 @@
-"""Sizes that may be any number: the symbols of torch, and what a trace finds out about them.
+"""Symbolic sizes: axes that may have any size while `tinynets.explain` traces a model.
 
-`torch.export` and `torch.compile` are built on these names; `torch.export` shows only the finished program.
-Should torch change them, `tinynets.explain` and `tinynets.export` fail here; everything that calls a model on
-numbers (`check_model`, `explain(on="real")`) does not come here.
+`torch.export` is the public use of them, but shows only the finished program. If torch drops these names,
+`explain` loses axis names and formulas, and `export` the free batch of 1; real sizes do not need them.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
@@ -63,8 +62,8 @@ def is_floor_division(expression: Any) -> bool:
 def branches(environment: Any) -> list[Any]:
     """Return the conditions on symbols that the traced code relied on.
 
-    Which library would compute a convolution is no branch of the model, so conditions that torch's fake
-    kernels asked for that reason are left out; should their file be renamed, a model is traced once more.
+    Conditions by which torch's fake kernels choose a library for a convolution are left out: they are not
+    branches of the model. If torch renames the file of these kernels, models are traced once more.
     """
     return [guard.expr for guard in environment.guards if not _chooses_kernel(guard)]
 

@@ -25,7 +25,7 @@ from .sizes import Sizes
 
 
 class _Shape(str):
-    """A shape that the contract tells: only its leading axis is a symbol, since more make a trace slow."""
+    """A shape from the contract: only its leading axis is a symbol, since more make a trace slow."""
 
 
 _BATCH, _REAL_BATCH, _OTHER = 32, 2, 32
@@ -37,8 +37,8 @@ class Inputs:
     """Makes the inputs of one trace.
 
     Args:
-        model: what will be called.
-        sizes: where axes are made.
+        model: the model to call.
+        sizes: creates the axes.
         real: whether the inputs must hold values.
     """
 
@@ -49,7 +49,7 @@ class Inputs:
     def make(
         self, given: tuple[Any, ...], named: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return positional and named arguments for the call."""
+        """Return positional and keyword arguments for the call."""
         specs = argument_specs(self.model)
         parameters = parameters_of(self.model)
         positional: list[Any] = []
@@ -183,11 +183,11 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
 
 
 def forward_specs(model: nn.Module) -> dict[str, Spec]:
-    """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
+    """Return the specifications of the arguments of `forward` by name, and of its result as `"return"`."""
     record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
-        # Not among the sites where the line before has checked the same.
+        # The return has no site if the line before has checked the same.
         hints: dict[str, Any] = getattr(type(model).forward, "__tinynets_hints__", {})
         return {**specs, "return": spec_of(hints["return"])} if "return" in hints else specs
     try:
@@ -198,7 +198,7 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
 
 
 def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
-    """Return the shapes that `forward` asks for, by name of the argument."""
+    """Return the array specifications of the arguments of `forward`, by name."""
     arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
     return {name: spec for name, spec in arrays.items() if spec is not None}
 

@@ -23,8 +23,8 @@ class Sizes:
     """The sizes of one trace.
 
     Args:
-        symbolic: whether named axes are symbols; else they are numbers with no name.
-        unusual: whether leading axes measure something that no model has for another axis.
+        symbolic: whether named axes are symbols rather than numbers.
+        unusual: whether to trace leading axes with a size that no model has for another axis.
     """
 
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
@@ -37,13 +37,13 @@ class Sizes:
         self._names: dict[Any, Any] = {}  # torch's symbol -> symbol with the axis name
 
     def make(self, name: str, value: int, *, leading: bool = False, symbolic: bool = True) -> Any:
-        """Return the size of a named axis: the same for the same name.
+        """Return the size of a named axis, always the same for one name.
 
         Args:
-            name: of the axis.
+            name: name of the axis.
             value: its size.
-            leading: whether it is the first axis of its tensor, which any number fits.
-            symbolic: whether it is a symbol if sizes are; else it is a number with a name.
+            leading: whether it is the first axis of its tensor, which may have any size.
+            symbolic: whether to make it a symbol, if the sizes are symbolic.
         """
         if name not in self._made:
             self.values[name] = self._made[name] = value
@@ -54,7 +54,7 @@ class Sizes:
         return self._made[name]
 
     def resolve(self, size: Any) -> Any:
-        """Return a size as a number or an expression over axis names, with all that the trace found out."""
+        """Return a size as a number or an expression over axis names, with the equalities of the trace."""
         if isinstance(size, torch.SymInt | torch.SymFloat):
             size = expression_of(size)
         if isinstance(size, int | float) or self.environment is None:
@@ -68,7 +68,7 @@ class Sizes:
         return int(size) if size.is_Integer else size
 
     def number(self, size: Any) -> int | None:
-        """Return what a resolved size comes to."""
+        """Return the value of a resolved size, or None if it depends on the values of tensors."""
         if isinstance(size, int | float):
             return int(size)
         known = {symbol: sympy.Integer(self.values[str(symbol)]) for symbol in self._names.values()}
@@ -96,13 +96,13 @@ class Sizes:
             for symbol, name in self._names.items()
             if str(name) not in self.chosen
         }
-        # An axis whose size nobody gave may be any, so what was compared with it stays as it was.
+        # The size of a chosen axis is arbitrary, so conditions on it are kept.
         conditions = branches(self.environment) if self.environment is not None else []
         known = [condition for condition in conditions if condition.free_symbols <= set(given)]
         return not any(condition.xreplace(given) == sympy.false for condition in known)
 
     def rename(self, text: str) -> str:
-        """Put axis names into a message in which torch names its symbols."""
+        """Replace the symbols of torch in a message by axis names."""
         for symbol, name in self._names.items():
             text = re.sub(rf"\b{symbol}\b", str(name), text)
         return text

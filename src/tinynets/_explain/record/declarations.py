@@ -1,4 +1,4 @@
-"""Whether a line made the shape that it declares."""
+"""Compare the shapes that lines declare with those that they made."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -18,13 +18,13 @@ from ..records import Verdict
 
 @dataclass
 class Declarations:
-    """The axis names of one call: what each was bound to where it was first seen.
+    """The axis names of one call, each bound to the first size it met.
 
     Args:
         sizes: the sizes of the trace.
         owner: the module, whose int attributes are axes.
         module_axes: names of those attributes.
-        measured: where to note what each name comes to, or None.
+        measured: receives the number of each name, or None.
     """
 
     sizes: Sizes
@@ -34,7 +34,7 @@ class Declarations:
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def known(self) -> dict[str, Any]:
-        """Everything that an expression may name."""
+        """Return all names that an expression may use, with their values."""
         attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
         return {**attributes, **self.bound, "self": self.owner}
 
@@ -42,7 +42,7 @@ class Declarations:
         """Compare an axis string with a shape.
 
         Returns:
-            The verdict, and one text for each axis: as declared where it fits, as measured where not.
+            The verdict, and one text per axis: as declared if it fits, else as measured.
         """
         measured = tuple(axis_text(size) for size in shape)
         axes = parse_axes(text)
@@ -86,7 +86,7 @@ class Declarations:
 
 
 def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
-    """Whether two final sizes are equal, whatever the axes measure."""
+    """Return whether two resolved sizes are equal for all sizes of the axes."""
     if first == second:
         return True
     if isinstance(first, int) and isinstance(second, int):
@@ -95,7 +95,7 @@ def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
     if difference == 0:
         return True
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
-    # Rounded quotients have no normal form: then the sizes at hand decide.
+    # Rounded quotients have no normal form: the current sizes decide.
     return (
         symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
     )

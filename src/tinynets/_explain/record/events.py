@@ -1,4 +1,4 @@
-"""What the recorder writes down while a model runs: raw, with symbolic sizes, before rows are made of it."""
+"""What the recorder notes while a model runs, with symbolic sizes; rows are made of it afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would drow
 
 @dataclass
 class RawTensor:
-    """A tensor as it was when a line had made it."""
+    """A tensor at the time a line made it."""
 
     label: str
     shape: tuple[Any, ...]
@@ -80,12 +80,12 @@ class CallEvent:
 
 
 def is_tensor(value: object) -> bool:
-    """Whether a value is a tensor, looked up without asking the value itself."""
+    """Return whether a value is a tensor, without calling code of the value."""
     return issubclass(type(value), torch.Tensor)
 
 
 def storage_of(tensor: torch.Tensor) -> StorageWeakRef | None:
-    """Return what identifies a tensor's memory, or None where it has none of its own."""
+    """Return the identity of a tensor's memory, or None if it has no storage."""
     try:
         return StorageWeakRef(tensor.untyped_storage())
     except (NotImplementedError, RuntimeError):  # sparse tensors and wrapper subclasses
@@ -93,7 +93,7 @@ def storage_of(tensor: torch.Tensor) -> StorageWeakRef | None:
 
 
 def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors in a value, each with the way to it, such as `[0]` or `.loss`."""
+    """Yield the tensors in a value, each with its path, such as `[0]` or `.loss`."""
     if is_tensor(value):
         yield "", value
         return
@@ -113,13 +113,13 @@ def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
-    """Write down what is known of a tensor."""
+    """Record a tensor."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     return RawTensor(label, tuple(tensor.shape), dtype, str(tensor.device), layout_of(tensor), memory)
 
 
 def raw_tensors(value: Any) -> list[RawTensor]:
-    """Write down the tensors in a value."""
+    """Record the tensors in a value."""
     return [
         raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
     ]

@@ -38,23 +38,23 @@ def functions_of(kind: type, module: nn.Module) -> Iterator[CodeType]:
 
 
 def is_container(owner: Any, code: CodeType) -> bool:
-    """Whether a function only calls the items of its module, one after the other."""
+    """Return whether a function only calls the items of its module, one after the other."""
     return isinstance(owner, nn.Sequential) and code is nn.Sequential.forward.__code__
 
 
 def is_leaf(owner: nn.Module) -> bool:
-    """Whether a module is one of torch's own layers, whose inside nobody wants to see."""
+    """Return whether a module is one of torch's own layers, which are not opened."""
     own = type(owner).__module__.startswith(("torch.nn.", "torch.ao."))
     return own and (isinstance(owner, nn.MultiheadAttention) or next(owner.children(), None) is None)
 
 
 def item_code(path: str, owner: nn.Module) -> str:
-    """Write what stands for the line that calls an item of a container: `(0): Linear(...)`."""
+    """Return the code shown for an item of a container: `(0): Linear(...)`."""
     return f"({path.rpartition('.')[2]}): {summary(owner)}"
 
 
 def summary(module: nn.Module) -> str:
-    """Write a module as short as it goes: its class, and its settings if it has no children."""
+    """Return the class of a module, with its settings if it has no children."""
     with contextlib.suppress(Exception):  # a user's extra_repr may do anything
         if next(module.children(), None) is None:
             return f"{type(module).__name__}({module.extra_repr()})"
@@ -62,7 +62,7 @@ def summary(module: nn.Module) -> str:
 
 
 def look_up(name: str, local: dict[str, Any]) -> Any:
-    """Follow a dotted name through plain attributes; None where it leads nowhere."""
+    """Return the value of a dotted name, following plain attributes only; None if there is none."""
     first, *rest = name.split(".")
     value = local.get(first) if first.isidentifier() else None
     for part in rest:

@@ -1,4 +1,4 @@
-"""Modes that see every operation of torch, and credit what it costs to the lines that are running."""
+"""Count the cost of every operation of torch for the lines that are running."""
 
 # torch's own modes are typed with Any throughout.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -36,7 +36,7 @@ def _recurrent_layer(inputs: Any, weight_input: Any, weight_hidden: Any, *_: Any
     return 2 * inputs.shape[0] * inputs.shape[1] * (weight_input.numel() + weight_hidden.numel())
 
 
-# What torch's own counter does not know: kernels for the CPU.
+# CPU kernels that torch's counter does not know.
 _ALSO_COUNTED = {
     getattr(torch.ops.aten, name, None): count
     for name, count in (
@@ -52,8 +52,8 @@ class OpCounter(TorchDispatchMode):
     """Counts multiply-accumulates and new memory.
 
     Args:
-        running: returns the lines that are running, outermost first.
-        unroll: whether a symbolic axis may be taken apart; else `LoopsOverAxisError` is raised.
+        running: returns the running lines, outermost first.
+        unroll: whether to allow a loop over a symbolic axis instead of raising `LoopsOverAxisError`.
     """
 
     def __init__(self, running: Callable[[], Iterable[LineEvent]], *, unroll: bool) -> None:
@@ -117,7 +117,7 @@ class OpCounter(TorchDispatchMode):
                 self.warn(warning)
 
     def _macs(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Counter[Product]:
-        """Half of what torch's own counter counts; the same call again is not worked out again."""
+        """Return half of what torch's FLOP counter counts, cached by call."""
         count = flop_registry.get(packet) or _ALSO_COUNTED.get(packet)
         if count is None:
             return Counter()
@@ -130,10 +130,10 @@ class OpCounter(TorchDispatchMode):
 
 
 class FunctionObserver(TorchFunctionMode):
-    """Tells the recorder which functions of torch's public interface are called.
+    """Reports the calls of torch's public functions.
 
     Args:
-        called: gets the function, its arguments and its result.
+        called: called with the name, the arguments and the result.
     """
 
     def __init__(self, called: Callable[[str, Any, Any, Any], None]) -> None:
@@ -153,5 +153,5 @@ class FunctionObserver(TorchFunctionMode):
 
 
 def num_bytes(tensor: torch.Tensor) -> Counter[Product]:
-    """Return the bytes that a tensor's elements take."""
+    """Return the size of a tensor's elements in bytes."""
     return product([tensor.element_size(), *tensor.shape])

@@ -1,4 +1,4 @@
-"""Follow a forward pass line by line, without changing it: Python's trace function and torch's modes."""
+"""Record a forward pass line by line, through Python's trace function and torch's modes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _MOST_LINES = 200_000  # lines run; more than that is a loop over values, not th
 
 @dataclass
 class _Active:
-    """One function of the model that is running now."""
+    """One function of the model that is running."""
 
     frame: FrameType
     call: CallEvent
     source: Source | None
     container: bool
     line: LineEvent | None = None
-    raised: BaseException | None = None  # what is passing through, or was until a handler took it
-    suspect: LineEvent | None = None  # the line that it came out of
+    raised: BaseException | None = None  # propagating, or caught by a handler
+    suspect: LineEvent | None = None  # the line that raised it
 
 
 class Recorder:
@@ -40,7 +40,7 @@ class Recorder:
 
     Args:
         model: the private copy that will run.
-        unroll: whether it may take a symbolic axis apart.
+        unroll: whether to allow loops over a symbolic axis.
     """
 
     def __init__(self, model: nn.Module, *, unroll: bool = True) -> None:
@@ -61,7 +61,7 @@ class Recorder:
         self.autocast = autocast_of(self._devices)
 
     def run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Call the model and record what happens; whatever it raises passes through."""
+        """Call the model and record what happens; its errors propagate."""
         self._counter.mark_seen(tensor for _, tensor in tensors_in((arguments, named)))
         hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
         previous = sys.gettrace()
@@ -137,7 +137,7 @@ class Recorder:
 
     def _finish(self, active: _Active, returned: Any) -> None:
         frame = active.frame
-        # Python reports a frame that ends by an error as one that returns None: the instruction tells.
+        # Python reports a frame that raised as one that returned None: its last instruction decides.
         if dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "YIELD")):
             self._close(active, returned=returned)
             active.raised = None
@@ -162,7 +162,7 @@ class Recorder:
             self._note_autocast(active.line)
 
     def _leave(self, active: _Active, value: Any) -> None:
-        """Tell the line that made the call what came back."""
+        """Record the result in the line that made the call."""
         parent = self._active[-1] if self._active else None
         if parent is None or parent.line is None:
             return

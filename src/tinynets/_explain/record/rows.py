@@ -21,7 +21,7 @@ from .sources import axis_string
 
 @dataclass
 class _DeclaredShapes:
-    """The axis strings that a function declares: by argument, by line, and for what it returns."""
+    """The axis strings that a function declares for its arguments, its lines and its result."""
 
     arguments: dict[str, str] = field(default_factory=dict[str, str])
     lines: dict[int, str] = field(default_factory=dict[int, str])
@@ -32,13 +32,13 @@ def build_frame(call: CallEvent, sizes: Sizes, counts: dict[int, int]) -> Frame:
     """Turn one recorded call, and all calls below it, into a frame.
 
     Args:
-        call: what was recorded.
-        sizes: the sizes of the trace.
-        counts: identity of a parameter -> how many numbers it holds.
+        call: the recorded call.
+        sizes: sizes of the trace.
+        counts: identity of a parameter -> number of its elements.
     """
     shapes = _declared_shapes(call)
     module_axes: frozenset[str] = getattr(type(call.owner), "_declared_axes", frozenset())
-    # Axes of the model itself are told at the top; a block inside may use the same name for another size.
+    # The header shows the axes of the model itself; a block inside may use the same name for another size.
     declarations = Declarations(sizes, call.owner, module_axes, None if call.path else sizes.measured)
     frame = Frame(call.path, type(call.owner).__name__, call.function, call.file, call.line)
     frame.arguments = tuple(

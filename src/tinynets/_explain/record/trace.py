@@ -1,4 +1,4 @@
-"""Run a forward pass on tensors without values, and fall back where a model needs them."""
+"""Run a forward pass on tensors without values; fall back to real ones where a model needs them."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
@@ -43,7 +43,7 @@ def explained(
 def _explained(
     model: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any], on: str, mode: str
 ) -> Run:
-    """Take the first method that gets through, or else show where the best one failed."""
+    """Return the first method that succeeds, or else the failure of the best one."""
     if on == "real":
         return _attempt(model, inputs, named, "real", mode, "asked for")[0]
     run, error, unusual = _attempt(model, inputs, named, "symbolic", mode, "")
@@ -68,7 +68,7 @@ def _explained(
 
 
 def _reason(run: Run) -> str:
-    """Say in which line the pass ended, and by what."""
+    """Describe the error and the line that ended the pass."""
     error = run.error.splitlines()[0][:120]
     failed = [(frame, line) for _, frame, line in run.frame.walk() if line.failed and line.line]
     if not failed:

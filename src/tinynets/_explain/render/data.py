@@ -1,4 +1,4 @@
-"""The same rows as data: JSON and Markdown."""
+"""An explanation as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .view import View
 
 
 def to_data(view: View) -> dict[str, Any]:
-    """Return everything that is known as plain dictionaries and lists; the fields are those of `records`."""
+    """Return all facts as plain dictionaries and lists, with the fields of `records`."""
     return {"model": view.model, "runs": [dataclasses.asdict(run) for run in view.runs]}
 
 
 def to_json(view: View) -> str:
-    """Return everything that is known, as JSON."""
+    """Return all facts as JSON."""
     return json.dumps(to_data(view), indent=2, ensure_ascii=False)
 
 
 def to_markdown(view: View) -> str:
-    """Return a Markdown table for every mode."""
+    """Return a Markdown table for each mode."""
     blocks: list[str] = []
     for run in view.runs:
         lines = [f"**{header(run)}**", "", "| line | code | shape | facts |", "|---:|---|---|---|"]

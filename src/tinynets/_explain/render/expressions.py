@@ -1,4 +1,4 @@
-"""Sizes as the page's script takes them: `(tokens+3)//4` as nested lists."""
+"""Sizes for the script of the page: `(tokens+3)//4` as nested lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def tree(expression: str) -> Any:
     """Return an expression such as `(tokens+3)//4` as nested lists, which the script can compute.
 
     Returns:
-        A number, the name of an axis, `[operator, part, ...]`, or None for what the script does not know.
+        A number, the name of an axis, `[operator, part, ...]`, or None if the script cannot compute it.
     """
     try:
         return _tree(ast.parse(expression, mode="eval").body)

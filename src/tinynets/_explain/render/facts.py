@@ -1,4 +1,4 @@
-"""What every renderer says of a line and of a run, in words."""
+"""What every renderer says about a line and about a run, in words."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SHORT_DTYPES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing to say, with an amount in it that may grow with the axes.
+    """One fact; an amount in it may grow with the axes.
 
     Attributes:
         before: the text, up to the amount.
-        amount: the amount, None where the text is all.
-        after: the text behind it.
+        amount: the amount, None if there is only text.
+        after: the text after it.
         unit: `B` for bytes, `MACs` for a plain number.
     """
 
@@ -45,12 +45,12 @@ class Fact:
 
     @property
     def active(self) -> bool:
-        """Whether it says that the line does something that it would not do in eval mode."""
+        """Whether the line behaves differently in eval mode."""
         return is_active(self.before)
 
 
 def is_active(text: str) -> bool:
-    """Return whether a text says that a line does something that it would not do in eval mode."""
+    """Return whether a text says that a line behaves differently in eval mode."""
     return "ACTIVE" in text or "batch statistics" in text
 
 
@@ -78,7 +78,7 @@ def dtypes_of(values: Iterable[TensorFacts]) -> str:
 
 
 def facts_of(line: Line) -> list[Fact]:
-    """Say everything about a line that is not its code or shape."""
+    """Return all facts about a line but its code and shapes."""
     if line.kind == "control":
         return []
     facts: list[Fact] = []
@@ -123,7 +123,7 @@ def place_of(frame: Frame) -> str:
 
 
 def conditions(run: Run) -> list[str]:
-    """Say under which conditions a run was made: mode, gradients, autocast, method."""
+    """Return the conditions of a run: mode, gradients, autocast, method."""
     on, of = run.training
     mode = "TRAIN" if on == of else "EVAL" if not on else "MIXED"
     autocast = [f"autocast {run.autocast}"] if run.autocast else []
@@ -131,7 +131,7 @@ def conditions(run: Run) -> list[str]:
 
 
 def totals(run: Run) -> list[Fact]:
-    """Add up a run: parameters, costs, and how many lines declare a shape."""
+    """Return the totals of a run: parameters, costs, and how many lines declare a shape."""
     rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
     declared = sum(bool(line.declared) for line in rows)
     wrong = sum(line.verdict == "≠" for line in rows)
@@ -145,7 +145,7 @@ def totals(run: Run) -> list[Fact]:
 
 
 def notes(run: Run) -> list[str]:
-    """Say what else a reader should know of a run."""
+    """Return what else a reader should know about a run."""
     lines: list[str] = []
     if run.method != "symbolic":
         lines.append(f"{run.method} sizes: {run.reason}" if run.reason else f"{run.method} sizes")

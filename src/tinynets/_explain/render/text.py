@@ -1,4 +1,4 @@
-"""The table for a terminal: the same rows plain, and in colour by rich."""
+"""The table for a terminal: plain, and in colour by rich."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Segment = tuple[str, str]
 
 
 def rows(run: Run, width: int, depth: int | None) -> Iterator[list[Segment]]:
-    """Yield the lines of the table as pieces of text, each with the name of a style."""
+    """Yield the lines of the table as segments: a text and the name of its style."""
     for index, part in enumerate(textwrap.wrap(header(run), width - 1, subsequent_indent="  ")):
         yield [(part, "head" if index == 0 else "facts")]
     for argument in run.frame.arguments:
@@ -82,7 +82,7 @@ def _row(level: int, frame: Frame, line: Line, width: int, code_width: int) -> I
 
 
 def plain(view: View, width: int) -> str:
-    """Return the table without colours; the lines of one mode after those of the other."""
+    """Return the table without colours, one mode after the other."""
     blocks: list[str] = []
     for run in view.runs:
         lines = ["".join(text for text, _ in row).rstrip() for row in rows(run, width, view.depth)]
@@ -93,7 +93,7 @@ def plain(view: View, width: int) -> str:
 
 
 def coloured(view: View) -> bool:
-    """Print the table by rich, each axis name in a colour of its own; False where rich is not installed."""
+    """Print the table by rich, each axis name in its own colour; return False if rich is not installed."""
     if importlib.util.find_spec("rich") is None:
         return False
     from rich.console import Console
