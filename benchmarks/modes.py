@@ -23,7 +23,7 @@ SECONDS = 0.04  # of one repeat of one side
 
 
 def thousand_modules() -> nn.Module:
-    """A root, 333 blocks of a linear layer and a dropout: 1,000 modules."""
+    """Make a root with 333 blocks of a linear layer and a dropout: 1,000 modules."""
     return nn.Sequential(*[nn.Sequential(nn.Linear(1, 1), nn.Dropout()) for _ in range(333)])
 
 
@@ -54,7 +54,7 @@ def sides() -> dict[str, Callable[[], None]]:
 
 
 def guard_timers(entered: nn.Module) -> dict[str, Timer]:
-    """The guard alone, as the generated forward calls it. An empty function shows what a call costs."""
+    """Time the guard alone, as the generated forward calls it. An empty function shows what a call costs."""
     plain = nn.Sequential(nn.Linear(1, 1), nn.Dropout()).eval()
     big = thousand_modules().eval()
     setup = {"guard": guard, "empty": lambda module: None}

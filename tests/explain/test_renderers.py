@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tinynets as tn
-from tinynets._explain.render.controls import tree
+from tinynets._explain.render.expressions import tree
 
 from .nets import Broken, Modes, Nested, explained, zoo
 
@@ -107,7 +107,7 @@ def test_markup_is_well_formed(model, tmp_path) -> None:
 def test_importing_tinynets_imports_nothing_for_it() -> None:
     code = """
 import sys, tinynets
-heavy = {"sympy", "rich", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "tinynets._explain.record.trace"}
+heavy = {"sympy", "rich", "jinja2", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "tinynets._explain.record.trace"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

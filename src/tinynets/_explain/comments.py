@@ -1,7 +1,6 @@
 """Shape comments: `x = self.fc1(x)  # [batch, 256]`, written and checked by running on fake tensors.
 
-Only comments change. A comment that holds stays as it is, whatever axis names it uses, so that writing twice
-is writing once.
+Only comments change. A comment that holds is kept, whatever axis names it uses, so writing is idempotent.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ class Finding:
     """A line whose shape comment is wrong, or that has none.
 
     Attributes:
-        line: number of the line where the statement ends, which is where its comment stands.
+        line: last line of the statement, where its comment is.
         code: the statement.
-        written: the shape that its comment says, or `""`.
-        right: the shape that it has.
+        written: the shape in its comment, or `""`.
+        right: the actual shape.
     """
 
     line: int
@@ -40,7 +39,7 @@ class Finding:
 def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Finding]:
     """Compare the lines of the `forward...` functions in a file with what ran.
 
-    A line that has different shapes in different places is judged only by the comment it has: it gets none.
+    A comment on a line that makes different shapes is checked, but none is written there.
     """
     lines: dict[int, list[Line]] = {}
     for explanation in explanations:
@@ -71,7 +70,7 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
 
 
 def unseen_comments(path: Path, explanations: Iterable[Explanation]) -> list[int]:
-    """Return the lines of shape comments in `forward...` functions that no explanation ran past."""
+    """Return the lines of shape comments in `forward...` functions that no explanation reached."""
     lines: dict[int, list[Line]] = {}
     for explanation in explanations:
         for run in explanation.runs:
@@ -91,7 +90,7 @@ def unseen_comments(path: Path, explanations: Iterable[Explanation]) -> list[int
 
 
 def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
-    """Put every finding's shape into the file.
+    """Write the shape of every finding into the file.
 
     Returns:
         Whether the file changed.
@@ -146,7 +145,7 @@ def _parsed(text: str) -> ast.Module:
 
 
 def _ends_of_statements(text: str) -> dict[int, int]:
-    """First line -> last line of every statement that shares no line with another one."""
+    """Map the first line to the last line of every statement that shares no line with another."""
     statements = [
         node
         for node in ast.walk(_parsed(text))
@@ -167,7 +166,7 @@ def _ends_of_statements(text: str) -> dict[int, int]:
 
 
 def _comments(text: str) -> dict[int, tuple[int, str]]:
-    """Line -> column and text of its comment."""
+    """Map each line to the column and text of its comment."""
     tokens = tokenize.generate_tokens(io.StringIO(text.removeprefix("\ufeff"), newline="").readline)
     return {
         token.start[0]: (token.start[1], token.string.rstrip("\r\n"))

@@ -22,23 +22,23 @@ def explain(
     """Show a forward pass line by line, with the shape that every line makes.
 
     The model runs as a private copy on tensors that have shapes and no values: no weight is read, nothing is
-    computed, no random number is drawn and nothing about the model changes. Where a model needs values, it
-    is run on real ones (still a copy), and the explanation says so. The user's own hooks are not run.
+    computed, no random number is drawn and nothing about the model changes. A model that needs values runs on
+    real ones (still as a copy), and the explanation says so. The user's hooks are not run.
 
     Args:
         model: any `nn.Module`, on any device.
         inputs: the arguments of `forward`: tensors, of which only shape and dtype matter; shapes such as
             `"batch 3 32 32"`, `"batch=8 tokens=77 64"` or `"int64[batch 77]"`; or nothing where the
             annotations of `forward` tell.
-        depth: how many levels of modules the text shows, the model's own lines being the first; None for
-            all. Every level is recorded in any case.
-        on: `"real"` runs on real tensors in the first place.
-        modes: explain it in these modes, and mark the lines that differ; as it stands if None.
+        depth: number of levels of modules to show, the model's own lines being the first; None for all. All
+            levels are recorded.
+        on: `"real"` runs the model on real tensors from the start.
+        modes: the modes to explain, with the lines that differ marked; None for the current one.
         named: named arguments of `forward`, in the same forms.
 
     Raises:
-        TypeError: not a module, a scripted or lazy one, or inputs that say no shape.
-        ValueError: an unknown mode or method.
+        TypeError: the model is no module, or scripted or lazy, or the inputs have no shape.
+        ValueError: unknown mode or method.
     """
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"explain() takes a torch.nn.Module, got {type(model).__name__}")

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from .records import Frame, Line, Run, TensorFacts
+from .render.view import View
 
 
 class Explanation:
-    """A forward pass, line by line. Printing it shows a table; a notebook shows it by itself.
+    """A forward pass, line by line. `print` shows a table; a notebook displays it by itself.
 
     Attributes:
         model: class of the model.
-        runs: one for each mode asked for.
-        depth: how many levels of modules are shown, None for all.
+        runs: one for each requested mode.
+        depth: number of levels of modules to show, None for all.
     """
 
     def __init__(self, model: str, runs: list[Run], *, depth: int | None = 1) -> None:
@@ -50,58 +51,58 @@ class Explanation:
         """Return a plain table.
 
         Args:
-            width: of a line.
-            depth: levels of modules to show instead of those that `explain` was asked for.
+            width: maximum length of a line.
+            depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain
 
-        return plain(self, width, self.depth if depth == -1 else depth)
+        return plain(self._view(depth), width)
 
     def to_json(self) -> str:
-        """Return everything that is known, as JSON."""
+        """Return all facts as JSON."""
         from .render.data import to_json
 
-        return to_json(self)
+        return to_json(self._view())
 
     def to_markdown(self) -> str:
         """Return a Markdown table."""
         from .render.data import to_markdown
 
-        return to_markdown(self)
+        return to_markdown(self._view())
 
     def to_html(self, path: str | Path) -> Path:
-        """Write one page that needs nothing else, to be opened in a browser.
+        """Write a self-contained HTML page.
 
         Returns:
-            Where it was written.
+            The path.
         """
-        from .render.page import page
+        from .render.html import to_page
 
         target = Path(path)
-        target.write_text(page(self), encoding="utf-8")
+        target.write_text(to_page(self._view()), encoding="utf-8")
         return target
 
     def to_svg(self, path: str | Path, *blocks: Explanation) -> Path:
-        """Write a picture of the flow that needs nothing else, and is readable on white and on black.
+        """Write a self-contained SVG picture of the flow, readable on white and on black.
 
         Args:
-            path: where to.
-            blocks: explanations of modules inside, to be drawn beside it.
+            path: the file to write.
+            blocks: explanations of submodules, drawn beside the model.
 
         Returns:
-            Where it was written.
+            The path.
         """
         from .render.picture import picture
 
         target = Path(path)
-        target.write_text(picture(self, *blocks), encoding="utf-8")
+        target.write_text(picture(self._view(), *(block._view() for block in blocks)), encoding="utf-8")
         return target
 
     def print(self) -> None:
-        """Print the table: in colour on a terminal if `rich` is installed, else plain."""
+        """Print the table, in colour on a terminal if `rich` is installed."""
         from .render.text import coloured
 
-        if sys.stdout.isatty() and coloured(self, self.depth):
+        if sys.stdout.isatty() and coloured(self._view()):
             return
         print(self)
 
@@ -111,13 +112,16 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from .render.notebook import fragment
+        from .render.html import to_notebook
 
-        return fragment(self)
+        return to_notebook(self._view())
+
+    def _view(self, depth: int | None = -1) -> View:
+        return View(self.model, self.runs, self.depth if depth == -1 else depth)
 
 
 def _mark_differences(runs: list[Run]) -> None:
-    """Mark the lines that do not say the same in all modes, and the lines that call them."""
+    """Mark the lines whose facts differ between the modes, and the lines that call them."""
     marks = [_compared(run.frame) for run in runs]
     for index, run in enumerate(runs):
         others = [mark for other, mark in enumerate(marks) if other != index]
@@ -143,7 +147,7 @@ def _place(place: Place, line: Line) -> Place:
 
 
 def _face(line: Line) -> Any:
-    """What a reader would call the same: costs for the backward pass left out."""
+    """Return what is compared between modes: everything but the costs of the backward pass."""
     return (_shapes(line.values), line.facts, line.warnings, line.count, line.failed, line.verdict)
 
 

@@ -1,4 +1,4 @@
-"""What an explanation is made of: frames hold lines, and a line holds the frames that it called."""
+"""The data of an explanation: a frame holds lines, and a line holds the frames that it called."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Amount:
 
 @dataclass(frozen=True)
 class TensorFacts:
-    """What is known of one tensor.
+    """Facts about one tensor.
 
     Attributes:
-        label: how it hangs together with what the line made: `""` for the value itself, or `[0]`, `['mask']`.
-        shape: one text for each axis: its name, an expression over names, or a number.
+        label: its place in what the line made: `""` for the value itself, or `[0]`, `['mask']`.
+        shape: one text per axis: a name, an expression over names, or a number.
         sizes: the same as numbers; None where a size depends on values.
         expressions: the same in terms of the free axes alone: `batch`, `784`, `(tokens+3)//4`.
         dtype: such as `float32`.
         device: such as `cpu`.
         layout: `contiguous`, `channels_last`, `channels_last_3d`, `strided` for other strides, or the name
             of a sparse layout.
-        memory: `new`, or `view` of memory that was there before, `in place`, or `same` for the tensor itself.
+        memory: `new`, `view` of existing memory, `in place`, or `same` for an existing tensor.
     """
 
     label: str
@@ -51,7 +51,7 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class Op:
-    """One call that a line makes itself: of a module, a function or an operator.
+    """One call that a line makes directly: of a module, a function or an operator.
 
     Attributes:
         name: the function's name, or the class of the module.
@@ -66,14 +66,14 @@ class Op:
 
 @dataclass
 class Line:
-    """One source line of a forward pass that was run, with everything that it did, calls included.
+    """One source line of a forward pass, with everything it did, calls included.
 
     Attributes:
-        file: the file that it stands in; `""` for the item of a container.
+        file: its source file; `""` for the item of a container.
         line: its first line number; 0 for the item of a container.
         code: its source, on one line.
-        indent: how many blocks of its function it stands in.
-        kind: what kind of statement it is; `module` is an item that a container such as Sequential called.
+        indent: depth of nested blocks in its function.
+        kind: the kind of statement; `module` is an item that a container such as Sequential called.
         names: the names it assigns.
         values: the tensors it made or returned.
         declared: the shape that its annotation or trailing comment declares, or `""`.
@@ -81,17 +81,17 @@ class Line:
         verdict: whether the declaration holds: `=`, `≠`, or `""` where nothing is declared.
         ops: what it called, in order.
         allocated: bytes of new memory, temporaries included.
-        saved: bytes kept for the backward pass that no earlier line keeps already.
-        parameters: how many parameters it uses.
+        saved: bytes saved for the backward pass, without those that an earlier line saved.
+        parameters: number of parameters that it uses.
         macs: multiply-accumulate operations: half of what `torch.utils.flop_counter` counts.
         facts: what depends on the mode, such as `dropout p=0.1 ACTIVE`.
-        autocast: what `torch.autocast` does there, such as `cpu bfloat16`, or `""`.
-        warnings: what is probably not meant, such as accidental broadcasting.
+        autocast: the active `torch.autocast`, such as `cpu bfloat16`, or `""`.
+        warnings: probable mistakes, such as accidental broadcasting.
         operands: the tensors and modules that a failing line names.
-        count: how many times it ran alike.
-        frames: the user's own functions and modules that it called.
-        failed: whether the forward pass ended here with an error.
-        differs: whether another mode gives other facts.
+        count: how often it ran with the same facts.
+        frames: the user's functions and modules that it called.
+        failed: whether the forward pass raised here.
+        differs: whether the facts differ in another mode.
     """
 
     file: str
@@ -127,10 +127,10 @@ class Frame:
         path: the module it belongs to, from the explained model; `""` for the model itself.
         module: class of that module.
         function: name of the function.
-        file: where it stands.
-        line: where it starts.
+        file: its source file.
+        line: its first line.
         arguments: its tensor arguments; their labels are their names.
-        lines: what it ran.
+        lines: the lines that ran.
     """
 
     path: str
@@ -142,11 +142,11 @@ class Frame:
     lines: list[Line] = field(default_factory=list[Line])
 
     def walk(self, depth: int | None = None) -> Iterator[tuple[int, Frame, Line]]:
-        """Yield every line with its level and frame; a module's lines are one level below its call.
+        """Yield `(level, frame, line)` of every line; the lines of a module are one level below its call.
 
         Args:
-            depth: how many levels of modules to enter, the model itself being the first; None for all.
-                A method that a module calls on itself is on the module's own level.
+            depth: number of levels of modules to enter, the model itself being the first; None for all.
+                A method that a module calls on itself is on the level of the module.
         """
         yield from self._walk(depth, 0, 1)
 
@@ -166,21 +166,21 @@ class Run:
     Attributes:
         mode: `train`, `eval`, or `as is`.
         frame: the model's own forward.
-        axes: axis name -> size, where the size was given or chosen.
-        free: the axes that may have any other size as well; all formulas are in terms of them.
+        axes: axis name -> size, given or chosen.
+        free: the axes that may have any size; all formulas are in terms of them.
         method: `symbolic` (fake tensors, named sizes), `fixed` (fake tensors, numbers only) or `real`.
         reason: why it is not symbolic, if it is not.
-        notes: what else a reader should know.
-        training: how many modules are in training mode, of how many.
+        notes: anything else that a reader should know.
+        training: number of modules in training mode, and of all modules.
         grad: `grad on`, `grad off` or `inference`.
-        autocast: what `torch.autocast` does around the call, such as `cpu bfloat16`, or `""`.
+        autocast: the `torch.autocast` around the call, such as `cpu bfloat16`, or `""`.
         parameters: of the whole model, each counted once.
         unused: names of parameters that the pass did not use.
         macs: multiply-accumulate operations of the pass.
         allocated: bytes of new memory.
         saved: bytes kept for the backward pass.
-        error: what ended the pass, or `""`.
-        tied: axes that were meant to be free and that the model, or a kernel of torch, ties to one size.
+        error: the error that ended the pass, or `""`.
+        tied: axes that should be free but that the model, or a kernel of torch, ties to one size.
     """
 
     mode: str

@@ -1,8 +1,8 @@
 """The two kinds of `.pt2` archives: a program of torch, and a library compiled by AOTInductor."""
 
-# What torch.export and torch._inductor return has no complete types.
+# What torch.export returns has no complete types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import io
@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
+from .._torch.inductor import compile_to_package, load_package
 from ..errors import CheckpointError
-from .loaded_program import Opened, Seen
+from .loaded_program import LoadedProgram, TensorInfo
 from .programs import Program
 from .signature import KEY
 
@@ -35,20 +35,17 @@ def pt2_to_bytes(program: Program) -> bytes:
 
 def aoti_to_bytes(program: Program) -> bytes:
     """Compile a program with AOTInductor, with the contract in the metadata of the package."""
-    metadata = {"aot_inductor.metadata": {KEY: program.signature.to_json()}}
     with TemporaryDirectory() as folder:
         package = os.path.join(folder, "model.pt2")
-        torch._inductor.aoti_compile_and_package(
-            program.exported, package_path=package, inductor_configs=metadata
-        )
+        compile_to_package(program.exported, package, {KEY: program.signature.to_json()})
         return Path(package).read_bytes()
 
 
 def read_archive(path: Path) -> tuple[bool, str | None]:
-    """Return whether an archive is compiled, and the text of its contract; nothing in it is run.
+    """Return whether an archive is compiled, and the text of its contract, without running anything.
 
     Raises:
-        CheckpointError: it is truncated or damaged.
+        CheckpointError: the archive is truncated or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -66,28 +63,26 @@ def read_archive(path: Path) -> tuple[bool, str | None]:
     return facts is not None, text
 
 
-def open_pt2(path: Path) -> Opened:
-    """Load a program, which interprets its operations one by one."""
+def open_pt2(path: Path) -> LoadedProgram:
+    """Load a program, which runs operation by operation."""
     exported = torch.export.load(path)
     module = exported.module()
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
     signature = exported.graph_signature
-    return Opened(
+    return LoadedProgram(
         lambda inputs: module(*inputs),
-        [_seen(values[str(name)]) for name in signature.user_inputs],
-        [_seen(values[str(name)]) for name in signature.user_outputs],
+        [_info(values[str(name)]) for name in signature.user_inputs],
+        [_info(values[str(name)]) for name in signature.user_outputs],
     )
 
 
-def open_aoti(path: Path) -> Opened:
-    """Load a compiled library; it says how many tensors it takes and returns, but not which."""
-    model = torch._inductor.aoti_load_package(str(path))
-    specs = [pytree.treespec_loads(text) for text in model.loader.get_call_spec()]
-    taken, returned = ([Seen()] * spec.num_leaves for spec in specs)
-    return Opened(lambda inputs: model(*inputs), taken, returned)
+def open_aoti(path: Path) -> LoadedProgram:
+    """Load a compiled library, which knows the number of its tensors but not their shapes."""
+    model, taken, returned = load_package(str(path))
+    return LoadedProgram(lambda inputs: model(*inputs), [TensorInfo()] * taken, [TensorInfo()] * returned)
 
 
-def _seen(value: torch.Tensor) -> Seen:
+def _info(value: torch.Tensor) -> TensorInfo:
     sizes: list[Any] = list(value.shape)
     shape = tuple(size if isinstance(size, int) else None for size in sizes)
-    return Seen(dtype=str(value.dtype).removeprefix("torch."), shape=shape)
+    return TensorInfo(dtype=str(value.dtype).removeprefix("torch."), shape=shape)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from .._torch.torch_warnings import torch_about_itself
+from .._torch.torch_warnings import ignored_torch_deprecations
 from .._torch.wrappers import unwrapped
 from ..atomic_write import write_atomically
 
@@ -19,24 +19,24 @@ _SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
 def export(
     model: nn.Module, path: str | os.PathLike[str], *inputs: Any, format: Format | None = None
 ) -> None:
-    """Write a model to a file that needs no tinynets to run, with its contract inside.
+    """Write a model to a file that runs without tinynets, with its contract inside.
 
-    The model is exported in eval mode, whatever its mode; afterwards each submodule has its own mode again.
-    Every axis that the contract names, and that is no int of the model, may have any size in the file; a
-    number given for it makes it that size: `"batch 3 32 32"`. The file appears whole or not at all.
+    The model is exported in eval mode; the mode of each submodule is restored. Every axis that the contract
+    names stays free in the file, unless it is an attribute of the model or is given as a number:
+    `"batch 3 32 32"`. The file is written atomically.
 
     Args:
-        model: any `nn.Module`, for the device that it is on.
+        model: any `nn.Module`; the program runs on its device.
         path: ends in `.pt2` or `.onnx`.
         inputs: the arguments of `forward`, as for `explain`: tensors, shapes such as `"batch 3 32 32"` or
             `"batch tokens=77 64"` (any number of tokens, traced with 77), or nothing where the annotations of
             `forward` tell. Arguments beyond them keep their defaults.
         format: `"pt2"` is a program for `torch.export.load`; `"aoti"` a library that AOTInductor compiles for
-            this machine (which needs a C++ compiler); `"onnx"` is for ONNX Runtime and others (which needs
-            `tinynets[onnx]`). By the suffix if None, `.pt2` being a program.
+            this machine (requires a C++ compiler); `"onnx"` is for ONNX Runtime and others (requires
+            `tinynets[onnx]`). None chooses `"pt2"` or `"onnx"` by the suffix.
 
     Raises:
-        TypeError: no module, or inputs that do not say which shapes they have.
+        TypeError: the model is not a module, or the shapes of the inputs are unknown.
         ValueError: an unknown format, another suffix, or an axis for which torch can export only one size.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
@@ -61,6 +61,6 @@ def export(
         to_bytes = pt2_to_bytes if chosen == "pt2" else aoti_to_bytes
     from .programs import program_of
 
-    with torch_about_itself():
+    with ignored_torch_deprecations():
         content = to_bytes(program_of(unwrapped(model), inputs))
     write_atomically(path, content)

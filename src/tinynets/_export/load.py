@@ -6,25 +6,25 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .._torch.torch_warnings import torch_about_itself
+from .._torch.torch_warnings import ignored_torch_deprecations
 from ..errors import CheckpointError
-from .loaded_program import Exported, Opened, Seen
+from .loaded_program import Exported, LoadedProgram, TensorInfo
 from .signature import Signature, TensorSpec, from_json
 
 _ZIP = b"PK\x03\x04"
 
 
 def load_exported(path: str | os.PathLike[str]) -> Exported:
-    """Load what `export` wrote, in any of its formats, behind the contract that the file holds.
+    """Load a file that `export` wrote, in any format, and enforce the contract in it.
 
-    `load` gives a model with weights that can be trained; this gives a program. Its contract is read and
-    compared with the program before anything runs. A `.pt2` file is as trusted as a Python module: a compiled
-    one is machine code. Checksums find accidents, not attackers.
+    `load` returns a model that can be trained; this returns a program. The contract is compared with the
+    program before anything runs. Trust a `.pt2` file like a Python module: a compiled one is machine code.
+    Checksums find accidents, not attackers.
 
     Raises:
         CheckpointError: the file is truncated, damaged, changed, newer than this library, or has no contract.
-        FileNotFoundError: there is no such file.
-        ModuleNotFoundError: it is an ONNX file, and a package for these is missing.
+        FileNotFoundError: the file does not exist.
+        ModuleNotFoundError: a package for ONNX files is missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,9 +55,11 @@ def _signature(path: Path, text: str | None) -> Signature:
     return from_json(text, str(path))
 
 
-def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[], Opened]) -> Exported:
+def _loaded(
+    path: Path, format: str, signature: Signature, open_file: Callable[[], LoadedProgram]
+) -> Exported:
     try:
-        with torch_about_itself():
+        with ignored_torch_deprecations():
             opened = open_file()
     except Exception as error:  # whatever torch or ONNX Runtime make of a program that is not whole
         raise CheckpointError(
@@ -74,9 +76,9 @@ def _loaded(path: Path, format: str, signature: Signature, open_file: Callable[[
 
 
 def _differences(
-    verb: str, signature: Signature, expected: Sequence[TensorSpec], found: Sequence[Seen]
+    verb: str, signature: Signature, expected: Sequence[TensorSpec], found: Sequence[TensorInfo]
 ) -> list[str]:
-    """Compare what a program does with what its contract says, as far as the file tells."""
+    """Compare a program with its contract, as far as the file describes its tensors."""
     if len(expected) != len(found):
         return [f"the contract {verb} {len(expected)} tensors, the program {len(found)}"]
     differences: list[str] = []
@@ -84,7 +86,7 @@ def _differences(
         sizes = signature.fixed_shape(tensor)
         name, dtype, shape = seen.name or tensor.name, seen.dtype or tensor.dtype, seen.shape or sizes
         if verb == "returns" and len(shape) == len(sizes):
-            # An output may have one size without the contract saying so, but not another one than it says.
+            # A program may fix a size that the contract leaves free, but not contradict it.
             shape = tuple(
                 b if a is not None and b is not None else a for a, b in zip(sizes, shape, strict=True)
             )

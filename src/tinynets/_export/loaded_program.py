@@ -1,4 +1,4 @@
-"""An exported model that was loaded: a program behind its contract."""
+"""A loaded program, and the exported model that checks its contract."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from .._torch.pytree import tree_leaves
 from .signature import Signature
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a file says of a tensor by itself, as far as it does.
+class TensorInfo:
+    """What the program in a file says about a tensor, apart from the contract.
 
     Attributes:
-        name: of the tensor.
-        dtype: as torch writes it; empty if it is not said.
-        shape: one size for each axis, None for any; None if nothing is said.
+        name: its name, or `""` if unknown.
+        dtype: as torch writes it, or `""` if unknown.
+        shape: one size per axis, None for any; None if unknown.
     """
 
     name: str = ""
@@ -31,21 +31,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A program that can be run, and what its file says of it besides the contract."""
+class LoadedProgram:
+    """A program that can be run, and what it says about its tensors."""
 
     run: Callable[[list[Tensor]], Any]
-    inputs: list[Seen]
-    outputs: list[Seen]
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
 
 
 class Exported:
-    """An exported model, called like the model that it was: in eval mode, and without gradients.
+    """An exported model, called like the original: in eval mode and without gradients.
 
     Attributes:
-        path: of the file.
+        path: the file.
         format: `"pt2"`, `"aoti"` or `"onnx"`.
-        signature: the contract; with the class, the constructor's arguments and the normalisation.
+        signature: the contract, with the class, the constructor's arguments and the normalisation.
     """
 
     def __init__(
@@ -63,14 +63,13 @@ class Exported:
 
         Raises:
             TypeError: too many or too few arguments.
-            ShapeError, DtypeError, ContractError: an argument does not fit the contract, or the output does
-                not, as it would not if the file held another program.
+            ShapeError, DtypeError, ContractError: an argument or a result does not fit the contract.
         """
         values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
         bindings = self.signature.check_inputs(values)
         with torch.no_grad():
             returned = self._run(values)
-        self.signature.check_outputs(pytree.tree_leaves(returned), bindings)
+        self.signature.check_outputs(tree_leaves(returned), bindings)
         return returned
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._contract.annotations.axes import Axis, AxisKind
 from ..errors import CheckpointError
-from .loaded_program import Opened, Seen
+from .loaded_program import LoadedProgram, TensorInfo
 from .signature import KEY, TensorSpec
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
 
 
 def require_onnx() -> None:
-    """Import what ONNX needs.
+    """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: it is not installed; the message says how to.
+        ModuleNotFoundError: one is not installed.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -101,8 +101,8 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
     return model, text
 
 
-def open_onnx(model: Any) -> Opened:
-    """Run a model by ONNX Runtime, on the CPU."""
+def open_onnx(model: Any) -> LoadedProgram:
+    """Load a model into ONNX Runtime, on the CPU."""
     import onnx
     import onnxruntime
 
@@ -114,10 +114,12 @@ def open_onnx(model: Any) -> Opened:
         returned = tuple(torch.from_numpy(array) for array in session.run(None, arrays))
         return returned[0] if len(returned) == 1 else returned
 
-    def seen(value: Any) -> Seen:
+    def info(value: Any) -> TensorInfo:
         kind = value.type.tensor_type
         dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
         shape = tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim)
-        return Seen(value.name, dtype, shape)
+        return TensorInfo(value.name, dtype, shape)
 
-    return Opened(run, [seen(value) for value in model.graph.input], [seen(v) for v in model.graph.output])
+    return LoadedProgram(
+        run, [info(value) for value in model.graph.input], [info(v) for v in model.graph.output]
+    )

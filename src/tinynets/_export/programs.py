@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
-from torch.fx.experimental import _config as symbolic_shapes
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
+from .._torch.symbolic_sizes import one_program_for_all_sizes
 from .._version import __version__
 from ..checkpoint import config_of
 from ..errors import CheckpointError
-from ..inputs.declared import parse_axes
+from ..inputs.axis_strings import parse_shape
 from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
 from ..inputs.sizes import Sizes
 from ..modes import evaluating
@@ -31,12 +31,12 @@ Row = tuple[Axis, ...]
 
 @dataclass(frozen=True)
 class Program:
-    """A program of torch, and what it takes and returns.
+    """An exported program of torch, and its contract.
 
     Attributes:
         exported: the program.
         signature: its contract.
-        symbols: what torch calls an axis that may have any size -> what the contract calls it.
+        symbols: name of a free axis in torch -> name in the contract.
     """
 
     exported: ExportedProgram
@@ -48,8 +48,8 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     """Export a model in eval mode, with every named axis of its contract free.
 
     Raises:
-        TypeError: the inputs do not say which shapes they have, or a class of the user's is returned.
-        ValueError: torch can export it only with one size for an axis that should be free.
+        TypeError: the shapes of the inputs are unknown, or `forward` returns a class of the user.
+        ValueError: torch can export the model only with one size for an axis that should be free.
     """
     returned = forward_specs(model).get("return")
     if isinstance(returned, FieldsSpec) and not returned.by_key:
@@ -69,8 +69,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         rows.append(row)
         sizes.update(fixed)
     free = [{i: Dim.AUTO for i, axis in enumerate(row) if not _is_one_size(axis, sizes)} for row in rows]
-    # The patch: else a size of 1 asks for another program than 2 and more, and a batch may be either.
-    with evaluating(model), torch.no_grad(), symbolic_shapes.patch(backed_size_oblivious=True):
+    with evaluating(model), torch.no_grad(), one_program_for_all_sizes():
         exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
     _forget_places(exported)
     taken = [_meta(exported, name) for name in exported.graph_signature.user_inputs]
@@ -95,7 +94,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
 
 
 def _forget_places(exported: ExportedProgram) -> None:
-    """Drop the stack traces that torch keeps: the file would tell on whose disk it was made."""
+    """Drop the stack traces that torch keeps: they contain the paths of the machine that exported."""
     for module in exported.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -103,12 +102,12 @@ def _forget_places(exported: ExportedProgram) -> None:
 
 
 def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tuple[Row, dict[str, int]]:
-    """Return one axis for each of a tensor, and the sizes of named ones that were given as numbers."""
+    """Return the axes of a tensor, and the sizes of named ones that were given as numbers."""
     spec = argument_specs(model).get(name)
     declared = spec.axes.axes if spec is not None and spec.axes.many_index is None else None
     written = None
     if isinstance(text, str):
-        parsed = parse_axes(text[text.find("[") + 1 :].rstrip("] "))
+        parsed = parse_shape(text)
         written = parsed.axes if parsed is not None else None
     if written is None and declared is None:
         example = " ".join(["batch", *map(str, value.shape[1:])])
@@ -117,7 +116,7 @@ def _axes_of(model: nn.Module, name: str, value: torch.Tensor, text: Any) -> tup
             f'pass a shape that does, as in export(model, path, "{example}")'
         )
     if declared is None:
-        # `tokens=77` names an axis and tells the size to trace it with.
+        # `tokens=77` is an axis name with the size to trace.
         return tuple(parse_axis_string(axis.text.partition("=")[0]).axes[0] for axis in written or ()), {}
     numbers = {
         axis.name: other.size
@@ -140,7 +139,7 @@ def _names(axis: Axis) -> frozenset[str]:
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
-    """Return what torch knows of a tensor of the program."""
+    """Return the fake tensor that torch keeps for a name in the program."""
     value = next((node.meta.get("val") for node in exported.graph.nodes if node.name == name), None)
     if not isinstance(value, torch.Tensor):
         raise TypeError("a model that takes or returns anything but tensors cannot be exported")
@@ -150,11 +149,11 @@ def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
 def _symbols(
     model: nn.Module, tensors: Iterable[tuple[str, Row, torch.Tensor, torch.Tensor, Iterable[int]]]
 ) -> dict[str, str]:
-    """Match what torch found with what the contract wants free.
+    """Match the symbols of torch with the free axes of the contract.
 
     Args:
-        model: for the message.
-        tensors: of each its name, its axes, what torch knows of it, its value, and which axes are free.
+        model: named in errors.
+        tensors: name, axes, fake tensor, value and free axes of each tensor.
 
     Raises:
         ValueError: torch has tied an axis to a number or to another axis.
@@ -176,7 +175,7 @@ def _symbols(
 def _tensor(
     name: str, row: Row, tensor: torch.Tensor, known: frozenset[str], symbols: Mapping[str, str]
 ) -> TensorSpec:
-    """Describe a tensor by the axes of the contract, where these mean something without the model."""
+    """Describe a tensor by the axes of the contract, if they can be understood without the model."""
     tokens: list[str] = []
     for axis, size in zip(row, tensor.shape, strict=True):
         understood = axis.kind is not AxisKind.EXPRESSION or (is_arithmetic(axis) and _names(axis) <= known)
@@ -205,7 +204,7 @@ def _outputs(
 
 
 def _declared_outputs(spec: Spec | None, count: int) -> list[tuple[str, ArraySpec | None]]:
-    """Name every returned tensor, and say what the contract asks of it."""
+    """Return the name and the specification of every returned tensor."""
     names = ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
     parts: tuple[Spec, ...] = ()
     match spec:
@@ -238,7 +237,7 @@ def _ranges(exported: ExportedProgram, symbols: Mapping[str, str]) -> dict[str, 
 
 
 def _config(model: nn.Module) -> dict[str, Any] | None:
-    """The constructor's arguments, where they are kept and are plain data: an export can do without."""
+    """Return the constructor's arguments, or None if they are not kept or not plain data."""
     try:
         config = config_of(model)
         json.dumps(config, allow_nan=False)

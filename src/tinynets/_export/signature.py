@@ -1,7 +1,7 @@
-"""The contract of an exported model, as data: written into its file, read from there, and enforced.
+"""The contract of an exported model as data: written to its file, read from it, and enforced.
 
-It is narrower than the contract of the model: a program takes the dtype that it was exported for, and an axis
-that was given as a number has that size.
+It is narrower than the contract of the model: a program accepts the dtype that it was exported for, and an
+axis that was given as a number has that size.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _FAMILIES = {name.lower(): family for name, family in vars(jaxtyping).items() if
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor that a program takes or returns.
+    """One tensor that a program accepts or returns.
 
     Attributes:
-        name: of the argument; what is returned has the name of its field, or `output`.
+        name: name of the argument; a result has the name of its field, or `output`.
         dtype: as torch writes it, such as `float32`.
         axes: as jaxtyping writes them, such as `batch 3 32 32`.
     """
@@ -52,22 +52,22 @@ class TensorSpec:
 
     @cached_property
     def spec(self) -> ArraySpec:
-        """What is asked of a value."""
+        """The specification that a value is checked against."""
         hint = _FAMILIES[self.dtype][Tensor, self.axes]
         return ArraySpec(Tensor, hint.dtypes, parse_axis_string(self.axes), hint)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What an exported program takes and returns, and which model it was.
+    """What an exported program accepts and returns, and the model it was made of.
 
     Attributes:
         class_name: name of the model's class.
         config: its constructor's arguments; None if it does not keep them, or not as plain data.
-        normalization: what the images of the model are normalised with, if it was said.
+        normalization: the normalisation of its images, if known.
         inputs: the arguments, in order.
-        outputs: what is returned, in order.
-        sizes: axis name -> its one size in this program.
+        outputs: the results, in order.
+        sizes: axis name -> fixed size.
         ranges: axis name -> smallest and largest size, None for no limit.
         library_version: version of tinynets that exported it.
     """
@@ -82,7 +82,7 @@ class Signature:
     library_version: str
 
     def to_json(self) -> str:
-        """Write it as text, with a checksum."""
+        """Return it as text, with a checksum."""
         fields = asdict(self)
         envelope = {"format_version": FORMAT_VERSION, "sha256": _digest(fields), "contract": fields}
         return json.dumps(envelope, allow_nan=False)
@@ -91,7 +91,7 @@ class Signature:
         """Check arguments and return the sizes that they bind.
 
         Raises:
-            ContractError: one does not fit.
+            ContractError: an argument does not fit.
         """
         bindings = Bindings(dict(self._bound), self._owner, self._owned)
         for tensor, value in zip(self.inputs, values, strict=True):
@@ -103,16 +103,16 @@ class Signature:
         return bindings
 
     def check_outputs(self, values: Sequence[Any], bindings: Bindings) -> None:
-        """Check what was returned.
+        """Check results.
 
         Raises:
-            ContractError: it does not fit, so the program is not the one that was exported.
+            ContractError: a result does not fit, so the program is not the one that was exported.
         """
         for tensor, value in zip(self.outputs, values, strict=True):
             self._check("return", tensor, value, bindings)
 
     def fixed_shape(self, tensor: TensorSpec) -> tuple[int | None, ...]:
-        """Return the size of every axis of a tensor, None for those that may be any."""
+        """Return the size of each axis of a tensor, None if it is free."""
         bindings = Bindings(dict(self._bound), self._owner, self._owned)
         return tuple(
             known_size(axis, bindings) if _is_known(axis, bindings) else None
@@ -146,7 +146,7 @@ class Signature:
             bindings={axis: size},
         )
 
-    # What an error says of the model: the sizes that are arguments of its constructor, and the rest.
+    # What errors show: sizes that are arguments of the constructor, and other sizes.
 
     @cached_property
     def _owned(self) -> frozenset[str]:
@@ -154,7 +154,7 @@ class Signature:
 
     @cached_property
     def _owner(self) -> Any:
-        """Stands in for the model, of which an error names the class and the arguments."""
+        """A stand-in for the model, with its class name and arguments, for errors."""
         names = sorted(self._owned)
         kind = make_dataclass(self.class_name, [(name, int) for name in names])
         return kind(**{name: self.sizes[name] for name in names})
@@ -176,7 +176,7 @@ def from_json(text: str, source: str) -> Signature:
     """Read what `to_json` wrote.
 
     Raises:
-        CheckpointError: it was written by a newer version, or was changed since.
+        CheckpointError: the text was written by a newer version, or changed afterwards.
     """
     damaged = CheckpointError(f"the contract in {source} is damaged, or was changed by hand: export it anew")
     try:
@@ -213,14 +213,14 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def _is_known(axis: Axis, bindings: Bindings) -> bool:
-    """Whether one size is asked, whatever comes."""
+    """Return whether an axis has one size for all inputs."""
     if axis.kind is not AxisKind.EXPRESSION:
         return not axis.broadcast
     return all(bindings.get(name) is not None for name in parse_expression(axis.name).axis_names)
 
 
 def is_arithmetic(axis: Axis) -> bool:
-    """Whether an axis is a name, a number, or arithmetic over both: a file must not bring code along."""
+    """Return whether an axis is a name, a number, or arithmetic over both: a file must not contain code."""
     if axis.kind in (AxisKind.MANY, AxisKind.MANY_ANY):
         return False
     if axis.kind is not AxisKind.EXPRESSION:

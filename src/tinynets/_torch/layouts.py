@@ -1,4 +1,7 @@
-"""How a tensor lies in memory, read off its strides without comparing a symbol with a number."""
+"""The memory layout of a tensor, from its strides, without comparing a symbol with a number.
+
+`tensor.is_contiguous()` is the public way, but it ties symbolic sizes to numbers.
+"""
 
 # Symbols of torch have no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -8,6 +11,8 @@ from typing import Any
 
 import torch
 
+from .symbolic_sizes import expression_of
+
 _CHANNELS_LAST = {4: ("channels_last", (0, 2, 3, 1)), 5: ("channels_last_3d", (0, 2, 3, 4, 1))}
 
 
@@ -16,7 +21,7 @@ def layout_of(tensor: torch.Tensor) -> str:
     if tensor.layout is not torch.strided:
         return str(tensor.layout).removeprefix("torch.")
     with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # the model did not ask
-        shape, strides = [_plain(s) for s in tensor.shape], [_plain(s) for s in tensor.stride()]
+        shape, strides = [expression_of(s) for s in tensor.shape], [expression_of(s) for s in tensor.stride()]
     if _nested(shape, strides, tuple(range(len(shape)))):
         return "contiguous"
     name, order = _CHANNELS_LAST.get(len(shape), ("", ()))
@@ -24,7 +29,7 @@ def layout_of(tensor: torch.Tensor) -> str:
 
 
 def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> bool:
-    """Whether each axis in `order` steps over exactly what the later ones fill."""
+    """Return whether each axis in `order` steps over exactly what the later ones fill."""
     step: Any = 1
     for place, axis in reversed(list(enumerate(order))):
         if shape[axis] == 1:
@@ -35,13 +40,8 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
     return True
 
 
-def _plain(size: Any) -> Any:
-    """Return a number, or the expression of a symbol, which compares by how it is written."""
-    return size if isinstance(size, int) else size.node.expr
-
-
 def empty_like_strides(shape: list[Any], tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of a shape, some of it symbols, that lies in memory as another one does."""
+    """Return an empty tensor of a shape, some of it symbols, with the memory layout of another tensor."""
     options: dict[str, Any] = {"dtype": tensor.dtype, "device": tensor.device}
     if tensor.device.type == "meta":
         options["device"] = "cpu"

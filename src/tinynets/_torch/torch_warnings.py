@@ -1,4 +1,4 @@
-"""Warnings that torch gives about itself."""
+"""Deprecation warnings that torch causes itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def torch_about_itself() -> Generator[None]:
-    """Ignore deprecations of torch that torch itself has not followed yet: nobody else can."""
+def ignored_torch_deprecations() -> Generator[None]:
+    """Ignore uses of deprecated names inside torch, which only torch can mend."""
     with warnings.catch_warnings():
         # When it copies a program.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)

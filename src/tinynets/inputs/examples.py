@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from .._contract.annotations.axes import Axes, AxisKind
 from ..errors import InputError
-from .declared import parse_axes
+from .axis_strings import parse_shape
 from .draw import Arguments
 from .inputs import Inputs, argument_specs, parameters_of
 from .sizes import Sizes
@@ -95,7 +95,7 @@ def _inferred(
     written: list[Axes | None] = []
     for name, value in (*zip([*names, *[""] * len(args)], args, strict=False), *kwargs.items()):
         if isinstance(value, str):
-            written.append(parse_axes(value[value.find("[") + 1 :].rstrip("] ")))
+            written.append(parse_shape(value))
         elif isinstance(value, Tensor):
             written.append(specs[name].axes if name in specs else None)
         else:

@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from .._contract.annotations.axes import Axes, Axis, AxisKind
 from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .._contract.contract import builder_of, contract_of
 from .._torch.layouts import empty_like_strides
+from .._torch.pytree import tree_map_only
 from ..errors import InputError
-from .declared import evaluate, parse_axes
+from .axis_strings import evaluate, parse_axes
 from .sizes import Sizes
 
 
 class _Shape(str):
-    """A shape that the contract tells: only its leading axis is a symbol, since more make a trace slow."""
+    """A shape from the contract: only its leading axis is a symbol, since more make a trace slow."""
 
 
 _BATCH, _REAL_BATCH, _OTHER = 32, 2, 32
@@ -37,8 +37,8 @@ class Inputs:
     """Makes the inputs of one trace.
 
     Args:
-        model: what will be called.
-        sizes: where axes are made.
+        model: the model to call.
+        sizes: creates the axes.
         real: whether the inputs must hold values.
     """
 
@@ -49,7 +49,7 @@ class Inputs:
     def make(
         self, given: tuple[Any, ...], named: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return positional and named arguments for the call."""
+        """Return positional and keyword arguments for the call."""
         specs = argument_specs(self.model)
         parameters = parameters_of(self.model)
         positional: list[Any] = []
@@ -82,7 +82,7 @@ class Inputs:
             return self._from_string(value, spec, named=not isinstance(value, _Shape))
         if isinstance(value, torch.Tensor):
             return self._from_tensor(value, spec)
-        return pytree.tree_map_only(torch.Tensor, lambda tensor: self._from_tensor(tensor, None), value)
+        return tree_map_only(torch.Tensor, lambda tensor: self._from_tensor(tensor, None), value)
 
     def _from_string(self, text: str, spec: ArraySpec | None, *, named: bool) -> torch.Tensor:
         found = _STRING.fullmatch(text)
@@ -156,7 +156,7 @@ class Inputs:
 
 
 def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
-    """The token of every axis of a tensor, None where none is written for it."""
+    """Return the token of every axis of a tensor, None where none is written for it."""
     if axes is None:
         return [None] * rank
     tokens: list[Axis | None] = list(axes.axes)
@@ -168,7 +168,7 @@ def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
 
 
 def _ints(model: nn.Module) -> dict[str, int]:
-    """The ints that the class body declares as axes, with what they are in this model."""
+    """Return the ints that the class body declares as axes, with what they are in this model."""
     names: frozenset[str] = getattr(type(model), "_declared_axes", frozenset())
     return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), int)}
 
@@ -183,11 +183,11 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
 
 
 def forward_specs(model: nn.Module) -> dict[str, Spec]:
-    """Return what `forward` asks of its arguments, by name, and of what it returns, as `"return"`."""
+    """Return the specifications of the arguments of `forward` by name, and of its result as `"return"`."""
     record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
-        # Not among the sites where the line before has checked the same.
+        # The return has no site if the line before has checked the same.
         builder = builder_of(type(model).forward)
         hints = builder.annotations if builder else {}
         return {**specs, "return": parse_hint(hints["return"])} if "return" in hints else specs
@@ -199,7 +199,7 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
 
 
 def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
-    """Return the shapes that `forward` asks for, by name of the argument."""
+    """Return the array specifications of the arguments of `forward`, by name."""
     arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
     return {name: spec for name, spec in arrays.items() if spec is not None}
 

@@ -1,50 +1,30 @@
 """Sizes of a traced tensor: numbers, or expressions over named axes such as `784*batch`."""
 
-# sympy and the symbolic shapes of torch have no types.
+# sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
-# pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false, reportPrivateUsage=false
+# pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
 from typing import Any
 
 import sympy
 import torch
-from torch._dynamo.source import ConstantSource
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+from sympy.printing.str import StrPrinter
 
-from .._explain.records import Amount
+from .._torch.symbolic_sizes import branches, expression_of, is_floor_division, new_environment, new_size
 
 # What the leading axis measures while it is traced: a size that no model has for another axis, so that no
 # comparison holds by chance and ties the batch to a number; and not more, since a loop may run over it.
 _UNUSUAL = 53
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-# The factors of a product that are not plain numbers. Sums of products are kept as counters, since torch's
-# symbolic arithmetic would cost more than the rest of the trace.
-Product = tuple[Any, ...]
-
-
-def product(sizes: list[Any]) -> Counter[Product]:
-    """Return the product of sizes, each a number or a symbol of torch."""
-    number, factors = 1, list[Any]()
-    for size in sizes:
-        if isinstance(size, int):
-            number *= size
-        else:
-            factors.append(size.node.expr)
-    return Counter({tuple(factors): number})
 
 
 class Sizes:
     """The sizes of one trace.
 
     Args:
-        symbolic: whether named axes are symbols; else they are numbers with no name.
-        unusual: whether leading axes measure something that no model has for another axis.
+        symbolic: whether named axes are symbols rather than numbers.
+        unusual: whether to trace leading axes with a size that no model has for another axis.
     """
 
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
@@ -52,51 +32,31 @@ class Sizes:
         self.values: dict[str, int] = {}
         self.measured: dict[str, int] = {}  # what the axis names of declarations came to
         self.chosen: list[str] = []  # axes whose size nobody gave
-        self.environment = (
-            ShapeEnv(
-                specialize_zero_one=False,
-                duck_shape=False,
-                allow_scalar_outputs=True,
-                allow_dynamic_output_shape_ops=True,
-            )
-            if symbolic
-            else None
-        )
+        self.environment = new_environment() if symbolic else None
         self._made: dict[str, Any] = {}
         self._names: dict[Any, Any] = {}  # torch's symbol -> symbol with the axis name
 
     def make(self, name: str, value: int, *, leading: bool = False, symbolic: bool = True) -> Any:
-        """Return the size of a named axis: the same for the same name.
+        """Return the size of a named axis, always the same for one name.
 
         Args:
-            name: of the axis.
+            name: name of the axis.
             value: its size.
-            leading: whether it is the first axis of its tensor, which any number fits.
-            symbolic: whether it is a symbol if sizes are; else it is a number with a name.
+            leading: whether it is the first axis of its tensor, which may have any size.
+            symbolic: whether to make it a symbol, if the sizes are symbolic.
         """
-        if name in self._made:
-            return self._made[name]
-        self.values[name] = value
-        if self.environment is None or not symbolic:
-            self._made[name] = value
-            return value
-        source = ConstantSource(f"axis_{name}")
-        hint = _UNUSUAL if leading and self.unusual else value
-        symbol = self.environment.create_symbol(
-            hint,
-            source,
-            dynamic_dim=DimDynamic.DYNAMIC,
-            constraint_dim=None,
-            do_not_specialize_zero_one=True,
-        )
-        self._names[symbol] = sympy.Symbol(name, integer=True, positive=True)
-        self._made[name] = self.environment.create_symintnode(symbol, hint=hint, source=source)
+        if name not in self._made:
+            self.values[name] = self._made[name] = value
+            if self.environment is not None and symbolic:
+                hint = _UNUSUAL if leading and self.unusual else value
+                symbol, self._made[name] = new_size(self.environment, f"axis_{name}", hint)
+                self._names[symbol] = sympy.Symbol(name, integer=True, positive=True)
         return self._made[name]
 
-    def final(self, size: Any) -> Any:
-        """Return a size as a number or an expression over axis names, with all that the trace found out."""
+    def resolve(self, size: Any) -> Any:
+        """Return a size as a number or an expression over axis names, with the equalities of the trace."""
         if isinstance(size, torch.SymInt | torch.SymFloat):
-            size = size.node.expr
+            size = expression_of(size)
         if isinstance(size, int | float) or self.environment is None:
             return size
         replacements = self.environment.replacements
@@ -107,18 +67,8 @@ class Sizes:
         size = size.xreplace(self._names)
         return int(size) if size.is_Integer else size
 
-    def total(self, sums: Counter[Product]) -> Any:
-        """Return a sum of products as one final size."""
-        result: Any = 0
-        for factors, number in sums.items():
-            term: Any = number
-            for factor in factors:
-                term = term * self.final(factor)
-            result = result + term
-        return result
-
     def number(self, size: Any) -> int | None:
-        """Return what a final size comes to."""
+        """Return the value of a resolved size, or None if it depends on the values of tensors."""
         if isinstance(size, int | float):
             return int(size)
         known = {symbol: sympy.Integer(self.values[str(symbol)]) for symbol in self._names.values()}
@@ -126,109 +76,53 @@ class Sizes:
         return int(value) if value.is_number else None
 
     def free_axes(self) -> list[str]:
-        """Names of axes that stayed symbols."""
+        """Return the names of the axes that stayed symbols."""
         fixed = self.fixed_axes()
         return [str(name) for name in self._names.values() if str(name) not in fixed]
 
     def fixed_axes(self) -> list[str]:
-        """Names of axes that the model has tied to one number."""
-        environment = self.environment
-        if environment is None:
-            return []
+        """Return the names of the axes that the model has tied to one number."""
+        replacements = self.environment.replacements if self.environment is not None else {}
         return [
             str(name)
             for symbol, name in self._names.items()
-            if symbol in environment.replacements and environment.replacements[symbol].is_Integer
+            if getattr(replacements.get(symbol), "is_Integer", False)
         ]
 
-    def hold(self) -> bool:
-        """Whether the model would have taken the same branches with the sizes that were given."""
-        guards: list[Any] = self.environment.guards if self.environment is not None else []
+    def same_branches(self) -> bool:
+        """Return whether the model would have taken the same branches with the sizes that were given."""
         given = {
             symbol: sympy.Integer(self.values[str(name)])
             for symbol, name in self._names.items()
             if str(name) not in self.chosen
         }
-        # An axis whose size nobody gave may be any, so what was compared with it stays as it was.
-        # Which library would compute a convolution is no branch of the model's.
-        known = [
-            guard.expr
-            for guard in guards
-            if guard.expr.free_symbols <= set(given) and not _chooses_kernel(guard)
-        ]
-        return not any(expression.xreplace(given) == sympy.false for expression in known)
-
-    def amount(self, size: Any, *, unit: str = "") -> Amount:
-        """Return a final size as an amount; `unit="B"` writes bytes."""
-        return Amount(_formula(size, unit), self.number(size), axis_text(size))
+        # The size of a chosen axis is arbitrary, so conditions on it are kept.
+        conditions = branches(self.environment) if self.environment is not None else []
+        known = [condition for condition in conditions if condition.free_symbols <= set(given)]
+        return not any(condition.xreplace(given) == sympy.false for condition in known)
 
     def rename(self, text: str) -> str:
-        """Put axis names into a message in which torch names its symbols."""
+        """Replace the symbols of torch in a message by axis names."""
         for symbol, name in self._names.items():
             text = re.sub(rf"\b{symbol}\b", str(name), text)
         return text
 
 
-def _chooses_kernel(guard: Any) -> bool:
-    frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
-    return os.path.basename(getattr(frame, "filename", "")) == "fake_impls.py"
+class SizePrinter(StrPrinter):
+    """Write sizes as Python would, without spaces: `784*batch`, `(height+3)//4`."""
+
+    def doprint(self, expr: Any) -> str:
+        """Write a size."""
+        text = super().doprint(expr)
+        return text[1:-1] if is_floor_division(expr) else text  # which torch puts in parentheses
+
+    def _print(self, expr: Any, **kwargs: Any) -> str:
+        return super()._print(expr, **kwargs).replace(" ", "")
+
+    def _print_Symbol(self, expr: Any) -> str:  # noqa: N802
+        return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # torch's name of what values decide
 
 
 def axis_text(size: Any) -> str:
-    """Write a final size: `batch`, `784*batch`, `(height+3)//4`."""
-    text = str(size).replace(" ", "")
-    text = re.sub(r"\bu\d+\b", "?", text)
-    while text.startswith("(") and text.endswith(")") and _closes_at_end(text):
-        text = text[1:-1]
-    return text
-
-
-def same_size(first: Any, second: Any, sizes: Sizes) -> bool:
-    """Whether two final sizes are equal, whatever the axes measure."""
-    if first == second:
-        return True
-    if isinstance(first, int) and isinstance(second, int):
-        return False
-    difference: Any = sympy.expand(sympy.sympify(first) - sympy.sympify(second))
-    if difference == 0:
-        return True
-    symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
-    # Rounded quotients have no normal form: then the sizes at hand decide.
-    return (
-        symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
-    )
-
-
-def human(count: float, unit: str = "") -> str:
-    """Write a number: `2 KiB` for bytes, else with commas."""
-    if unit != "B":
-        return f"{count:,.0f}" if count == int(count) else f"{count:,}"
-    for name in _UNITS:
-        if abs(count) < 1024 or name == _UNITS[-1]:
-            return f"{count:.4g} {name}"
-        count /= 1024
-    return ""
-
-
-def _formula(size: Any, unit: str) -> str:
-    if isinstance(size, int | float):
-        return human(size, unit)
-    terms: dict[Any, Any] = dict(sympy.expand(size).as_coefficients_dict())
-    parts: list[str] = []
-    for factor, coefficient in sorted(terms.items(), key=lambda term: -len(term[0].free_symbols)):
-        number = human(float(coefficient), unit)
-        parts.append(number if factor == 1 else f"{number}·{_product(factor)}")
-    return " + ".join(parts).replace("+ -", "- ")
-
-
-def _product(factor: Any) -> str:
-    return axis_text(factor).replace("**2", "²").replace("**3", "³").replace("*", "·")
-
-
-def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for index, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if depth == 0:
-            return index == len(text) - 1
-    return False
+    """Write a resolved size: `batch`, `784*batch`, `(height+3)//4`."""
+    return str(size) if isinstance(size, int | float) else SizePrinter().doprint(size)

@@ -1,4 +1,4 @@
-"""From what a command line says to models: `pkg.mod:Model`, `path/to/file.py:make`, or a name of the zoo."""
+"""Load models by target: `pkg.mod:Model`, `path/to/file.py:make`, or a name of the zoo."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ..errors import TargetError
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Generator[None, None, None]:
-    """Turn whatever the user's code raises, `sys.exit()` included, into one line that says where."""
+def _target_errors(what: str) -> Generator[None, None, None]:
+    """Raise any error of the user's code, `sys.exit()` included, as a `TargetError` of one line."""
     try:
         yield
     except (TargetError, KeyboardInterrupt):
@@ -41,9 +41,9 @@ def import_file(path: Path) -> ModuleType:
     """Import a file under the name that it has in its package, so that its relative imports work.
 
     Raises:
-        TargetError: it cannot be imported.
+        TargetError: the file cannot be imported.
     """
-    with _told(f"{path} cannot be imported"):
+    with _target_errors(f"{path} cannot be imported"):
         return _imported(path.resolve())
 
 
@@ -77,16 +77,16 @@ def load_model(target: str) -> nn.Module:
     """Return the model that a target names; a class or function is called without arguments.
 
     Raises:
-        TargetError: there is nothing of that name, or it makes no model without arguments.
+        TargetError: the target does not exist, or cannot be built without arguments.
     """
     return build(load_target(target), target)
 
 
 def load_target(target: str) -> Any:
-    """Return what a target names: for a name of the zoo, a function that makes the model.
+    """Return the object that a target names; for a name of the zoo, a function that builds the model.
 
     Raises:
-        TargetError: there is nothing of that name.
+        TargetError: the target does not exist.
     """
     place, colon, name = target.partition(":")
     if place.endswith(".py"):
@@ -101,7 +101,7 @@ def load_target(target: str) -> Any:
     if place.endswith(".py"):
         value: Any = import_file(Path(place))
     else:
-        with _told(f"{place} cannot be imported"):
+        with _target_errors(f"{place} cannot be imported"):
             value = importlib.import_module(place)
     for part in name.split("."):
         if not hasattr(value, part):
@@ -111,10 +111,10 @@ def load_target(target: str) -> Any:
 
 
 def build(value: Any, name: str) -> nn.Module:
-    """Make a model of a class or function, or return the model that it is already.
+    """Return a model: the value itself, or what it returns when called without arguments.
 
     Raises:
-        TargetError: it needs arguments, raises, or makes something else.
+        TargetError: it needs arguments, raises, or returns something else.
     """
     if not isinstance(value, nn.Module):
         if not callable(value):
@@ -124,7 +124,7 @@ def build(value: Any, name: str) -> nn.Module:
             raise TargetError(
                 f"{name} needs {', '.join(missing)}: write a function that builds it and name that"
             )
-        with _told(f"{name} cannot be built"):
+        with _target_errors(f"{name} cannot be built"):
             value = value()
     if not isinstance(value, nn.Module):
         raise TargetError(f"{name} makes {type(value).__name__}, not a model")

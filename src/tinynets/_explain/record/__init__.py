@@ -1,1 +1,1 @@
-"""From a model to rows: a forward pass is traced line by line, and what was seen is folded."""
+"""From a model to rows: trace a forward pass line by line, and fold lines that ran alike."""

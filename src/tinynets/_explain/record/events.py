@@ -1,4 +1,4 @@
-"""What the recorder writes down while a model runs: raw, with symbolic sizes, before anything is folded."""
+"""What the recorder notes while a model runs, with symbolic sizes; rows are made of it afterwards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils import _pytree as pytree
 
 from ..._torch.layouts import layout_of
-from ...inputs.sizes import Product
+from ..._torch.pytree import keystr, tree_flatten_with_path
+from .amounts import Product
 from .sources import Source, Statement
 
 MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would drown the rest
@@ -22,7 +22,7 @@ MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would drow
 
 @dataclass
 class RawTensor:
-    """A tensor as it was when a line had made it."""
+    """A tensor at the time a line made it."""
 
     label: str
     shape: tuple[Any, ...]
@@ -43,14 +43,14 @@ class RawOp:
 
 
 @dataclass
-class Visit:
+class LineEvent:
     """One time that one statement ran, or that a container called one of its items."""
 
     statement: Statement | None
     code: str
     values: list[RawTensor] = field(default_factory=list[RawTensor])
     ops: list[RawOp] = field(default_factory=list[RawOp])
-    calls: list[Call] = field(default_factory=list["Call"])
+    calls: list[CallEvent] = field(default_factory=list["CallEvent"])
     allocated: Counter[Product] = field(default_factory=Counter[Product])
     saved: Counter[Product] = field(default_factory=Counter[Product])
     macs: Counter[Product] = field(default_factory=Counter[Product])
@@ -61,11 +61,11 @@ class Visit:
     autocast: str = ""
     mutated: bool = False
     failed: bool = False
-    born: set[Any] = field(default_factory=set[Any])  # storages that came into being during the visit
+    born: set[Any] = field(default_factory=set[Any])  # storages that came into being while it ran
 
 
 @dataclass
-class Call:
+class CallEvent:
     """One call of a function of the model."""
 
     path: str
@@ -75,17 +75,17 @@ class Call:
     line: int
     source: Source | None
     arguments: list[RawTensor] = field(default_factory=list[RawTensor])
-    visits: list[Visit] = field(default_factory=list[Visit])
+    lines: list[LineEvent] = field(default_factory=list[LineEvent])
     code: Any = None
 
 
 def is_tensor(value: object) -> bool:
-    """Whether a value is a tensor, looked up without asking the value itself."""
+    """Return whether a value is a tensor, without calling code of the value."""
     return issubclass(type(value), torch.Tensor)
 
 
 def storage_of(tensor: torch.Tensor) -> StorageWeakRef | None:
-    """Return what identifies a tensor's memory, or None where it has none of its own."""
+    """Return the identity of a tensor's memory, or None if it has no storage."""
     try:
         return StorageWeakRef(tensor.untyped_storage())
     except (NotImplementedError, RuntimeError):  # sparse tensors and wrapper subclasses
@@ -93,19 +93,19 @@ def storage_of(tensor: torch.Tensor) -> StorageWeakRef | None:
 
 
 def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors in a value, each with the way to it, such as `[0]` or `.loss`."""
+    """Yield the tensors in a value, each with its path, such as `[0]` or `.loss`."""
     if is_tensor(value):
         yield "", value
         return
     if value is None or isinstance(value, str | int | float | nn.Module):
         return
     try:
-        leaves, _ = pytree.tree_flatten_with_path(value)
+        leaves, _ = tree_flatten_with_path(value)
     except Exception:  # a container that only its owner knows how to walk
         return
     for path, leaf in leaves:
         if is_tensor(leaf):
-            yield pytree.keystr(path), leaf
+            yield keystr(path), leaf
         elif path == () and hasattr(leaf, "__dict__"):
             for name, item in cast("dict[str, Any]", vars(leaf)).items():
                 if is_tensor(item):
@@ -113,13 +113,13 @@ def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
-    """Write down what is known of a tensor."""
+    """Record a tensor."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     return RawTensor(label, tuple(tensor.shape), dtype, str(tensor.device), layout_of(tensor), memory)
 
 
 def raw_tensors(value: Any) -> list[RawTensor]:
-    """Write down the tensors in a value."""
+    """Record the tensors in a value."""
     return [
         raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
     ]

@@ -1,4 +1,4 @@
-"""What depends on the mode, and what is probably not meant: read off the arguments of a call."""
+"""Facts that depend on the mode, and probable mistakes, from the arguments of a call."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..._torch.symbolic_sizes import expression_of
 from ...inputs.sizes import axis_text
 from .events import is_tensor
 
@@ -29,12 +30,12 @@ _RANDOM = {
     "randn_like",
     "multinomial",
 } | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
-# The functional losses that broadcast without a word of the user's.
+# The functional losses that broadcast although the code does not say so.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
 
 
 def autocast_of(devices: Iterable[str]) -> str:
-    """Say what `torch.autocast` does right now, such as `cpu bfloat16`; `""` where it is off."""
+    """Return the active `torch.autocast`, such as `cpu bfloat16`, or `""` if it is off."""
     on = [device for device in devices if torch.is_autocast_enabled(device)]
     return " ".join(f"{d} {str(torch.get_autocast_dtype(d)).removeprefix('torch.')}" for d in on)
 
@@ -42,7 +43,7 @@ def autocast_of(devices: Iterable[str]) -> str:
 def mode_facts(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool, leaf: str
 ) -> tuple[list[str], list[str]]:
-    """Say how a call depends on the mode.
+    """Return how a call depends on the mode.
 
     Args:
         name: of the function.
@@ -95,13 +96,13 @@ def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[l
 
 
 def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
-    """Say that operands of different rank were both stretched, which is hardly ever meant; or `""`."""
+    """Return a warning if operands of different rank were both broadcast, rarely on purpose; or `""`."""
     tensors = [argument for argument in args if is_tensor(argument)]
     return two_sided(name, tensors) if len(tensors) > 1 and is_tensor(result) else ""
 
 
 def two_sided(name: str, tensors: list[Any]) -> str:
-    """Say that `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""` where nothing of the kind happens.
+    """Return a warning if operands such as `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""`.
 
     Sizes are compared as they are written: comparing symbols would tie them to numbers.
     """
@@ -110,7 +111,7 @@ def two_sided(name: str, tensors: list[Any]) -> str:
     short = longest.copy()
     while short and short[-1] == "1":
         short.pop()
-    # Exactly the shape that a forgotten `squeeze(-1)` leaves; an outer product of other axes is meant.
+    # Exactly the shape that a forgotten `squeeze(-1)` leaves; an outer product of other axes is intended.
     if short == longest or not short or short not in shapes:
         return ""
     rank = len(longest)
@@ -121,4 +122,4 @@ def two_sided(name: str, tensors: list[Any]) -> str:
 
 
 def _written(size: Any) -> str:
-    return str(size) if isinstance(size, int) else axis_text(size.node.expr)
+    return axis_text(expression_of(size))

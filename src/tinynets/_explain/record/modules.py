@@ -1,10 +1,9 @@
-"""What is asked about the modules of a model while it runs: their functions, their kind, their names."""
+"""Modules of a running model: which functions to follow, which to leave alone, how to write them."""
 
-# The tables of an nn.Module are private, and typed with Any.
-# pyright: reportPrivateUsage=false, reportUnknownVariableType=false, reportUnknownMemberType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import inspect
@@ -14,9 +13,12 @@ from typing import Any, cast
 
 from torch import nn
 
+from ..._torch.module_copies import attribute_of
+from .events import is_tensor, raw, tensors_in
+
 
 def functions_of(kind: type, module: nn.Module) -> Iterator[CodeType]:
-    """The functions of a module whose frames are of interest: all of a user's class, `forward` of torch's."""
+    """Yield the functions of a module to follow: all of a user's class, `forward` of one of torch's."""
     for base in kind.__mro__:
         if base is nn.Module:
             break
@@ -36,23 +38,23 @@ def functions_of(kind: type, module: nn.Module) -> Iterator[CodeType]:
 
 
 def is_container(owner: Any, code: CodeType) -> bool:
-    """Whether a function only calls the items of its module, one after the other."""
+    """Return whether a function only calls the items of its module, one after the other."""
     return isinstance(owner, nn.Sequential) and code is nn.Sequential.forward.__code__
 
 
 def is_leaf(owner: nn.Module) -> bool:
-    """Whether a module is one of torch's own layers, whose inside nobody wants to see."""
+    """Return whether a module is one of torch's own layers, which are not opened."""
     own = type(owner).__module__.startswith(("torch.nn.", "torch.ao."))
     return own and (isinstance(owner, nn.MultiheadAttention) or next(owner.children(), None) is None)
 
 
 def item_code(path: str, owner: nn.Module) -> str:
-    """Write what stands for the line that calls an item of a container: `(0): Linear(...)`."""
+    """Return the code shown for an item of a container: `(0): Linear(...)`."""
     return f"({path.rpartition('.')[2]}): {summary(owner)}"
 
 
 def summary(module: nn.Module) -> str:
-    """Write a module as short as it goes: its class, and its settings if it has no children."""
+    """Return the class of a module, with its settings if it has no children."""
     with contextlib.suppress(Exception):  # a user's extra_repr may do anything
         if next(module.children(), None) is None:
             return f"{type(module).__name__}({module.extra_repr()})"
@@ -60,14 +62,25 @@ def summary(module: nn.Module) -> str:
 
 
 def look_up(name: str, local: dict[str, Any]) -> Any:
-    """Follow a dotted name through plain attributes; None where it leads nowhere."""
+    """Return the value of a dotted name, following plain attributes only; None if there is none."""
     first, *rest = name.split(".")
     value = local.get(first) if first.isidentifier() else None
     for part in rest:
         if not isinstance(value, nn.Module):
             return None
-        tables = (vars(value), value._parameters, value._buffers, value._modules)
-        value = next(
-            (table[part] for table in cast("tuple[dict[str, Any], ...]", tables) if part in table), None
-        )
+        value = attribute_of(value, part)
     return value
+
+
+def operands_of(statement: ast.stmt, local: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Describe the tensors and modules that a statement names."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            name = ast.unparse(node)
+            value = look_up(name, local)
+            if isinstance(value, nn.Module) and name != "self":
+                found[name] = summary(value)
+            elif is_tensor(value):
+                found.update((name + label, raw(name + label, tensor)) for label, tensor in tensors_in(value))
+    return list(found.items())

@@ -1,8 +1,7 @@
-"""Modes that see every operation of torch, and credit what it costs to the lines that are running."""
+"""Count the cost of every operation of torch for the lines that are running."""
 
 # torch's own modes are typed with Any throughout.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
 from __future__ import annotations
 
 import contextlib
@@ -11,15 +10,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch._dispatch.python import enable_python_dispatcher
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from ..._torch.fake_tensors import python_kernels
+from ..._torch.operators import (
+    TorchDispatchMode,
+    can_decompose,
+    is_mutable,
+    packet_of,
+    takes_apart_symbolic_axis,
+)
+from ..._torch.pytree import tree_leaves
 from ...errors import LoopsOverAxisError
-from ...inputs.sizes import Product, product
-from .events import Visit, is_tensor, storage_of
+from .amounts import Product, product
+from .events import LineEvent, is_tensor, storage_of
 from .mode_facts import broadcast_warning
 
 
@@ -31,7 +36,7 @@ def _recurrent_layer(inputs: Any, weight_input: Any, weight_hidden: Any, *_: Any
     return 2 * inputs.shape[0] * inputs.shape[1] * (weight_input.numel() + weight_hidden.numel())
 
 
-# What torch's own counter does not know: kernels for the CPU.
+# CPU kernels that torch's counter does not know.
 _ALSO_COUNTED = {
     getattr(torch.ops.aten, name, None): count
     for name, count in (
@@ -43,82 +48,80 @@ _ALSO_COUNTED = {
 _TIE_SYMBOLS = {torch.ops.aten.constant_pad_nd.default}
 
 
-class Tally(TorchDispatchMode):
+class OpCounter(TorchDispatchMode):
     """Counts multiply-accumulates and new memory.
 
     Args:
-        running: returns the visits that are running, outermost first.
-        unroll: whether a symbolic axis may be taken apart; else `LoopsOverAxisError` is raised.
+        running: returns the running lines, outermost first.
+        unroll: whether to allow a loop over a symbolic axis instead of raising `LoopsOverAxisError`.
     """
 
-    def __init__(self, running: Callable[[], Iterable[Visit]], *, unroll: bool) -> None:
+    def __init__(self, running: Callable[[], Iterable[LineEvent]], *, unroll: bool) -> None:
         super().__init__()
         self.running = running
         self.unroll = unroll
-        self.births: dict[Any, None] = {}  # every storage seen: weak, so that none is taken for another
+        self.seen: dict[Any, None] = {}  # every storage so far: weak, so that none is taken for another
         self._known_macs: dict[Any, Counter[Product]] = {}
         self.warn: Callable[[str], None] = lambda _: None
 
-    def know(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Take tensors for memory that was there before the pass."""
+    def mark_seen(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Count the memory of tensors as there before the pass."""
         for tensor in tensors:
             storage = storage_of(tensor)
             if storage is not None:
-                self.births[storage] = None
+                self.seen[storage] = None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation and count what it costs."""
         kwargs = kwargs or {}
-        packet = getattr(func, "_overloadpacket", None)
+        packet = packet_of(func)
         if packet is None:  # a higher-order operator
             return func(*args, **kwargs)
-        if func is torch.ops.aten.unbind.int and not self.unroll:
-            values: list[Any] = [*args]
-            if isinstance(values[0].shape[values[1] if len(values) > 1 else 0], torch.SymInt):
-                raise LoopsOverAxisError
-        if packet not in flop_registry and func.namespace != "prim" and func._can_decompose():
+        if not self.unroll and takes_apart_symbolic_axis(func, args):
+            raise LoopsOverAxisError
+        if packet not in flop_registry and can_decompose(func):
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        with enable_python_dispatcher() if func in _TIE_SYMBOLS else contextlib.nullcontext():
+        with python_kernels() if func in _TIE_SYMBOLS else contextlib.nullcontext():
             result = func(*args, **kwargs)
-        visits = list(self.running())
-        if visits:
-            self._count(func, packet, args, kwargs, result, visits)
+        lines = list(self.running())
+        if lines:
+            self._count(func, packet, args, kwargs, result, lines)
         return result
 
     def _count(
-        self, func: Any, packet: Any, args: Any, kwargs: Any, result: Any, visits: list[Visit]
+        self, func: Any, packet: Any, args: Any, kwargs: Any, result: Any, lines: list[LineEvent]
     ) -> None:
         macs = self._macs(packet, args, kwargs, result)
         new = Counter[Product]()
-        for tensor in filter(is_tensor, pytree.tree_leaves(result)):
+        for tensor in filter(is_tensor, tree_leaves(result)):
             storage = storage_of(tensor)
-            if storage is None or storage in self.births:
+            if storage is None or storage in self.seen:
                 continue
-            self.births[storage] = None
+            self.seen[storage] = None
             new.update(num_bytes(tensor))
-            for visit in visits:
-                visit.born.add(storage)
-        mutable = func._schema.is_mutable
-        for visit in visits:
-            visit.macs.update(macs)
-            visit.allocated.update(new)
-            visit.mutated = visit.mutated or mutable
+            for line in lines:
+                line.born.add(storage)
+        mutable = is_mutable(func)
+        for line in lines:
+            line.macs.update(macs)
+            line.allocated.update(new)
+            line.mutated = line.mutated or mutable
         if torch.Tag.pointwise in func.tags:
             warning = broadcast_warning(packet.__name__, args, result)
             if warning:
                 self.warn(warning)
 
     def _macs(self, packet: Any, args: Any, kwargs: Any, result: Any) -> Counter[Product]:
-        """Half of what torch's own counter counts; the same call again is not worked out again."""
+        """Return half of what torch's FLOP counter counts, cached by call."""
         count = flop_registry.get(packet) or _ALSO_COUNTED.get(packet)
         if count is None:
             return Counter()
-        leaves = pytree.tree_leaves((args, kwargs, result))
+        leaves = tree_leaves((args, kwargs, result))
         key = (packet, *(str(tuple(leaf.shape)) if is_tensor(leaf) else str(leaf) for leaf in leaves))
         if key not in self._known_macs:
             flops: Any = count(*args, **kwargs, out_val=result)
@@ -126,11 +129,11 @@ class Tally(TorchDispatchMode):
         return self._known_macs[key]
 
 
-class Calls(TorchFunctionMode):
-    """Tells the recorder which functions of torch's public interface are called.
+class FunctionObserver(TorchFunctionMode):
+    """Reports the calls of torch's public functions.
 
     Args:
-        called: gets the function, its arguments and its result.
+        called: called with the name, the arguments and the result.
     """
 
     def __init__(self, called: Callable[[str, Any, Any, Any], None]) -> None:
@@ -150,5 +153,5 @@ class Calls(TorchFunctionMode):
 
 
 def num_bytes(tensor: torch.Tensor) -> Counter[Product]:
-    """Return the bytes that a tensor's elements take."""
+    """Return the size of a tensor's elements in bytes."""
     return product([tensor.element_size(), *tensor.shape])

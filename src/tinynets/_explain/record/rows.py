@@ -1,4 +1,4 @@
-"""Raw visits become lines: sizes get their names, declarations their verdict, and loops are folded."""
+"""From events to rows: sizes get their names, declarations their verdict, and loops are folded."""
 
 # Sizes are ints or sympy expressions, which have no types.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -11,46 +11,47 @@ from typing import Any
 
 from ..._contract.annotations.specs import ArraySpec
 from ..._contract.contract import contract_of
-from ...inputs.declared import Declarations
-from ...inputs.sizes import Product, Sizes, axis_text
+from ...inputs.sizes import Sizes, axis_text
 from ..records import Frame, Line, Op, TensorFacts, Verdict
-from .events import Call, RawTensor, Visit
+from .amounts import amount
+from .declarations import Declarations
+from .events import CallEvent, LineEvent, RawOp, RawTensor
 from .sources import axis_string
 
 
 @dataclass
-class _Signature:
-    """The axis strings that a function declares: by argument, by line, and for what it returns."""
+class _DeclaredShapes:
+    """The axis strings that a function declares for its arguments, its lines and its result."""
 
     arguments: dict[str, str] = field(default_factory=dict[str, str])
     lines: dict[int, str] = field(default_factory=dict[int, str])
     returns: str = ""
 
 
-def build_frame(call: Call, sizes: Sizes, counts: dict[int, int]) -> Frame:
+def build_frame(call: CallEvent, sizes: Sizes, counts: dict[int, int]) -> Frame:
     """Turn one recorded call, and all calls below it, into a frame.
 
     Args:
-        call: what was recorded.
-        sizes: the sizes of the trace.
-        counts: identity of a parameter -> how many numbers it holds.
+        call: the recorded call.
+        sizes: sizes of the trace.
+        counts: identity of a parameter -> number of its elements.
     """
-    signature = _signature(call)
+    shapes = _declared_shapes(call)
     module_axes: frozenset[str] = getattr(type(call.owner), "_declared_axes", frozenset())
-    # Axes of the model itself are told at the top; a block inside may use the same name for another size.
+    # The header shows the axes of the model itself; a block inside may use the same name for another size.
     declarations = Declarations(sizes, call.owner, module_axes, None if call.path else sizes.measured)
     frame = Frame(call.path, type(call.owner).__name__, call.function, call.file, call.line)
     frame.arguments = tuple(
-        _tensor(argument, sizes, declarations, signature.arguments.get(argument.label, ""))[0]
+        _tensor(argument, sizes, declarations, shapes.arguments.get(argument.label, ""))[0]
         for argument in call.arguments
     )
-    lines = [_line(visit, call, signature, declarations, counts) for visit in call.visits]
-    frame.lines = _folded(list(zip(call.visits, lines, strict=True)), sizes, counts)
+    lines = [_line(event, call, shapes, declarations, counts) for event in call.lines]
+    frame.lines = _folded(list(zip(call.lines, lines, strict=True)), sizes, counts)
     return frame
 
 
-def _signature(call: Call) -> _Signature:
-    found = _Signature()
+def _declared_shapes(call: CallEvent) -> _DeclaredShapes:
+    found = _DeclaredShapes()
     if call.source is not None:
         node = call.source.node
         every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -73,11 +74,11 @@ def _signature(call: Call) -> _Signature:
 def _tensor(
     raw: RawTensor, sizes: Sizes, declarations: Declarations, declared: str = ""
 ) -> tuple[TensorFacts, Verdict]:
-    shape = tuple(sizes.final(size) for size in raw.shape)
+    shape = tuple(sizes.resolve(size) for size in raw.shape)
     verdict: Verdict = ""
     texts = expressions = tuple(axis_text(size) for size in shape)
     if declared:
-        verdict, texts = declarations.judge(declared, shape)
+        verdict, texts = declarations.compare(declared, shape)
     numbers = tuple(sizes.number(size) for size in shape)
     return TensorFacts(
         raw.label, texts, numbers, expressions, raw.dtype, raw.device, raw.layout, raw.memory
@@ -85,35 +86,39 @@ def _tensor(
 
 
 def _line(
-    visit: Visit, call: Call, signature: _Signature, declarations: Declarations, counts: dict[int, int]
+    event: LineEvent,
+    call: CallEvent,
+    shapes: _DeclaredShapes,
+    declarations: Declarations,
+    counts: dict[int, int],
 ) -> Line:
     sizes = declarations.sizes
-    statement = visit.statement
-    line = Line(call.file if statement else "", 0, visit.code, "module")
+    statement = event.statement
+    line = Line(call.file if statement else "", 0, event.code, "module")
     if statement is not None:
         line.indent = statement.indent
         line.line, line.kind, line.names = statement.node.lineno, statement.kind, statement.names
         line.declared, line.declared_by = statement.declared, statement.declared_by
-        known = signature.returns if line.kind == "return" else signature.lines.get(line.line, "")
+        known = shapes.returns if line.kind == "return" else shapes.lines.get(line.line, "")
         if line.declared_by != "comment" and isinstance(statement.node, ast.AnnAssign | ast.Return):
             line.declared = known or line.declared
             line.declared_by = "annotation" if line.declared else ""
-    declared = line.declared if len(visit.values) == 1 else ""
-    judged = [_tensor(value, sizes, declarations, declared) for value in visit.values]
+    declared = line.declared if len(event.values) == 1 else ""
+    judged = [_tensor(value, sizes, declarations, declared) for value in event.values]
     line.values = tuple(facts for facts, _ in judged)
     line.verdict = judged[0][1] if declared else ""
-    line.ops = tuple(_op(op, sizes, declarations) for op in visit.ops)
-    line.frames = tuple(build_frame(inner, sizes, counts) for inner in visit.calls)
-    line.failed, line.autocast = visit.failed, visit.autocast
-    line.warnings = tuple(sizes.rename(warning) for warning in visit.warnings)
-    if visit.failed:
+    line.ops = tuple(_op(op, sizes, declarations) for op in event.ops)
+    line.frames = tuple(build_frame(inner, sizes, counts) for inner in event.calls)
+    line.failed, line.autocast = event.failed, event.autocast
+    line.warnings = tuple(sizes.rename(warning) for warning in event.warnings)
+    if event.failed:
         line.operands = tuple(
-            (name, _described(value, sizes, declarations)) for name, value in visit.operands
+            (name, _described(value, sizes, declarations)) for name, value in event.operands
         )
     return line
 
 
-def _op(op: Any, sizes: Sizes, declarations: Declarations) -> Op:
+def _op(op: RawOp, sizes: Sizes, declarations: Declarations) -> Op:
     return Op(op.name, op.module, tuple(_tensor(result, sizes, declarations)[0] for result in op.results))
 
 
@@ -127,52 +132,44 @@ def _described(value: RawTensor | str, sizes: Sizes, declarations: Declarations)
 # Folding
 
 
-def _folded(pairs: list[tuple[Visit, Line]], sizes: Sizes, counts: dict[int, int]) -> list[Line]:
-    """Merge the times that a line ran alike, in the order in which each first ran."""
-    groups: dict[Any, list[tuple[Visit, Line]]] = {}
+def _folded(pairs: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int, int]) -> list[Line]:
+    """Merge what a line did in the same way each time, in the order in which each first ran."""
+    groups: dict[Any, list[tuple[LineEvent, Line]]] = {}
     previous: Any = None
     run = 0
-    for visit, line in pairs:
-        key = _likeness(visit, line)
-        if visit.statement is None:  # items of a container fold only with their neighbours
+    for event, line in pairs:
+        key = _likeness(event, line)
+        if event.statement is None:  # items of a container fold only with their neighbours
             run += key != previous
             previous, key = key, (run, *key)
-        groups.setdefault(key, []).append((visit, line))
+        groups.setdefault(key, []).append((event, line))
     return [_merged(group, sizes, counts) for group in groups.values()]
 
 
-def _likeness(visit: Visit, line: Line) -> tuple[Any, ...]:
+def _likeness(event: LineEvent, line: Line) -> tuple[Any, ...]:
     if line.kind == "control":
-        return (id(visit.statement),)
-    place = id(visit.statement) if visit.statement else line.code.partition(": ")[2]
+        return (id(event.statement),)
+    place = id(event.statement) if event.statement else line.code.partition(": ")[2]
     values = tuple((value.shape, value.dtype, value.layout, value.memory) for value in line.values)
     ops = tuple((op.name, op.results) for op in line.ops)
     return place, values, ops, line.autocast, line.verdict, line.failed, line.warnings
 
 
-def _merged(group: list[tuple[Visit, Line]], sizes: Sizes, counts: dict[int, int]) -> Line:
+def _merged(group: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int, int]) -> Line:
     line = group[0][1]
-    visits = [visit for visit, _ in group]
+    events = [event for event, _ in group]
     line.count = 1 if line.kind == "control" else len(group)
     if line.kind == "module" and len(group) > 1:
         first, _, rest = line.code.partition("):")
         last = group[-1][1].code.partition("):")[0].strip("(")
         line.code = f"{first}..{last}):{rest}"
     facts: Counter[str] = Counter()
-    for visit in visits:
-        facts.update(visit.facts)
+    for event in events:
+        facts.update(event.facts)
     line.facts = tuple(fact if count == 1 else f"{fact} x{count}" for fact, count in facts.items())
-    used = set[int]().union(*(visit.parameters for visit in visits))
+    used = set[int]().union(*(event.parameters for event in events))
     line.parameters = sum(counts[key] for key in used)
-    line.macs = sizes.amount(total_of(visits, "macs", sizes))
-    line.allocated = sizes.amount(total_of(visits, "allocated", sizes), unit="B")
-    line.saved = sizes.amount(total_of(visits, "saved", sizes), unit="B")
+    line.macs = amount((event.macs for event in events), sizes)
+    line.allocated = amount((event.allocated for event in events), sizes, unit="B")
+    line.saved = amount((event.saved for event in events), sizes, unit="B")
     return line
-
-
-def total_of(visits: list[Visit], name: str, sizes: Sizes) -> Any:
-    """Add up what several visits cost."""
-    total = Counter[Product]()
-    for visit in visits:
-        total.update(getattr(visit, name))
-    return sizes.total(total)

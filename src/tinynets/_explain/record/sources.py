@@ -1,4 +1,4 @@
-"""The statements of a function as they stand in its file, with what their trailing comments declare."""
+"""The statements of a function as written in its file, and the shapes that comments declare."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Statement:
 
     Attributes:
         node: its syntax.
-        code: its source on one line, the trailing comment and a body left out.
-        kind: what kind it is.
+        code: its source on one line, without the trailing comment and the body.
+        kind: its kind.
         names: the names it assigns.
-        indent: how many blocks of its function it stands in.
+        indent: depth of nested blocks in its function.
         declared: the axis string that it declares, or `""`.
         declared_by: `annotation`, `comment`, or `""`.
     """
@@ -53,7 +53,7 @@ class Source:
 
 
 def source_of(code: CodeType) -> Source | None:
-    """Return the statements of a function, or None where its source is not at hand."""
+    """Return the statements of a function, or None if its source is not available."""
     linecache.checkcache(code.co_filename)
     lines = tuple(linecache.getlines(code.co_filename))
     parsed = _parse(lines) if lines else None

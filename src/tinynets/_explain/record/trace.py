@@ -1,11 +1,10 @@
-"""Run a forward pass on tensors without values, and fall back where a model needs them."""
+"""Run a forward pass on tensors without values; fall back to real ones where a model needs them."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,31 +12,21 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import nn
-from torch._dispatch.python import enable_python_dispatcher
-from torch._subclasses import fake_tensor
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from ..._contract.toggle import toggle
+from ..._torch.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
+from ..._torch.module_copies import drop_user_hooks
 from ..._torch.random_states import preserved_random_states
 from ...errors import InputError, LoopsOverAxisError
 from ...inputs.inputs import Inputs
 from ...inputs.sizes import Sizes
 from ..records import Run
-from .copies import drop_user_hooks, fake_copy, real_copy
+from .amounts import amount
+from .copies import fake_copy, real_copy
 from .recorder import Recorder
-from .rows import build_frame, total_of
+from .rows import build_frame
 
 Method = Literal["symbolic", "fixed", "real"]
-
-_NEEDS_VALUES = (
-    fake_tensor.DynamicOutputShapeException,
-    fake_tensor.DataDependentOutputException,
-    fake_tensor.UnsupportedFakeTensorException,
-    fake_tensor.UnsupportedOperatorException,
-    GuardOnDataDependentSymNode,
-    NotImplementedError,
-)
-_SOUNDS_FAKE = ("fake", "meta", "data pointer", "symbolic", "symint", "data-dependent", "numpy", "unbacked")
 
 
 def explained(
@@ -55,16 +44,16 @@ def explained(
 def _explained(
     model: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any], on: str, mode: str
 ) -> Run:
-    """Take the first method that gets through, or else show where the best one failed."""
+    """Return the first method that succeeds, or else the failure of the best one."""
     if on == "real":
         return _attempt(model, inputs, named, "real", mode, "asked for")[0]
     run, error, unusual = _attempt(model, inputs, named, "symbolic", mode, "")
     if error is None and not run.tied:
         return run
-    if error is None or _needs_values(error):
+    if error is None or needs_values(error):
         # Kernels written in C++ tie symbols to numbers or refuse them; torch has others in Python.
         other, problem, _ = _attempt(
-            model, inputs, named, "symbolic", mode, "", python_kernels=True, unusual=unusual
+            model, inputs, named, "symbolic", mode, "", keep_symbols=True, unusual=unusual
         )
         if problem is None and (error is not None or len(other.tied) < len(run.tied)):
             return other
@@ -74,24 +63,19 @@ def _explained(
     second, second_error, _ = _attempt(model, inputs, named, "fixed", mode, reason)
     if second_error is None:
         return second
-    if not any(_needs_values(e) for e in (error, second_error)) or _on_meta(model):
+    if not any(needs_values(e) for e in (error, second_error)) or _on_meta(model):
         return run
     return _attempt(model, inputs, named, "real", mode, reason)[0]
 
 
 def _reason(run: Run) -> str:
-    """Say in which line the pass ended, and by what."""
+    """Describe the error and the line that ended the pass."""
     error = run.error.splitlines()[0][:120]
     failed = [(frame, line) for _, frame, line in run.frame.walk() if line.failed and line.line]
     if not failed:
         return error
     frame, line = failed[-1]
     return f"{error} in {os.path.basename(frame.file)}:{line.line}: {line.code[:80]}"
-
-
-def _needs_values(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, _NEEDS_VALUES) or any(word in text for word in _SOUNDS_FAKE)
 
 
 def _on_meta(model: nn.Module) -> bool:
@@ -106,19 +90,19 @@ def _attempt(
     mode: str,
     reason: str,
     *,
-    python_kernels: bool = False,
+    keep_symbols: bool = False,
     unusual: bool = True,
 ) -> tuple[Run, Exception | None, bool]:
     sizes = Sizes(symbolic=method == "symbolic", unusual=unusual)
     real = method == "real"
     with preserved_random_states(model):
-        fakes = _fake_mode(sizes)
+        fakes = fake_mode(sizes.environment)
         copied = real_copy(model) if real else fake_copy(model, fakes)
         hooks = drop_user_hooks(copied)
         if mode != "as is":
             copied.train(mode == "train")
         error: Exception | None = None
-        dispatcher = enable_python_dispatcher() if python_kernels else contextlib.nullcontext()
+        dispatcher = python_kernels() if keep_symbols else contextlib.nullcontext()
         with contextlib.nullcontext() if real else fakes, dispatcher:
             positional, keywords = Inputs(copied, sizes, real).make(inputs, named)
             recorder = Recorder(copied, unroll=not unusual)
@@ -127,33 +111,22 @@ def _attempt(
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
     # Where the model compares the batch with a number, or loops over it, the real one decides.
-    if unusual and (isinstance(error, LoopsOverAxisError) or not sizes.hold()):
-        return _attempt(
-            model, inputs, named, method, mode, reason, python_kernels=python_kernels, unusual=False
-        )
+    if unusual and (isinstance(error, LoopsOverAxisError) or not sizes.same_branches()):
+        return _attempt(model, inputs, named, method, mode, reason, keep_symbols=keep_symbols, unusual=False)
     if recorder.root is None:
         if error is not None:
             raise error
         raise InputError(f"{type(model).__name__} has no forward in Python that could be followed")
     run = _run(model, copied, recorder, sizes, method, mode, reason, hooks, error)
-    if python_kernels:
+    if keep_symbols:
         run.notes = (*run.notes, "new memory is that of torch's kernels written in Python")
     return run, error, unusual
 
 
 def _call(recorder: Recorder, positional: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    log = logging.getLogger(fake_tensor.__name__)  # it prints a traceback for every error of a model
-    disabled, log.disabled = log.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the user's own call will show them
-            recorder.run(positional, keywords)
-    finally:
-        log.disabled = disabled
-
-
-def _fake_mode(sizes: Sizes) -> fake_tensor.FakeTensorMode:
-    return fake_tensor.FakeTensorMode(shape_env=sizes.environment, allow_non_fake_inputs=True)
+    with silent_fakes(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user's own call will show them
+        recorder.run(positional, keywords)
 
 
 def _run(
@@ -178,8 +151,7 @@ def _run(
         if torch.is_grad_enabled()
         else "grad off"
     )
-    visits = recorder.root.visits
-    totals = {name: total_of(visits, name, sizes) for name in ("macs", "allocated", "saved")}
+    events = recorder.root.lines
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
     notes = [f"{hooks} hooks of your own were not run"] if hooks else []
     notes += [f"{name}={sizes.values[name]} was chosen, since nothing tells it" for name in sizes.chosen]
@@ -197,9 +169,9 @@ def _run(
         grad,
         sum(_count(parameter) for parameter in model.parameters()),
         unused,
-        sizes.amount(totals["macs"]),
-        sizes.amount(totals["allocated"], unit="B"),
-        sizes.amount(totals["saved"], unit="B"),
+        amount((event.macs for event in events), sizes),
+        amount((event.allocated for event in events), sizes, unit="B"),
+        amount((event.saved for event in events), sizes, unit="B"),
         recorder.autocast,
         sizes.rename(f"{type(error).__name__}: {error}") if error else "",
         tuple(sizes.fixed_axes()),

@@ -1,47 +1,44 @@
-"""The same rows as data: JSON and Markdown."""
+"""An explanation as JSON and as Markdown."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .text import fact_texts, footer, header, shape_text, without_annotation
-
-if TYPE_CHECKING:
-    from ..explanation import Explanation
+from .facts import code_of, facts_of, footer, header, shapes_of
+from .view import View
 
 
-def to_data(explanation: Explanation) -> dict[str, Any]:
-    """Return everything that is known as plain dictionaries and lists; the fields are those of `records`."""
-    runs = [dataclasses.asdict(run) for run in explanation.runs]
-    return {"model": explanation.model, "runs": runs}
+def to_data(view: View) -> dict[str, Any]:
+    """Return all facts as plain dictionaries and lists, with the fields of `records`."""
+    return {"model": view.model, "runs": [dataclasses.asdict(run) for run in view.runs]}
 
 
-def to_json(explanation: Explanation) -> str:
-    """Return everything that is known, as JSON."""
-    return json.dumps(to_data(explanation), indent=2, ensure_ascii=False)
+def to_json(view: View) -> str:
+    """Return all facts as JSON."""
+    return json.dumps(to_data(view), indent=2, ensure_ascii=False)
 
 
-def to_markdown(explanation: Explanation) -> str:
-    """Return a Markdown table for every mode."""
+def to_markdown(view: View) -> str:
+    """Return a Markdown table for each mode."""
     blocks: list[str] = []
-    for run in explanation.runs:
+    for run in view.runs:
         lines = [f"**{header(run)}**", "", "| line | code | shape | facts |", "|---:|---|---|---|"]
-        for level, frame, line in run.frame.walk(explanation.depth):
+        for level, frame, line in run.frame.walk(view.depth):
             number = (
                 f"{os.path.basename(frame.file)}:{line.line}" if level and line.line else str(line.line or "")
             )
             times = f" x{line.count}" if line.count > 1 else ""
             mark = {"=": " =", "≠": f" **≠ [{', '.join(line.declared.split())}]**", "": ""}[line.verdict]
-            shape = f"`{shape_text(line)}`{mark}" if line.values else ""
-            facts = fact_texts(line) if line.kind != "control" else []
+            shape = f"`{shapes_of(line)}`{mark}" if line.values else ""
+            facts = [str(fact) for fact in facts_of(line)]
             facts += [f"**! {warning}**" for warning in line.warnings]
             facts += [f"`{name}` = {what}" for name, what in line.operands]
             if line.failed:
                 facts.append("**failed here**")
-            code = "· " * level + _code(without_annotation(line)) + times
+            code = "· " * level + _code(code_of(line)) + times
             lines.append(f"| {number} | {code} | {shape} | {_cell('; '.join(facts))} |")
         lines += ["", *([f"`{run.error.splitlines()[0]}`", ""] if run.error else []), "; ".join(footer(run))]
         blocks.append("\n".join(lines))

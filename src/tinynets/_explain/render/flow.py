@@ -1,4 +1,4 @@
-"""The flow of a forward pass: a box for every line, an arrow for every tensor that it hands on."""
+"""The data flow of a forward pass: a box for every line, an arrow for every tensor passed on."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Box:
     """What one line calls.
 
     Attributes:
-        title: the calls; `""` for a line that only gives a name to what is there already.
-        line: where it stands, such as `line 56`.
-        holds: what the module that it calls is made of, such as `BasicBlock x3`.
+        title: the calls; `""` for a line that only renames a tensor.
+        line: its place, such as `line 56`.
+        holds: contents of the module that it calls, such as `BasicBlock x3`.
         result: the tensor that it makes.
-        names: the names that it gives to it.
-        reads: the names that it uses; `""` is what the box before it made.
+        names: the names it assigns.
+        reads: the names it uses; `""` is the result of the previous box.
         kind: `input`, `step`, or `output` for what the function returns.
     """
 
@@ -71,8 +71,8 @@ def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) ->
 
     Args:
         frame: whose lines to draw.
-        names: what the caller calls the arguments.
-        result: the names that the caller gives to what is returned.
+        names: argument -> its name in the caller.
+        result: the names to which the caller assigns the result.
     """
     inside = f"{frame.function}." if names else ""
     for line in frame.lines:

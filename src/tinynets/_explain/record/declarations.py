@@ -1,44 +1,30 @@
-"""Whether what a line declares is what the line made."""
+"""Compare the shapes that lines declare with those that they made."""
 
+# sympy has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._contract.annotations.axes import Axes, Axis, AxisKind, parse_axis_string, parse_expression
-from .._explain.records import Verdict
-from ..errors import UnsupportedAxesError
-from .sizes import Sizes, axis_text, same_size
+import sympy
 
-
-def parse_axes(text: str) -> Axes | None:
-    """Parse an axis string; None if it is not one."""
-    try:
-        return parse_axis_string(text)
-    except UnsupportedAxesError:
-        return None
-
-
-def evaluate(axis: Axis, known: Mapping[str, Any]) -> Any:
-    """Return the size that an expression such as `2*hidden` comes to, or None if a name is not known."""
-    try:
-        tree = ast.fix_missing_locations(ast.Expression(parse_expression(axis.name).tree))
-        return eval(compile(tree, "<axis>", "eval"), {"__builtins__": {"min": min, "max": max}}, dict(known))
-    except Exception:  # whatever the user's expression does: it cannot be decided here
-        return None
+from ..._contract.annotations.axes import Axis, AxisKind
+from ...inputs.axis_strings import evaluate, parse_axes
+from ...inputs.sizes import Sizes, axis_text
+from ..records import Verdict
 
 
 @dataclass
 class Declarations:
-    """The axis names of one call: what each was bound to where it was first seen.
+    """The axis names of one call, each bound to the first size it met.
 
     Args:
         sizes: the sizes of the trace.
         owner: the module, whose int attributes are axes.
         module_axes: names of those attributes.
-        measured: where to note what each name comes to, or None.
+        measured: receives the number of each name, or None.
     """
 
     sizes: Sizes
@@ -48,15 +34,15 @@ class Declarations:
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def known(self) -> dict[str, Any]:
-        """Everything that an expression may name."""
+        """Return all names that an expression may use, with their values."""
         attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
         return {**attributes, **self.bound, "self": self.owner}
 
-    def judge(self, text: str, shape: tuple[Any, ...]) -> tuple[Verdict, tuple[str, ...]]:
+    def compare(self, text: str, shape: tuple[Any, ...]) -> tuple[Verdict, tuple[str, ...]]:
         """Compare an axis string with a shape.
 
         Returns:
-            The verdict, and one text for each axis: as declared where it fits, as measured where not.
+            The verdict, and one text per axis: as declared if it fits, else as measured.
         """
         measured = tuple(axis_text(size) for size in shape)
         axes = parse_axes(text)
@@ -92,8 +78,24 @@ class Declarations:
                 expected = attribute if isinstance(attribute, int) else self.bound.setdefault(axis.name, size)
             case _:
                 return True
-        fits = expected is None or same_size(expected, size, self.sizes)
+        fits = expected is None or _same_size(expected, size, self.sizes)
         number = self.sizes.number(size)
         if fits and self.measured is not None and axis.kind is AxisKind.NAMED and number is not None:
             self.measured.setdefault(axis.name, number)
         return fits
+
+
+def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
+    """Return whether two resolved sizes are equal for all sizes of the axes."""
+    if first == second:
+        return True
+    if isinstance(first, int) and isinstance(second, int):
+        return False
+    difference: Any = sympy.expand(sympy.sympify(first) - sympy.sympify(second))
+    if difference == 0:
+        return True
+    symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
+    # Rounded quotients have no normal form: the current sizes decide.
+    return (
+        symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
+    )

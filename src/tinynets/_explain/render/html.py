@@ -1,0 +1,22 @@
+"""A forward pass as HTML: a page of its own, and the table that a notebook shows."""
+
+from __future__ import annotations
+
+from .data import to_data
+from .picture import flow_panel
+from .templates import render
+from .view import View
+
+
+def to_page(view: View) -> str:
+    """Return one page that needs nothing but a browser."""
+    panels = [flow_panel(run, view.axes) for run in view.runs]
+    sections = list(zip(view.runs, panels, strict=True))
+    return render(
+        "page.html.j2", view=view, sections=sections, theme=True, count=len(view.axes), data=to_data(view)
+    )
+
+
+def to_notebook(view: View) -> str:
+    """Return the table as a piece of HTML that brings its own style."""
+    return render("notebook.html.j2", view=view, theme=False, count=len(view.axes))

@@ -1,0 +1,76 @@
+"""Copies of a module that share what cannot be copied, and modules without the hooks of the user.
+
+`copy.deepcopy(module)` is the public way, and is tried first; these functions serve where an attribute, such
+as a lock or an open file, cannot be copied. The names of a module's tables stand in every pickled module, so
+torch cannot rename them lightly.
+"""
+
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_HOOK_TABLES = [name for name in vars(nn.Module()) if "hooks" in name]
+
+
+def shallow_copy(model: nn.Module, tensors: dict[int, torch.Tensor]) -> nn.Module:
+    """Copy modules and their tables; all other attributes are the original's.
+
+    Args:
+        model: what to copy.
+        tensors: identity of a parameter or buffer -> what takes its place; others are cloned.
+    """
+    return _copied(model, tensors, {})
+
+
+def _copied(module: nn.Module, tensors: dict[int, torch.Tensor], done: dict[int, nn.Module]) -> nn.Module:
+    if id(module) in done:
+        return done[id(module)]
+    new = module.__class__.__new__(module.__class__)
+    done[id(module)] = new
+    state: dict[str, Any] = dict(vars(module))
+    for table in ("_parameters", "_buffers"):
+        state[table] = {name: _replaced(value, tensors) for name, value in state[table].items()}
+    state["_modules"] = {
+        name: None if child is None else _copied(child, tensors, done)
+        for name, child in state["_modules"].items()
+    }
+    state.update({table: state[table].copy() for table in _HOOK_TABLES if state.get(table) is not None})
+    new.__dict__.update(state)
+    return new
+
+
+def _replaced(value: torch.Tensor | None, tensors: dict[int, torch.Tensor]) -> torch.Tensor | None:
+    if value is None:
+        return None
+    return tensors[id(value)] if id(value) in tensors else value.clone()
+
+
+def drop_user_hooks(model: nn.Module) -> int:
+    """Remove the user's own forward hooks, since they may write anywhere; torch's own stay.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    for module in model.modules():
+        for table in ("_forward_hooks", "_forward_pre_hooks"):
+            hooks: dict[int, Any] = getattr(module, table)
+            for key, hook in list(hooks.items()):
+                home = getattr(hook, "__module__", "") or type(hook).__module__
+                if not (home.startswith("torch.") or type(hook).__module__.startswith("torch.")):
+                    del hooks[key]
+                    count += 1
+    return count
+
+
+def attribute_of(module: nn.Module, name: str) -> Any:
+    """Return an attribute, parameter, buffer or submodule without running code of the module; or None."""
+    tables: tuple[dict[str, Any], ...] = (
+        vars(module),
+        *(vars(module)[table] for table in ("_parameters", "_buffers", "_modules")),
+    )
+    return next((table[name] for table in tables if name in table), None)

@@ -1,0 +1,36 @@
+"""Every operator that runs: what it is, what it is made of, and whether it writes to its arguments.
+
+`torch.utils.flop_counter` is the public example of such a mode; it is built on the same names. Should torch
+change them, `tinynets.explain` fails here.
+"""
+
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+
+
+def packet_of(operator: Any) -> Any:
+    """Return all overloads of an operator; None for a higher-order one, which has none."""
+    return getattr(operator, "_overloadpacket", None)
+
+
+def can_decompose(operator: Any) -> bool:
+    """Return whether an operator is composed of others."""
+    return operator.namespace != "prim" and operator._can_decompose()
+
+
+def is_mutable(operator: Any) -> bool:
+    """Return whether an operator writes to its arguments."""
+    return operator._schema.is_mutable
+
+
+def takes_apart_symbolic_axis(operator: Any, args: tuple[Any, ...]) -> bool:
+    """Return whether an operator makes one tensor for each item of an axis whose size is a symbol."""
+    if operator is not torch.ops.aten.unbind.int:
+        return False
+    values: list[Any] = [*args, 0]
+    return isinstance(values[0].shape[values[1]], torch.SymInt)

@@ -1,0 +1,84 @@
+"""Symbolic sizes: axes that may have any size while `tinynets.explain` traces a model.
+
+`torch.export` is the public use of them, but shows only the finished program. If torch drops these names,
+`explain` loses axis names and formulas, and `export` the free batch of 1; real sizes do not need them.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+
+def new_environment() -> Any:
+    """Return an environment in which no two sizes are taken for equal because they measure the same."""
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    return ShapeEnv(
+        specialize_zero_one=False,
+        duck_shape=False,
+        allow_scalar_outputs=True,
+        allow_dynamic_output_shape_ops=True,
+    )
+
+
+def new_size(environment: Any, name: str, hint: int) -> tuple[Any, Any]:
+    """Return a symbol that may be any number, and the size (a `torch.SymInt`) that it stands for.
+
+    Args:
+        environment: where it lives.
+        name: a unique name.
+        hint: the number that decides comparisons while a model is traced.
+    """
+    from torch._dynamo.source import ConstantSource
+    from torch.fx.experimental.symbolic_shapes import DimDynamic
+
+    source = ConstantSource(name)
+    symbol = environment.create_symbol(
+        hint,
+        source,
+        dynamic_dim=DimDynamic.DYNAMIC,
+        constraint_dim=None,
+        do_not_specialize_zero_one=True,
+    )
+    return symbol, environment.create_symintnode(symbol, hint=hint, source=source)
+
+
+def expression_of(size: Any) -> Any:
+    """Return a size as a number or a sympy expression, without asking what a symbol measures."""
+    return size if isinstance(size, int | float) else size.node.expr
+
+
+def is_floor_division(expression: Any) -> bool:
+    """Return whether an expression is a rounded quotient, which sympy has no class for."""
+    from torch.utils._sympy.functions import FloorDiv
+
+    return isinstance(expression, FloorDiv)
+
+
+def branches(environment: Any) -> list[Any]:
+    """Return the conditions on symbols that the traced code relied on.
+
+    Conditions by which torch's fake kernels choose a library for a convolution are left out: they are not
+    branches of the model. If torch renames the file of these kernels, models are traced once more.
+    """
+    return [guard.expr for guard in environment.guards if not _chooses_kernel(guard)]
+
+
+def _chooses_kernel(guard: Any) -> bool:
+    frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
+    return os.path.basename(getattr(frame, "filename", "")) == "fake_impls.py"
+
+
+def one_program_for_all_sizes() -> AbstractContextManager[Any]:
+    """Make `torch.export` write one program for a batch of 1 and of more, where it would write two.
+
+    Without this setting, a batch that is free in the contract would have to be at least 2 in the file.
+    """
+    from torch.fx.experimental import _config
+
+    config: Any = _config
+    return config.patch(backed_size_oblivious=True)

@@ -1,0 +1,32 @@
+"""Axis strings such as `"batch 3 2*hidden"`, parsed, and what their expressions come to."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from .._contract.annotations.axes import Axes, Axis, parse_axis_string, parse_expression
+from ..errors import UnsupportedAxesError
+
+
+def parse_axes(text: str) -> Axes | None:
+    """Parse an axis string; return None if it is not one."""
+    try:
+        return parse_axis_string(text)
+    except UnsupportedAxesError:
+        return None
+
+
+def parse_shape(text: str) -> Axes | None:
+    """Parse a shape that may name a dtype: `batch 77` or `int64[batch 77]`; return None if it is not one."""
+    return parse_axes(text[text.find("[") + 1 :].rstrip("] "))
+
+
+def evaluate(axis: Axis, known: Mapping[str, Any]) -> Any:
+    """Return the size that an expression such as `2*hidden` comes to, or None if a name is not known."""
+    try:
+        tree = ast.fix_missing_locations(ast.Expression(parse_expression(axis.name).tree))
+        return eval(compile(tree, "<axis>", "eval"), {"__builtins__": {"min": min, "max": max}}, dict(known))
+    except Exception:  # whatever the user's expression does: it cannot be decided here
+        return None
