@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from ._torch.wrappers import unwrapped
+from ._torch.modules.wrappers import unwrapped
 from ._version import __version__
 from .atomic_write import write_atomically
 from .errors import CheckpointError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ._torch.wrappers import strip_prefixes
+from ._torch.modules.wrappers import strip_prefixes
 from .errors import CheckpointError
 
 _MOST_COMPLAINTS = 8

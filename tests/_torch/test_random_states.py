@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tinynets._torch.random_states import (
+from tinynets._torch.state.random_states import (
     RandomStates,
     preserved_random_states,
     seed_all_but_torch,

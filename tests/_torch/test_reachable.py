@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import tinynets as tn
-from tinynets._torch.reachable import reachable
-from tinynets._torch.unregistered import unregistered, unregistered_modules, unregistered_tensors
+from tinynets._torch.state.reachable import reachable
+from tinynets._torch.state.unregistered import unregistered, unregistered_modules, unregistered_tensors
 from tinynets.modes import frozen, mode_report
 from tinynets.testing import check_model
 from tinynets.testing.snapshot.snapshot import Snapshot
@@ -208,7 +208,7 @@ def test_a_walk_of_every_model_of_the_zoo_finds_nothing_unregistered():
 
 
 def test_the_modules_are_those_of_named_modules():
-    from tinynets._torch.module_tables import named_modules
+    from tinynets._torch.modules.module_tables import named_modules
 
     shared = nn.ReLU()
     model = nn.Sequential(shared, nn.Sequential(shared, nn.Linear(1, 1)), nn.ModuleDict({"a": shared}))

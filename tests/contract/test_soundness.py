@@ -35,7 +35,7 @@ from tinynets._contract.codegen import shape_code as shapes
 from tinynets._contract.runtime import FunctionContract
 from tinynets._contract.toggle import toggle
 from tinynets._contract.verdict import validate as validation
-from tinynets._torch import entry
+from tinynets._torch.tracing import entry
 
 from . import strategies
 from .strategies import Call, Hint, Program, Tagged, define, draw_call, draw_contents, programs

@@ -7,7 +7,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets._explain.record import trace
-from tinynets._torch.layouts import layout_of
+from tinynets._torch.tracing.layouts import layout_of
 
 
 class Images(nn.Module):

@@ -5,7 +5,7 @@ import sympy
 from torch.utils._sympy.functions import FloorDiv, Max, Mod
 
 from tinynets._explain.record.amounts import amount, human, product
-from tinynets._torch.symbolic_sizes import expression_of
+from tinynets._torch.tracing.symbolic_sizes import expression_of
 from tinynets.inputs.sizes import Sizes, axis_text
 
 BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)

@@ -16,7 +16,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets import checkpoint
-from tinynets._torch.wrappers import strip_prefixes
+from tinynets._torch.modules.wrappers import strip_prefixes
 from tinynets.checkpoint import CheckpointError, Normalization
 from tinynets.models import CifarResNet, LeNet5, list_models, load
 

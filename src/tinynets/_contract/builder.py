@@ -15,7 +15,7 @@ from typing import Any
 from jaxtyping import AnnotationError
 from torch import nn
 
-from .._torch import entry
+from .._torch.tracing import entry
 from ..errors import NoSourceError
 from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding
 from .annotations.parse_hints import has_tensors, parse_hint

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import AnnotationError
 
-from .._torch.entry import (
+from .._torch.tracing.entry import (
     graph_break,
     is_dynamo_compiling,
     outside_of_dynamo,

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .._torch.inductor import compile_to_package, load_package
+from .._torch.tracing.inductor import compile_to_package, load_package
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
 from .programs import Program

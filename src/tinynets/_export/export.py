@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from .._torch.torch_warnings import ignored_torch_deprecations
-from .._torch.wrappers import unwrapped
+from .._torch.modules.wrappers import unwrapped
+from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..atomic_write import write_atomically
 
 Format = Literal["pt2", "aoti", "onnx"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .._torch.torch_warnings import ignored_torch_deprecations
+from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..errors import CheckpointError
 from .loaded_program import Exported, LoadedProgram, TensorInfo
 from .signature import Signature, TensorSpec, from_json

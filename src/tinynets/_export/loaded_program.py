@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._torch.pytree import tree_leaves
+from .._torch.tracing.pytree import tree_leaves
 from .signature import Signature
 
 

@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
-from .._torch.symbolic_sizes import one_program_for_all_sizes
+from .._torch.tracing.symbolic_sizes import one_program_for_all_sizes
 from .._version import __version__
 from ..checkpoint import config_of
 from ..errors import CheckpointError

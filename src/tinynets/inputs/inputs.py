@@ -17,8 +17,8 @@ from .._contract.annotations.axes import Axes, Axis, AxisKind
 from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .._contract.contract import builder_of, contract_of
-from .._torch.layouts import empty_like_strides
-from .._torch.pytree import tree_map_only
+from .._torch.tracing.layouts import empty_like_strides
+from .._torch.tracing.pytree import tree_map_only
 from ..errors import InputError
 from .axis_strings import evaluate, parse_axes
 from .sizes import Sizes

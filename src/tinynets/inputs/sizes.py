@@ -12,7 +12,13 @@ import sympy
 import torch
 from sympy.printing.str import StrPrinter
 
-from .._torch.symbolic_sizes import branches, expression_of, is_floor_division, new_environment, new_size
+from .._torch.tracing.symbolic_sizes import (
+    branches,
+    expression_of,
+    is_floor_division,
+    new_environment,
+    new_size,
+)
 
 # What the leading axis measures while it is traced: a size that no model has for another axis, so that no
 # comparison holds by chance and ties the batch to a number; and not more, since a loop may run over it.

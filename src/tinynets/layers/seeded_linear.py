@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from .._torch.to_empty import to_empty_
+from .._torch.modules.to_empty import to_empty_
 
 
 def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from .._torch.wrappers import strip_prefixes
+from .._torch.modules.wrappers import strip_prefixes
 from ..errors import CheckpointError
 
 

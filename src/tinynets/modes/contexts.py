@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .._torch.module_tables import own_parameters
+from .._torch.modules.module_tables import own_parameters
 from ..errors import ModeError
 from .autograd import enter_autograd_mode, leave_autograd_mode
 from .blocks import Block

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .._torch.compiler import is_compiled_wrapper
-from .._torch.module_tables import breadth_first
+from .._torch.modules.module_tables import breadth_first
+from .._torch.tracing.compiler import is_compiled_wrapper
 from ..errors import ModeError
 from .frozen_train import frozen_state
 

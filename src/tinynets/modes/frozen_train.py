@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._torch.module_tables import own_parameters
+from .._torch.modules.module_tables import own_parameters
 
 
 class FrozenTrain:

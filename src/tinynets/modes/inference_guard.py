@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .._torch.module_tables import in_train_mode, named_modules
+from .._torch.modules.module_tables import in_train_mode, named_modules
 from ..errors import ModeError
 from .blocks import approved
 from .sensitivity import train_behaviour

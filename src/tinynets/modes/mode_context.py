@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
 
-from .._torch.compiler import compiler_watches
+from .._torch.tracing.compiler import compiler_watches
 from . import blocks
 from .decorate import run_inside
 from .flags import exported_error

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from torch import nn
 
-from .._torch.module_tables import named_modules
+from .._torch.modules.module_tables import named_modules
 from .flags import walk
 from .sensitivity import train_behaviour
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._torch.hooks import ModuleCall, recorded_calls
-from .._torch.module_tables import named_modules
-from .._torch.random_states import preserved_random_states
+from .._torch.modules.hooks import ModuleCall, recorded_calls
+from .._torch.modules.module_tables import named_modules
+from .._torch.state.random_states import preserved_random_states
 from .contexts import evaluating
 
 _RUNS = 6  # two can agree by chance: ten values under dropout of 0.1 do so one time in seven

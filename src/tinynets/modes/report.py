@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from .._torch.module_tables import named_modules
-from .._torch.unregistered import unregistered_modules
+from .._torch.modules.module_tables import named_modules
+from .._torch.state.unregistered import unregistered_modules
 from .freezing import is_frozen
 from .mode_context import require_models
 from .probe import random_in_eval

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from torch import nn
 
-from .._torch.layers import BatchNorm, Dropout, InstanceNorm
+from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
 from .attribute_reads import attribute_reads, names_in
 
 # Attributes that switch a train-mode behaviour off when they are 0: p, dropout, drop_prob, survival_rate ...

@@ -7,8 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .._torch.random_states import RandomStates, seed_everything
-from .._torch.unregistered import unregistered_modules
+from .._torch.state.random_states import RandomStates, seed_everything
+from .._torch.state.unregistered import unregistered_modules
 from ..inputs.draw import Arguments
 from ..modes.sensitivity import train_behaviour
 from .locate.divergence import named_module

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import FrameType
 
-from .._torch.global_flags import read_flags, write_flags
-from .._torch.random_states import RandomStates, seed_everything
+from .._torch.state.global_flags import read_flags, write_flags
+from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
 from .plan import Plan

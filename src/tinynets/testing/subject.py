@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._torch.random_states import RandomStates, seed_everything
+from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import float_dtype, integer_limit

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .._torch.global_flags import read_flags, write_flags
-from .._torch.random_states import RandomStates, seed_everything
+from .._torch.state.global_flags import read_flags, write_flags
+from .._torch.state.random_states import RandomStates, seed_everything
 from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.examples import BatchAxes, example_arguments

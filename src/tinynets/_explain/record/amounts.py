@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 from sympy.printing.precedence import PRECEDENCE
 
-from ..._torch.symbolic_sizes import expression_of
+from ..._torch.tracing.symbolic_sizes import expression_of
 from ...inputs.sizes import SizePrinter, Sizes, axis_text
 from ..records import Amount
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from ..._torch.layouts import layout_of
-from ..._torch.pytree import keystr, tree_flatten_with_path
+from ..._torch.tracing.layouts import layout_of
+from ..._torch.tracing.pytree import keystr, tree_flatten_with_path
 from .amounts import Product
 from .sources import Source, Statement
 

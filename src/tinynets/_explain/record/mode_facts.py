@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..._torch.symbolic_sizes import expression_of
+from ..._torch.tracing.symbolic_sizes import expression_of
 from ...inputs.sizes import axis_text
 from .events import is_tensor
 

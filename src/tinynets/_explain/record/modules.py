@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from ..._torch.module_copies import attribute_of
+from ..._torch.modules.module_copies import attribute_of
 from .events import is_tensor, raw, tensors_in
 
 

@@ -13,15 +13,15 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from ..._torch.fake_tensors import python_kernels
-from ..._torch.operators import (
+from ..._torch.tracing.fake_tensors import python_kernels
+from ..._torch.tracing.operators import (
     TorchDispatchMode,
     can_decompose,
     is_mutable,
     packet_of,
     takes_apart_symbolic_axis,
 )
-from ..._torch.pytree import tree_leaves
+from ..._torch.tracing.pytree import tree_leaves
 from ...errors import LoopsOverAxisError
 from .amounts import Product, product
 from .events import LineEvent, is_tensor, storage_of

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..._torch.pytree import tree_leaves
+from ..._torch.tracing.pytree import tree_leaves
 from .events import CallEvent, LineEvent, RawOp, is_tensor, raw, raw_tensors, storage_of, tensors_in
 from .mode_facts import autocast_of, mode_facts
 from .modules import functions_of, is_container, is_leaf, item_code, look_up, operands_of, summary

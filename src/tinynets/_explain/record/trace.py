@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from ..._contract.toggle import toggle
-from ..._torch.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
-from ..._torch.module_copies import drop_user_hooks
-from ..._torch.random_states import preserved_random_states
+from ..._torch.modules.module_copies import drop_user_hooks
+from ..._torch.state.random_states import preserved_random_states
+from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
 from ...inputs.inputs import Inputs
 from ...inputs.sizes import Sizes

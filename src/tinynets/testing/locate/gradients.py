@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch import pytree
-from ..._torch.hooks import forward_hooks
-from ..._torch.layers import BatchNorm
-from ..._torch.module_tables import named_modules
+from ..._torch.modules.hooks import forward_hooks
+from ..._torch.modules.layers import BatchNorm
+from ..._torch.modules.module_tables import named_modules
+from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
 from ..measure.training import backward, descend
 from ..subject import Subject

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.hooks import ModuleCall, recorded_calls
-from ..._torch.layers import BatchNorm
+from ..._torch.modules.hooks import ModuleCall, recorded_calls
+from ..._torch.modules.layers import BatchNorm
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..measure.compare import difference

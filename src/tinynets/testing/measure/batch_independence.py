@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..._torch.random_states import seed_everything
+from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..call_helpers import uses_rng

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._torch import pytree
+from ..._torch.tracing import pytree
 from ...errors import Failure
 
 FLOAT32_LIMIT = 2e-5

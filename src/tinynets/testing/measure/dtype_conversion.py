@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch import pytree
-from ..._torch.hooks import forward_hooks
-from ..._torch.unregistered import unregistered_tensors
+from ..._torch.modules.hooks import forward_hooks
+from ..._torch.state.unregistered import unregistered_tensors
+from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
 from ..subject import Subject
 from ..wording import quoted

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from ..._torch.random_states import seed_everything
+from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
 from ..subject import Subject
 from .training import differentiable, input_gradients, scaled_objective, take_step, trained

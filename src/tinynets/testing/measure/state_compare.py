@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.module_tables import MODULES, named_modules
-from ..._torch.unregistered import non_persistent, unregistered, unregistered_tensors
+from ..._torch.modules.module_tables import MODULES, named_modules
+from ..._torch.state.unregistered import non_persistent, unregistered, unregistered_tensors
 from ..wording import quoted
 from .compare import same_bits
 

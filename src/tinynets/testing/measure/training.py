@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..._torch.random_states import seed_everything
+from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments
 from ..subject import Subject, raised

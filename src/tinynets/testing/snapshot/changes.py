@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..._torch.foreign import PLAIN
-from ..._torch.reachable import Reachable, Role
+from ..._torch.state.foreign import PLAIN
+from ..._torch.state.reachable import Reachable, Role
 from ..measure.compare import same_bits
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Size, Tensor, nn
 
-from ...._torch.hooks import forward_hooks
-from ...._torch.layers import BatchOrInstanceNorm
-from ...._torch.module_tables import named_modules
+from ...._torch.modules.hooks import forward_hooks
+from ...._torch.modules.layers import BatchOrInstanceNorm
+from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.training import backward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...._torch.unregistered import unregistered_tensors
+from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import leaves

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...._torch import pytree
-from ...._torch.dispatch_mode import TorchDispatchMode
-from ...._torch.unregistered import unregistered_tensors
+from ...._torch.state.unregistered import unregistered_tensors
+from ...._torch.tracing import pytree
+from ...._torch.tracing.dispatch_mode import TorchDispatchMode
 from ....errors import Failure, MixedDevicesError, Skip
 from ...call_helpers import named_state, uses_rng
 from ...definition import Level, check

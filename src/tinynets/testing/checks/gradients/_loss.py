@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...._torch.random_states import seed_everything
+from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...measure.training import run_backward, trained
 from ...subject import Subject, raised

@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor
 
-from ...._torch.random_states import seed_everything
+from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves

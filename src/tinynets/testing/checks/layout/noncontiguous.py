@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...._torch.tensors import write_count
+from ...._torch.state.tensors import write_count
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...definition import Level, check

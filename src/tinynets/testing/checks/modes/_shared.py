@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ...._torch.module_tables import named_modules
+from ...._torch.modules.module_tables import named_modules
 
 SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...._torch.random_states import SOURCES, RandomStates, seed_everything, seeds_torch
+from ...._torch.state.random_states import SOURCES, RandomStates, seed_everything, seeds_torch
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed, still_training
 from ...definition import Level, check

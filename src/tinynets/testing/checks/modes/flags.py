@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from ...._torch.global_flags import changed_flags, read_flags, write_flags
-from ...._torch.module_tables import named_modules
+from ...._torch.modules.module_tables import named_modules
+from ...._torch.state.global_flags import changed_flags, read_flags, write_flags
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check

@@ -7,10 +7,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...._torch import pytree
-from ...._torch.hooks import forward_hooks
-from ...._torch.module_tables import named_modules
-from ...._torch.random_states import seed_everything
+from ...._torch.modules.hooks import forward_hooks
+from ...._torch.modules.module_tables import named_modules
+from ...._torch.state.random_states import seed_everything
+from ...._torch.tracing import pytree
 from ....errors import Failure, Skip
 from ....modes.sensitivity import train_behaviour
 from ...call_helpers import call_no_grad, listed

@@ -6,8 +6,14 @@ from functools import partial
 
 import torch
 
-from ...._torch.generators import generators_of
-from ...._torch.random_states import SOURCES, RandomStates, seed_all_but_torch, seed_everything, seeds_torch
+from ...._torch.state.generators import generators_of
+from ...._torch.state.random_states import (
+    SOURCES,
+    RandomStates,
+    seed_all_but_torch,
+    seed_everything,
+    seeds_torch,
+)
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check

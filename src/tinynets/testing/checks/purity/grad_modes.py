@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...._torch.random_states import seed_everything
+from ...._torch.state.random_states import seed_everything
 from ....errors import Failure
 from ...definition import Level, check
 from ...locate.divergence import first_difference

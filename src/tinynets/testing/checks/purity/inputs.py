@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ...._torch.tensors import write_count
+from ...._torch.state.tensors import write_count
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed

@@ -9,8 +9,8 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
-from ...._torch.module_tables import computed_by_a_hook, named_modules
-from ...._torch.reachable import reachable
+from ...._torch.modules.module_tables import computed_by_a_hook, named_modules
+from ...._torch.state.reachable import reachable
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ...._torch.random_states import RandomStates
-from ...._torch.reachable import Role
+from ...._torch.state.random_states import RandomStates
+from ...._torch.state.reachable import Role
 from ....errors import Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from ...._torch.reachable import Reachable
-from ...._torch.unregistered import unregistered
+from ...._torch.state.reachable import Reachable
+from ...._torch.state.unregistered import unregistered
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.state_compare import (

@@ -8,7 +8,7 @@ import sys
 import torch
 from torch import Tensor
 
-from ...._torch.random_states import RandomStates
+from ...._torch.state.random_states import RandomStates
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import same_bits

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...._torch import pytree
-from ...._torch.random_states import seed_everything
+from ...._torch.state.random_states import seed_everything
+from ...._torch.tracing import pytree
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...measure.compare import Leaf, detached, worst

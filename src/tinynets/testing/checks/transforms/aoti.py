@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ...._torch.compiler import compile_ahead_of_time
+from ...._torch.tracing.compiler import compile_ahead_of_time
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import detached

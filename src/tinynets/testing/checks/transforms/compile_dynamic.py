@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from ...._torch.compiler import refuse_recompiling
+from ...._torch.tracing.compiler import refuse_recompiling
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst

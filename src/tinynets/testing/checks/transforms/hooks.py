@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...._torch.hooks import forward_hooks
-from ...._torch.module_tables import named_modules
+from ...._torch.modules.hooks import forward_hooks
+from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure
 from ...definition import Level, check
 from ...subject import Subject

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from ...._torch.module_tables import named_modules
+from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure, Skip
 from ....inputs.draw import Arguments
 from ...definition import Level, check

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_HOOK_TABLES = [name for name in vars(nn.Module()) if "hooks" in name]
+from .module_tables import BUFFERS, HOOK_TABLES, MODULES, PARAMETERS
 
 
 def shallow_copy(model: nn.Module, tensors: dict[int, torch.Tensor]) -> nn.Module:
@@ -32,13 +32,13 @@ def _copied(module: nn.Module, tensors: dict[int, torch.Tensor], done: dict[int,
     new = module.__class__.__new__(module.__class__)
     done[id(module)] = new
     state: dict[str, Any] = dict(vars(module))
-    for table in ("_parameters", "_buffers"):
+    for table in (PARAMETERS, BUFFERS):
         state[table] = {name: _replaced(value, tensors) for name, value in state[table].items()}
-    state["_modules"] = {
+    state[MODULES] = {
         name: None if child is None else _copied(child, tensors, done)
-        for name, child in state["_modules"].items()
+        for name, child in state[MODULES].items()
     }
-    state.update({table: state[table].copy() for table in _HOOK_TABLES if state.get(table) is not None})
+    state.update({table: state[table].copy() for table in HOOK_TABLES if state.get(table) is not None})
     new.__dict__.update(state)
     return new
 
@@ -71,6 +71,6 @@ def attribute_of(module: nn.Module, name: str) -> Any:
     """Return an attribute, parameter, buffer or submodule without running code of the module; or None."""
     tables: tuple[dict[str, Any], ...] = (
         vars(module),
-        *(vars(module)[table] for table in ("_parameters", "_buffers", "_modules")),
+        *(vars(module)[table] for table in (PARAMETERS, BUFFERS, MODULES)),
     )
     return next((table[name] for table in tables if name in table), None)

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..tracing.pytree import tree_leaves
 from .module_tables import named_modules
-from .pytree import tree_leaves
 
 Before: TypeAlias = Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any]], object]
 """Accepts the path of the module, the module and its arguments."""

@@ -20,7 +20,7 @@ PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"
 TABLES = frozenset(vars(nn.Module()))
 """The attributes of a module that torch makes: its tables and flags."""
 
-HOOK_TABLES = frozenset(name for name in TABLES if name.endswith("hooks"))
+HOOK_TABLES = frozenset(name for name in TABLES if "hooks" in name)
 """The attributes of a module in which torch keeps its hooks."""
 
 _MOST = 100_000  # a module registered below itself must not hang the call

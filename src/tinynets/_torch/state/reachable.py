@@ -14,9 +14,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..modules.module_tables import (
+    BUFFERS,
+    HOOK_TABLES,
+    MODULES,
+    PARAMETERS,
+    TABLES,
+    named_modules,
+    own_tensors,
+)
 from .attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from .foreign import PLAIN, PLAIN_TYPES, is_foreign, is_foreign_module, is_of_numpy
-from .module_tables import BUFFERS, HOOK_TABLES, MODULES, PARAMETERS, TABLES, named_modules, own_tensors
 
 FOREIGN_ATTRIBUTES = "_foreign_attributes_"
 """A class lists here those of its attributes that refer to objects of someone else: they are not searched."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor  # no public name; what holds one is not a model's state
 
-from .module_tables import computed_by_a_hook
+from ..modules.module_tables import computed_by_a_hook
 from .reachable import Reachable, reachable_by_attributes
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling as is_dynamo_compiling
 
-from ..errors import DirectForwardWarning
+from ...errors import DirectForwardWarning
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,0 +1,1 @@
+"""The private parts of `nn.Module`: its tables of parameters, buffers, submodules and hooks."""
