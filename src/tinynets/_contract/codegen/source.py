@@ -134,16 +134,18 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     """
     bare = copy.copy(node)
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)
+    if hasattr(bare, "type_params"):  # Python 3.12; where the body reads one, it is a free variable
+        setattr(bare, "type_params", [])  # noqa: B010
+    owner, names = _class_name(like), like.__code__.co_freevars
     # Only the surroundings are parsed from text: the fields of their nodes depend on the version of Python.
-    owner = _class_name(like)
-    names = ", ".join([*like.__code__.co_freevars, *free])
-    surroundings = cast(
-        "ast.FunctionDef", ast.parse(f"def surroundings({names}):\n class {owner or '_'}: pass").body[0]
-    )
+    lines = [f"def surroundings({', '.join([*names, *free])}):", f" class {owner or '_'}: pass"]
+    if (owner or node.name) not in names:
+        lines.insert(1, f" global {owner or node.name}")  # a body that reads this name finds it in its module
+    surroundings = cast("ast.FunctionDef", ast.parse("\n".join(lines)).body[0])
     if owner is None:
-        surroundings.body = [bare]
+        surroundings.body[-1] = bare
     else:  # private names (`self.__weight`) are mangled with the name of the class
-        cast("ast.ClassDef", surroundings.body[0]).body = [bare]
+        cast("ast.ClassDef", surroundings.body[-1]).body = [bare]
     code = _compile(
         ast.Module([surroundings], []), like.__code__.co_filename, like.__code__.co_flags & _FUTURE_FLAGS
     )

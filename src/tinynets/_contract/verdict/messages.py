@@ -68,13 +68,10 @@ def contract_error(mismatch: Mismatch, site: Site, place: Place, bindings: Bindi
     if site.kind == "local" or site.kind == "return":
         lines += _source_line(place.filename, site.line)
     lines += [f"  {line}" for line in _provenance(mismatch.spec, site, place, bindings)]
-    name = "the output" if site.kind in ("return", "yield") else variable
+    name = f"the output{mismatch.path}" if site.kind in ("return", "yield") else variable
     remedy = suggest_remedy(mismatch, name, bindings)
     if not remedy and site.kind in ("local", "return") and mismatch.axis is not None:
-        axis = _axis_text(mismatch)
-        remedy = module_fact(
-            bindings.owner, _attributes(place, site), mismatch.value.shape[mismatch.axis], axis
-        )
+        remedy = module_fact(bindings.owner, _attributes(place, site), mismatch, _axis_text(mismatch))
     lines += [f"  {line}" for line in remedy]
     kind = {"rank": ShapeError, "size": ShapeError, "dtype": DtypeError}.get(mismatch.problem, ContractError)
     return kind(

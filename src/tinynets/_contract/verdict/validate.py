@@ -10,6 +10,7 @@ import ast
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -80,6 +81,7 @@ class Mismatch:
     axis: int | None = None  # the first axis that does not fit
     problem: str = "type"  # "type", "rank", "size" or "dtype"
     reason: str = ""  # jaxtyping's own text, where we have none
+    known: Bindings | None = None  # for a tensor: the axes that were bound before it, inside a container too
 
 
 def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mismatch | None:
@@ -158,13 +160,14 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
     shape = tuple(value.shape)
     wanted = _wanted_sizes(spec, shape, bindings)
     if wanted is None:
-        expected = tuple(known_size(axis, bindings) for axis in spec.axes.axes)
-        return Mismatch(path, value, spec, expected, problem="rank")
+        expected = tuple(_size_if_bound(axis, bindings) for axis in spec.axes.axes)
+        return Mismatch(path, value, spec, expected, problem="rank", known=bindings.copy())
+    mismatch = partial(Mismatch, path, value, spec, wanted.sizes, known=bindings.copy())
     for index, (size, asked) in enumerate(zip(shape, wanted.sizes, strict=True)):
         if asked is not None and size != asked:
-            return Mismatch(path, value, spec, wanted.sizes, index, "size")
+            return mismatch(axis=index, problem="size")
     if wanted.conflict:
-        return Mismatch(path, value, spec, wanted.sizes, problem="size", reason=wanted.conflict)
+        return mismatch(problem="size", reason=wanted.conflict)
     # The sizes match by our reading; jaxtyping has the last word on them and on the dtype.
     text = " ".join(
         "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
@@ -173,9 +176,7 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
     if not isinstance(value, annotation):
         dtype_fits = isinstance(value, cast(Any, spec.family)[spec.array_type, "..."])
         problem = "size" if dtype_fits else "dtype"
-        return Mismatch(
-            path, value, spec, wanted.sizes, problem=problem, reason=annotation.__instancecheck_str__(value)
-        )
+        return mismatch(problem=problem, reason=annotation.__instancecheck_str__(value))
     bindings.sizes.update(wanted.bound)
     return None
 
@@ -275,3 +276,10 @@ def known_size(axis: Axis, bindings: Bindings) -> Size | None:
     if axis.kind is AxisKind.EXPRESSION:
         return bindings.evaluate(axis)
     return None
+
+
+def _size_if_bound(axis: Axis, bindings: Bindings) -> Size | None:
+    try:
+        return known_size(axis, bindings)
+    except AnnotationError:
+        return None  # computed from an axis that is not bound
