@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from .._torch.tracing import pytree
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from .._contract.annotations.axes import Axes, AxisKind
+from .._torch.tracing import pytree
 from ..errors import InputError
 from .axis_strings import parse_shape
 from .draw import Arguments

@@ -1,7 +1,6 @@
 """Run a forward pass on tensors without values; fall back to real ones where a model needs them."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingTypeStubs=false, reportPrivateUsage=false
 from __future__ import annotations
 
 import contextlib
