@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tinynets._torch.modules.hooks import forward_hooks, recorded_calls
+from tinynets._torch.modules.hook_recorder import forward_hooks, recorded_calls
 from tinynets.testing.locate.divergence import culprits
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._torch.modules.hooks import ModuleCall, recorded_calls
+from .._torch.modules.hook_recorder import ModuleCall, recorded_calls
 from .._torch.modules.module_tables import named_modules
 from .._torch.state.random_states import preserved_random_states
 from .contexts import evaluating

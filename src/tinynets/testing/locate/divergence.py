@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..._torch.modules.hooks import forward_hooks
+from ..._torch.modules.hook_recorder import forward_hooks
 from ..measure.compare import Leaf, detached, worst
 
 Watch = Callable[[], Callable[[], object]]

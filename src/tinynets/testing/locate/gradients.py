@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.modules.hooks import forward_hooks
+from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.modules.layers import BatchNorm
 from ..._torch.modules.module_tables import named_modules
 from ..._torch.tracing import pytree

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.modules.hooks import ModuleCall, recorded_calls
+from ..._torch.modules.hook_recorder import ModuleCall, recorded_calls
 from ..._torch.modules.layers import BatchNorm
 from ...errors import Failure, Skip
 from ...inputs.draw import Arguments

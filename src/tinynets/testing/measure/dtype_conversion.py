@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._torch.modules.hooks import forward_hooks
+from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.state.unregistered import unregistered_tensors
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Size, Tensor, nn
 
-from ...._torch.modules.hooks import forward_hooks
+from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...._torch.modules.hooks import forward_hooks
+from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure
 from ...definition import Level, check
