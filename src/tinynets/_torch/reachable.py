@@ -159,7 +159,9 @@ class _Walk:
 
     def attributes(self, path: str, module: nn.Module) -> None:
         """Search the attributes of a module and of its class."""
-        if not self.skip.issuperset(own := vars(module)):
+        own = vars(module)
+        # Most layers of torch have numbers and little else.
+        if not self.skip or any(type(own[name]) not in PLAIN_TYPES for name in own.keys() - self.skip):
             self.table(Reachable(path, own, dotted=True, owner=module), 0, self.skip)
         classes = type(module).__mro__ if id(type(module)) not in self.seen else ()
         for cls in classes:
