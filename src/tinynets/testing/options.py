@@ -35,23 +35,24 @@ class Options:
     timeout: float | None = 30.0
     seed: int = 0
 
-    def with_declared(self, model: nn.Module) -> Options:
-        """Return the options with what the model's class declares added; what was passed wins.
 
-        Raises:
-            ValueError: the class declares an argument that does not exist.
-        """
-        declared: Mapping[str, Any] = getattr(type(model), DECLARATIONS, {})
-        defaults = Options()
-        names = [field.name for field in fields(Options)]
-        changes: dict[str, Any] = {}
-        for name, value in declared.items():
-            resolve_id(name, names, f"{type(model).__name__}.{DECLARATIONS}", "argument")
-            passed = getattr(self, name)
-            if isinstance(passed, Mapping):
-                changes[name] = {**value, **passed}
-            elif name == "supports":
-                changes[name] = frozenset(value) | frozenset(passed)
-            elif passed == getattr(defaults, name):
-                changes[name] = value
-        return replace(self, **changes)
+def with_declared(options: Options, model: nn.Module) -> Options:
+    """Return the options with what the model's class declares added; what was passed wins.
+
+    Raises:
+        ValueError: the class declares an argument that does not exist.
+    """
+    declared: Mapping[str, Any] = getattr(type(model), DECLARATIONS, {})
+    defaults = Options()
+    names = [field.name for field in fields(Options)]
+    changes: dict[str, Any] = {}
+    for name, value in declared.items():
+        resolve_id(name, names, f"{type(model).__name__}.{DECLARATIONS}", "argument")
+        passed = getattr(options, name)
+        if isinstance(passed, Mapping):
+            changes[name] = {**value, **passed}
+        elif name == "supports":
+            changes[name] = frozenset(value) | frozenset(passed)
+        elif passed == getattr(defaults, name):
+            changes[name] = value
+    return replace(options, **changes)

@@ -17,7 +17,7 @@ from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.examples import BatchAxes, example_arguments
 from .discovery import list_checks
 from .exemptions import Exemption
-from .options import Options
+from .options import Options, with_declared
 from .plan import Plan, make_plan
 from .progress import progress
 from .report.report import Report
@@ -160,7 +160,7 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
             raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
     if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
         raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
-    plan = make_plan(list_checks(), options.with_declared(built))
+    plan = make_plan(list_checks(), with_declared(options, built))
     options = plan.options
     seed_everything(options.seed)
     example = example_arguments(built, inputs, options.named, options.batch_axes)
