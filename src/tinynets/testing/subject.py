@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .._torch.random_states import RandomStates, seed_everything
+from .._torch.source_files import TORCH_FOLDER
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import float_dtype, integer_limit
@@ -291,10 +292,11 @@ def raised(error: Exception, how: str = "the model raised") -> Failure:
         how: what comes before it in the message.
     """
     what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    others = (TORCH_FOLDER, "/tinynets/testing/")
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
+        if not any(other in frame.filename.replace("\\", "/") for other in others)
     ]
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return Failure(f"{how} {what}", where=where, error=error)

@@ -15,6 +15,7 @@ from ..._torch import pytree
 from ..._torch.hooks import forward_hooks
 from ..._torch.layers import BatchNorm
 from ..._torch.module_tables import named_modules
+from ..._torch.source_files import TORCH_FOLDER
 from ...errors import Failure, Skip
 from ..measure.training import backward, descend
 from ..subject import Subject
@@ -140,5 +141,5 @@ def _anomaly(subject: Subject) -> tuple[str, str]:
             return "", ""
     text = "".join(str(warning.message) for warning in caught)
     frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+(.+)', text)
-    own = [f for f in frames if "/torch/" not in f[0] and "/tinynets/testing/" not in f[0]]
+    own = [f for f in frames if TORCH_FOLDER not in f[0] and "/tinynets/testing/" not in f[0]]
     return message, f": {own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""

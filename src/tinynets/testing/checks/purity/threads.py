@@ -14,6 +14,7 @@ import torch
 
 from ...._torch.random_states import RandomStates
 from ...._torch.reachable import Role
+from ...._torch.source_files import TORCH_FOLDER
 from ....errors import Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed
@@ -25,7 +26,7 @@ from ...subject import Subject
 _BATCHES = 4
 _VISITS = 2  # of a line by each thread in lock step; later visits run freely
 _GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
-_OTHERS = ("/torch/", "/tinynets/testing/", "/threading.py")
+_OTHERS = (TORCH_FOLDER, "/tinynets/testing/", "/threading.py")
 
 
 @check("purity.threads", Level.SHOULD)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...._torch import pytree
 from ...._torch.random_states import seed_everything
+from ...._torch.source_files import TORCH_FOLDER
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...measure.compare import Leaf, detached, worst
@@ -98,5 +99,5 @@ def first_paragraph(error: BaseException, most: int = 300) -> str:
 def user_code(error: BaseException) -> str:
     """Return the innermost line of the user's code that a message of the compiler or its traceback has."""
     lines = [line.strip() for line in str(error).splitlines()]
-    frames = [i for i, line in enumerate(lines) if line.startswith("File ") and "/torch/" not in line]
+    frames = [i for i, line in enumerate(lines) if line.startswith("File ") and TORCH_FOLDER not in line]
     return f"{lines[frames[-1]]}: {lines[frames[-1] + 1]}" if frames and frames[-1] + 1 < len(lines) else ""
