@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
+from torch.compiler import is_compiling
 
 from .._torch.modules.module_tables import in_train_mode, named_modules
 from ..errors import ModeError
@@ -19,7 +19,7 @@ def guard(module: nn.Module) -> None:
     Raises:
         ModeError: the module, or one below it, is in train mode and behaves differently there.
     """
-    if module in approved or torch.compiler.is_compiling():
+    if module in approved or is_compiling():
         return
     for one in in_train_mode(module):
         if train_behaviour(one) is not None:

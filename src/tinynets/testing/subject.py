@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +16,7 @@ from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import float_dtype, integer_limit
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
+from .model_errors import raised
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4
@@ -281,20 +281,3 @@ class Subject:
 
     close = assert_close
     """The name of `assert_close` in 0.1."""
-
-
-def raised(error: Exception, how: str = "the model raised") -> Failure:
-    """Return the failure that says what was raised, and in which line of the user's code.
-
-    Args:
-        error: the exception.
-        how: what comes before it in the message.
-    """
-    what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
-    ]
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return Failure(f"{how} {what}", where=where, error=error)

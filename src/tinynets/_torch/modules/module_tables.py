@@ -9,7 +9,7 @@ fail.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import cast
 
@@ -49,10 +49,9 @@ def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
     return module._parameters
 
 
-def own_tensors(module: nn.Module) -> list[Tensor]:
-    """Return a module's own parameters and buffers."""
-    values = [*module._parameters.values(), *module._buffers.values()]
-    return [tensor for tensor in values if tensor is not None]
+def own_tensors(module: nn.Module) -> tuple[Tensor | None, ...]:
+    """Return a module's own parameters and buffers, None for those that are absent."""
+    return (*module._parameters.values(), *module._buffers.values())
 
 
 def breadth_first(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
@@ -67,19 +66,21 @@ def breadth_first(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
     return found
 
 
-def in_train_mode(root: nn.Module) -> Iterator[nn.Module]:
-    """Yield the registered modules whose training flag is set; shared ones as often as they are registered.
+def in_train_mode(root: nn.Module) -> list[nn.Module]:
+    """Return the registered modules whose training flag is set; shared ones as often as they are registered.
 
     To remember which were seen costs more than to look at them again.
     """
+    found: list[nn.Module] = []
     queue: list[nn.Module | None] = [root]
     for module in islice(queue, _MOST):  # grows
         if module is None:
             continue
         if module.training:
-            yield module
+            found.append(module)
         if children := module._modules:
             queue += children.values()
+    return found
 
 
 def computed_by_a_hook(module: nn.Module, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -167,7 +167,9 @@ class _Walk:
 
     def attributes(self, path: str, module: nn.Module) -> None:
         """Search the attributes of a module and of its class."""
-        if not self.skip.issuperset(own := vars(module)):
+        own = vars(module)
+        # Most layers of torch have numbers and little else.
+        if not self.skip or any(type(own[name]) not in PLAIN_TYPES for name in own.keys() - self.skip):
             self.table(Reachable(path, own, dotted=True, owner=module), 0, self.skip)
         classes = type(module).__mro__ if id(type(module)) not in self.seen else ()
         for cls in classes:
@@ -198,7 +200,9 @@ class _Walk:
         elif isinstance(value, _CONTAINERS):
             if not isinstance(value, tuple | frozenset):
                 self.found.append(item)
-            self.contents(item, [*enumerate(cast("Iterable[Any]", value))], depth + 1)
+            values = cast("Collection[Any]", value)
+            if len(values) <= _MANY:
+                self.contents(item, [*enumerate(values)], depth + 1)
             self.attributes_of_subclass(item, depth)
         elif isinstance(value, _FUNCTIONS):
             self.function(item, depth)
@@ -215,7 +219,7 @@ class _Walk:
     def object(self, item: Reachable, depth: int) -> None:
         """Search the attributes of a plain object, in its dict and its slots."""
         value = item.value
-        skip: Collection[str] = getattr(value.__class__, FOREIGN_ATTRIBUTES, ())
+        skip: Collection[str] = getattr(type(cast("object", value)), FOREIGN_ATTRIBUTES, ())
         if isinstance(getattr(value, "__dict__", None), dict):
             self.table(item.at(item.path, vars(value), role=Role.ATTRIBUTE, dotted=True), depth + 1, skip)
         if slots := SlotsTable.of(value):
@@ -252,6 +256,8 @@ class _Walk:
         mapping = cast("dict[Any, Any]", item.value)
         self.seen[id(mapping)] = mapping
         self.found.append(item)
+        if len(mapping) > _MANY:
+            return
         entries = [
             (key, value)
             for key, value in mapping.items()
@@ -265,8 +271,6 @@ class _Walk:
 
     def contents(self, parent: Reachable, items: Collection[tuple[Any, Any]], depth: int) -> None:
         """Visit what is in a container or a table of attributes."""
-        if len(items) > _MANY or depth > _DEPTH:
-            return
         for key, value in items:
             if type(value) in PLAIN_TYPES or id(value) in self.seen or _is_sizes(value):
                 continue

@@ -1,4 +1,4 @@
-"""Which module is to blame: the deepest in whose call something happens, the first whose output differs."""
+"""Find the module to blame: the deepest whose call changes something, the first whose output differs."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.modules.layers import BatchNorm
 from ..._torch.modules.module_tables import named_modules
+from ..._torch.modules.source_files import TORCH_FOLDER
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
 from ..measure.training import backward, descend
@@ -140,5 +141,5 @@ def _anomaly(subject: Subject) -> tuple[str, str]:
             return "", ""
     text = "".join(str(warning.message) for warning in caught)
     frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+(.+)', text)
-    own = [f for f in frames if "/torch/" not in f[0] and "/tinynets/testing/" not in f[0]]
+    own = [f for f in frames if TORCH_FOLDER not in f[0] and "/tinynets/testing/" not in f[0]]
     return message, f": {own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""

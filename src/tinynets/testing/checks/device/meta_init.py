@@ -12,7 +12,8 @@ from ...call_helpers import named_state
 from ...definition import Level, check
 from ...measure.compare import worst
 from ...measure.state_compare import short, spelled, ties
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 from ...wording import quoted
 
 

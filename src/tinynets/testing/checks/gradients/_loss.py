@@ -7,7 +7,8 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...measure.training import run_backward, trained
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 
 
 def example_loss(subject: Subject, seed: int = 0) -> Tensor:

@@ -10,7 +10,8 @@ from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...definition import Level, check
 from ...measure.training import backward, dense, trained
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 from ._shared import training_passes
 
 _recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed

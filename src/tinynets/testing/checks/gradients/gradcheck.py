@@ -12,7 +12,8 @@ from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves
 from ...measure.training import BACKWARD, differentiable, trained
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 
 
 @check("gradients.gradcheck", Level.MUST, opt_in=True)

@@ -10,7 +10,8 @@ from ....errors import Failure, Skip
 from ...call_helpers import listed
 from ...definition import Level, check
 from ...measure.compare import objective
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 
 
 @check("purity.inference_then_train", Level.MUST)

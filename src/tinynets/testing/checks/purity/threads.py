@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import RandomStates
 from ...._torch.state.reachable import Role
 from ....errors import Failure, Skip, ThreadStopped
@@ -25,7 +26,7 @@ from ...subject import Subject
 _BATCHES = 4
 _VISITS = 2  # of a line by each thread in lock step; later visits run freely
 _GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
-_OTHERS = ("/torch/", "/tinynets/testing/", "/threading.py")
+_OTHERS = (TORCH_FOLDER, "/tinynets/testing/", "/threading.py")
 
 
 @check("purity.threads", Level.SHOULD)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
 from ....errors import Failure
@@ -98,5 +99,5 @@ def first_paragraph(error: BaseException, most: int = 300) -> str:
 def user_code(error: BaseException) -> str:
     """Return the innermost line of the user's code that a message of the compiler or its traceback has."""
     lines = [line.strip() for line in str(error).splitlines()]
-    frames = [i for i, line in enumerate(lines) if line.startswith("File ") and "/torch/" not in line]
+    frames = [i for i, line in enumerate(lines) if line.startswith("File ") and TORCH_FOLDER not in line]
     return f"{lines[frames[-1]]}: {lines[frames[-1] + 1]}" if frames and frames[-1] + 1 < len(lines) else ""

@@ -13,7 +13,8 @@ from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 from ...wording import quoted
 
 

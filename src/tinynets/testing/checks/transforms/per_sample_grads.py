@@ -16,7 +16,8 @@ from ....inputs.draw import Arguments
 from ...definition import Level, check
 from ...measure.compare import Difference, objective
 from ...measure.state_compare import short
-from ...subject import Subject, raised
+from ...model_errors import raised
+from ...subject import Subject
 
 
 @check("transforms.per_sample_grads", Level.CAPABILITY)
