@@ -15,8 +15,8 @@ from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import float_dtype, integer_limit
+from .locate.model_errors import raised
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
-from .model_errors import raised
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4

@@ -10,9 +10,9 @@ from ...._torch.state.unregistered import non_persistent, unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import named_state
 from ...definition import Level, check
+from ...locate.model_errors import raised
 from ...measure.compare import worst
 from ...measure.state_compare import short, spelled, ties
-from ...model_errors import raised
 from ...subject import Subject
 from ...wording import quoted
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
+from ...locate.model_errors import raised
 from ...measure.training import run_backward, trained
-from ...model_errors import raised
 from ...subject import Subject
 
 

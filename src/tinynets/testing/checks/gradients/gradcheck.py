@@ -10,9 +10,9 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...definition import Level, check
+from ...locate.model_errors import raised
 from ...measure.compare import leaves
 from ...measure.training import BACKWARD, differentiable, trained
-from ...model_errors import raised
 from ...subject import Subject
 
 

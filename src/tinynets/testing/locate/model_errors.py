@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from .._torch.modules.source_files import TORCH_FOLDER
-from ..errors import Failure
+from ..._torch.modules.source_files import TORCH_FOLDER
+from ...errors import Failure
 
 
 def raised(error: Exception, how: str = "the model raised") -> Failure:
