@@ -16,7 +16,7 @@ from torch import nn
 
 from tinynets import modes
 from tinynets.modes import evaluating, frozen, inference, is_frozen, training
-from tinynets.modes.mode_context import ModeContext
+from tinynets.modes.context_base import ModeContext
 
 OURS = (str(modes.__file__).removesuffix("__init__.py"), str(torch.autograd.grad_mode.__file__))
 

@@ -12,8 +12,8 @@ from .._torch.modules.module_tables import own_parameters
 from ..errors import ModeError
 from .autograd import enter_autograd_mode, leave_autograd_mode
 from .blocks import Block
+from .context_base import ModeContext
 from .flags import walk
-from .mode_context import ModeContext
 from .module_filter import Selectors, as_tuple, select
 
 

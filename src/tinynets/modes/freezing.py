@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from . import blocks
+from .context_base import ModeContext, require_models
 from .flags import apply_flags, call_train, flag_of, overrides_train, set_flag, walk
 from .frozen_train import FrozenTrain, freeze_parameters, frozen_state, thaw_parameters
-from .mode_context import ModeContext, require_models
 
 
 class _Pass:

@@ -11,8 +11,8 @@ from torch import nn
 
 from .._torch.modules.module_tables import named_modules
 from .._torch.state.unregistered import unregistered_modules
+from .context_base import require_models
 from .freezing import is_frozen
-from .mode_context import require_models
 from .probe import random_in_eval
 from .sensitivity import train_behaviour
 

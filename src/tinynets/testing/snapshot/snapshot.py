@@ -6,7 +6,7 @@ from torch import nn
 
 from ..._torch.state.reachable import Role, reachable
 from .changes import Change
-from .saved_objects import SavedObject, SavedTensor, save
+from .save_and_restore import SavedObject, SavedTensor, save
 
 
 class Snapshot:
