@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinynets.modes.attribute_reads import attribute_reads
-from tinynets.modes.sensitivity import train_behaviour
+from tinynets.modes.train_sensitivity import train_behaviour
 
 
 class Reads(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import tinynets as tn
 from tinynets.modes import approved, evaluating, guard, inference, training
-from tinynets.modes.sensitivity import train_behaviour
+from tinynets.modes.train_sensitivity import train_behaviour
 
 GOLDENS = Path(__file__).parent / "goldens"
 

@@ -16,13 +16,13 @@ from torch.export import Dim, ExportedProgram
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
-from .._torch.tracing.symbolic_sizes import one_program_for_all_sizes
+from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from .._version import __version__
 from ..checkpoint import config_of
 from ..errors import CheckpointError
 from ..inputs.axis_strings import parse_shape
 from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
-from ..inputs.sizes import Sizes
+from ..inputs.symbolic_sizes import Sizes
 from ..modes import evaluating
 from .signature import Signature, TensorSpec, is_arithmetic
 

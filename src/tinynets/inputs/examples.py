@@ -14,7 +14,7 @@ from ..errors import InputError
 from .axis_strings import parse_shape
 from .draw import Arguments
 from .inputs import Inputs, argument_specs, parameters_of
-from .sizes import Sizes
+from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
 

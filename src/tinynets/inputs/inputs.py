@@ -21,7 +21,7 @@ from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.pytree import tree_map_only
 from ..errors import InputError
 from .axis_strings import evaluate, parse_axes
-from .sizes import Sizes
+from .symbolic_sizes import Sizes
 
 
 class _Shape(str):

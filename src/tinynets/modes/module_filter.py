@@ -10,7 +10,7 @@ from torch import nn
 
 from .._torch.modules.module_tables import named_modules
 from .flags import walk
-from .sensitivity import train_behaviour
+from .train_sensitivity import train_behaviour
 
 ModuleSelector: TypeAlias = type[Any] | str | nn.Module
 Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]

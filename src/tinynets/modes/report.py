@@ -12,9 +12,9 @@ from torch import nn
 from .._torch.modules.module_tables import named_modules
 from .._torch.state.unregistered import unregistered_modules
 from .context_base import require_models
+from .eval_randomness import random_in_eval
 from .freezing import is_frozen
-from .probe import random_in_eval
-from .sensitivity import train_behaviour
+from .train_sensitivity import train_behaviour
 
 
 @dataclass(frozen=True)

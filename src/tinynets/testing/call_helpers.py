@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._torch.state.random_states import RandomStates, seed_everything
 from .._torch.state.unregistered import unregistered_modules
 from ..inputs.draw import Arguments
-from ..modes.sensitivity import train_behaviour
+from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
 from .measure.compare import Leaf, detached
 from .subject import Subject

@@ -12,8 +12,8 @@ from typing import Any
 import sympy
 from sympy.printing.precedence import PRECEDENCE
 
-from ..._torch.tracing.symbolic_sizes import expression_of
-from ...inputs.sizes import SizePrinter, Sizes, axis_text
+from ..._torch.tracing.shape_environment import expression_of
+from ...inputs.symbolic_sizes import SizePrinter, Sizes, axis_text
 from ..records import Amount
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -12,7 +12,7 @@ import sympy
 
 from ..._contract.annotations.axes import Axis, AxisKind
 from ...inputs.axis_strings import evaluate, parse_axes
-from ...inputs.sizes import Sizes, axis_text
+from ...inputs.symbolic_sizes import Sizes, axis_text
 from ..records import Verdict
 
 

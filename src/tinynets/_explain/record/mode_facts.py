@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..._torch.tracing.symbolic_sizes import expression_of
-from ...inputs.sizes import axis_text
+from ..._torch.tracing.shape_environment import expression_of
+from ...inputs.symbolic_sizes import axis_text
 from .events import is_tensor
 
 _DROPOUTS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._contract.annotations.specs import ArraySpec
 from ..._contract.contract import contract_of
-from ...inputs.sizes import Sizes, axis_text
+from ...inputs.symbolic_sizes import Sizes, axis_text
 from ..records import Frame, Line, Op, TensorFacts, Verdict
 from .amounts import amount
 from .declarations import Declarations

@@ -18,7 +18,7 @@ from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
 from ...inputs.inputs import Inputs
-from ...inputs.sizes import Sizes
+from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount
 from .copies import fake_copy, real_copy

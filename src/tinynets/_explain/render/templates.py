@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from .expressions import tree
 from .facts import code_of, conditions, dtypes_of, facts_of, notes, place_of, totals
+from .size_trees import tree
 
 if TYPE_CHECKING:
     import jinja2

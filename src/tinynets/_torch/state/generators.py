@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from .reachable import reachable
+from .model_walk import reachable
 
 
 def generators_of(model: nn.Module) -> list[tuple[str, Any]]:

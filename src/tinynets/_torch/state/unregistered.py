@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor  # no public name; what holds one is not a model's state
 
 from ..modules.module_tables import computed_by_a_hook
-from .reachable import Reachable, reachable_by_attributes
+from .model_walk import Reachable, reachable_by_attributes
 
 
 def unregistered(model: nn.Module) -> list[Reachable]:

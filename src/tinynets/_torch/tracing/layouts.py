@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .symbolic_sizes import expression_of
+from .shape_environment import expression_of
 
 _CHANNELS_LAST = {4: ("channels_last", (0, 2, 3, 1)), 5: ("channels_last_3d", (0, 2, 3, 4, 1))}
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..._torch.state.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from ..._torch.state.generators import read_state, same_state, write_state
-from ..._torch.state.reachable import Reachable, Role
+from ..._torch.state.model_walk import Reachable, Role
 from ..._torch.state.tensors import HOOK_TABLES, hooks_of
 from ..measure.compare import same_bits
 from .changes import MISSING, Change, changed_entries, equal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..._torch.state.reachable import Role, reachable
+from ..._torch.state.model_walk import Role, reachable
 from .changes import Change
 from .save_and_restore import SavedObject, SavedTensor, save
 

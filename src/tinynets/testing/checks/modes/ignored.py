@@ -12,7 +12,7 @@ from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
 from ....errors import Failure, Skip
-from ....modes.sensitivity import train_behaviour
+from ....modes.train_sensitivity import train_behaviour
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...locate.divergence import named_module

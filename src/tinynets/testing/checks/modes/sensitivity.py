@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ....errors import Failure
-from ....modes.sensitivity import train_behaviour
+from ....modes.train_sensitivity import train_behaviour
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...measure.compare import worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...._torch.state.reachable import reachable
+from ...._torch.state.model_walk import reachable
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check

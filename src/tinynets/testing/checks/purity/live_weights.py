@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ...._torch.state.model_walk import Role
 from ...._torch.state.random_states import seed_everything
-from ...._torch.state.reachable import Role
 from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed

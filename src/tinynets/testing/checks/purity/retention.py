@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...._torch.modules.module_tables import computed_by_a_hook, named_modules
-from ...._torch.state.reachable import reachable
+from ...._torch.state.model_walk import reachable
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from ...._torch.modules.source_files import TORCH_FOLDER
+from ...._torch.state.model_walk import Role
 from ...._torch.state.random_states import RandomStates
-from ...._torch.state.reachable import Role
 from ....errors import Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ...._torch.state.reachable import Reachable
+from ...._torch.state.model_walk import Reachable
 from ...._torch.state.unregistered import unregistered
 from ....errors import Failure
 from ...definition import Level, check

@@ -12,7 +12,7 @@ import sympy
 import torch
 from sympy.printing.str import StrPrinter
 
-from .._torch.tracing.symbolic_sizes import (
+from .._torch.tracing.shape_environment import (
     branches,
     expression_of,
     is_floor_division,
