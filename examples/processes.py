@@ -121,18 +121,15 @@ def _naming_the_silent(store: Store, rank: int, world: int, timeout: float) -> I
             silent = {other for other in silent if not store.check([f"failed-{other}"])}
             time.sleep(0.1)
         if not silent:
+            time.sleep(GRACE)  # the one whose error it is says it and goes, and then this one is ended
             raise
         if store.add("told", 1) == 1:
-            names = ", ".join(f"{other} ({_process(store, other)})" for other in sorted(silent))
-            print(
-                f"error: on rank {rank} of {world}: no answer from rank {names} in {timeout:g} s (--timeout):"
-                " stopped, stuck, gone or cut off",
-                file=sys.stderr,
-                flush=True,
-            )
-        else:  # the first to end has all others ended, so let that be the one that tells
+            names = ", ".join(f"rank {other} ({_process(store, other)})" for other in sorted(silent))
+            told = f"{names} did not answer (--timeout {timeout:g}): stopped, stuck, gone or cut off"
+            print(f"error: on rank {rank} of {world}: {told}", file=sys.stderr, flush=True)
+        else:  # the first to go has all others ended, so let that be the one that tells
             time.sleep(GRACE)
-        os._exit(1)  # what Python does on its way out would wait for the group once more
+        os._exit(1)  # on its way out, Python would wait for the group once more
 
 
 def _process(store: Store, rank: int) -> str:

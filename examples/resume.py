@@ -81,7 +81,9 @@ class Run:
         except ScriptError as error:
             if rank == 0:
                 shutil.rmtree(beside(path), ignore_errors=True)
-            raise ScriptError(f"cannot save {path}: {error}; older checkpoints are as they were") from None
+            raise ScriptError(
+                f"cannot save {path}: {error}: mend that and start again; older checkpoints are whole"
+            ) from None
         self.unusable.discard(step)
         on_first(self._remove_old)
 

@@ -226,8 +226,8 @@ def test_where_a_checkpoint_cannot_be_written_the_older_ones_stay(
     with pytest.raises(example("common").ScriptError) as refused:
         train(first, range(3, 4))
     assert str(refused.value) == (
-        f"cannot save {first.folder / 'step-3'}: on rank 0: [Errno 28] No space left on device;"
-        " older checkpoints are as they were"
+        f"cannot save {first.folder / 'step-3'}: on rank 0: [Errno 28] No space left on device:"
+        " mend that and start again; older checkpoints are whole"
     )
     assert names(first) == ["step-1", "step-2"]
     assert second.resume(reshard=False) == 2
