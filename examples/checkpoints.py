@@ -141,14 +141,16 @@ class Checkpoint:
 
         All processes together verify every file; each keeps in memory what it needs.
         """
-        for name in sorted(self.digests)[rank::world]:
-            self._verified(name)
         loaded: dict[str, dict[str, Tensor]] = {}
         with _parsing(STATE):
             entries = self.state["tensors"]
             for name in sorted(entries.keys() ^ wanted.keys()):
                 raise UnusableError(f"{STATE} {'lacks' if name in wanted else 'has an unknown'} {name}")
-            return {name: self._rows(name, entries[name], wanted[name], loaded) for name in wanted}
+            rows = {name: self._rows(name, entries[name], wanted[name], loaded) for name in wanted}
+        for name in sorted(self.digests)[rank::world]:
+            if name not in {STATE, *loaded}:
+                self._verified(name)
+        return rows
 
     def _rows(
         self, name: str, entry: Mapping[str, Any], wanted: Shard, loaded: dict[str, dict[str, Tensor]]
