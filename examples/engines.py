@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 from common import Data, ScriptError, at_least, parser
-from parallel import report
+from processes import report
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from train_digits import build, digit_model, load_digits

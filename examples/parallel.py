@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
-import torch.distributed as dist
 from common import ScriptError
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -23,69 +17,6 @@ from tinynets.models import ImageClassifier
 
 STRATEGIES = ("ddp", "fsdp")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
-
-@contextmanager
-def process_group() -> Iterator[torch.device]:
-    """Join the processes that torchrun started, yield the device, and name the rank in errors.
-
-    Raises:
-        ScriptError: torchrun did not start this process, or there are too few GPUs.
-    """
-    device = _join()
-    whole = False
-    try:
-        yield device
-        whole = True
-    except Exception as error:
-        error.add_note(f"on rank {dist.get_rank()} of {dist.get_world_size()}")
-        # A ScriptError comes on all processes alike. After any other, the rest are waiting for this one until
-        # torchrun ends them, and a group that is not whole cannot be left in order.
-        whole = isinstance(error, ScriptError)
-        if whole:
-            traceback.clear_frames(error.__traceback__)
-        raise
-    finally:
-        if whole:
-            # A thread of the group that frees a tensor wants Python's lock. Where it waits for that when the
-            # group or the interpreter ends, the process hangs or aborts (pytorch/pytorch#56297). So what
-            # holds the group goes first, the frames of an error included, and the last work is a barrier.
-            gc.collect()
-            dist.barrier()
-            dist.destroy_process_group()
-
-
-def report(error: Exception) -> None:
-    """Print an error in one line, with the rank if there is one."""
-    print(": ".join(["error", *getattr(error, "__notes__", ()), str(error)]), file=sys.stderr, flush=True)
-
-
-def _join() -> torch.device:
-    """Join the processes that torchrun started, over NCCL where there are GPUs; return this one's device."""
-    if "LOCAL_RANK" not in os.environ:
-        raise ScriptError("not started by torchrun: torchrun --standalone --nproc-per-node 2 SCRIPT")
-    if not torch.cuda.is_available():
-        _init("gloo")
-        return torch.device("cpu")
-    processes, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if processes > gpus:
-        raise ScriptError(
-            f"{processes} processes on this machine, which has {gpus} GPU(s): pass --nproc-per-node {gpus},"
-            " or hide the GPUs with CUDA_VISIBLE_DEVICES="
-        )
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)
-    _init("nccl", device)
-    return device
-
-
-def _init(backend: str, device: torch.device | None = None) -> None:
-    # torchrun keeps one store for all its restarts (torch 2.13, 2.14), in which new processes would find
-    # the addresses of the dead ones. Hence a part of the store for each attempt.
-    store, rank, world = next(dist.rendezvous("env://"))
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"attempt-{attempt}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, device_id=device)
 
 
 def refuse_batch_norm(model: ImageClassifier, name: str) -> None:

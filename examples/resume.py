@@ -1,16 +1,19 @@
-"""Checkpoints of a distributed run: written by all processes together, found again after any of them died."""
+"""A distributed run at one step: saved by all processes together, found again after any of them died."""
 
 from __future__ import annotations
 
-import json
+import math
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from checkpoints import STATE, Checkpoint, Shard, UnusableError, begin, beside, finish, steps, write_shards
 from common import ScriptError
+from processes import exchange, on_all, on_first
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -18,15 +21,21 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import Shard as ShardedAlong
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-KEPT = 2  # the newest, and one more in case a disk lost the newest
+KEPT = 2  # the newest, and one more in case a disk damages the newest
+T = TypeVar("T")
 Settings = Mapping[str, str | int | float | bool]
 
 
 class Run:
-    """All state that a step changes; with the step's number, it determines the rest of the run.
+    """All that a step changes: with settings and the step's number, it decides everything that comes after.
+
+    Which images come next, and all that is random, follows from seed and step: no loader and no random state
+    has to be kept.
 
     Args:
         folder: where checkpoints are kept, one folder each; on a disk that all processes see.
@@ -46,54 +55,148 @@ class Run:
     ) -> None:
         self.folder, self.settings, self.losses = folder, settings, losses
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
-
-    def _state(self) -> dict[str, Any]:
-        weights, moments = get_state_dict(self.model, self.optimizer)  # the same names under DDP and FSDP
-        return {
-            "settings": json.dumps(self.settings),
-            "model": weights,
-            "optimizer": moments,
-            "schedule": self.schedule.state_dict(),
-            "losses": self.losses,
-        }
+        self.unusable: set[int] = set()
 
     def save(self, step: int) -> None:
-        """Write a checkpoint. It counts from the moment that its `.metadata` is there, which comes last."""
-        dcp.save(self._state(), checkpoint_id=self.folder / f"step-{step}")
-        if dist.get_rank() == 0:
-            for old in finished(self.folder)[:-KEPT]:
-                shutil.rmtree(self.folder / f"step-{old}")
+        """Write a checkpoint whole, or leave none.
+
+        Raises:
+            ScriptError: a process could not write, as on a full disk; it comes on all processes alike.
+        """
+        path = self.folder / f"step-{step}"
+        rank, world = dist.get_rank(), dist.get_world_size()
+        weights, optimizer = get_state_dict(self.model, self.optimizer)
+        tensors = self._tensors(weights, optimizer)
+        # What all processes hold is written by each in turn, shards by the process that has them.
+        mine = {
+            name: shard_of(tensor)
+            for number, (name, tensor) in enumerate(tensors.items())
+            if isinstance(tensor, DTensor) or number % world == rank
+        }
+        state = {"step": step, "settings": dict(self.settings), "values": self._values(optimizer)}
+        try:
+            on_first(lambda: begin(path))
+            written = on_all(lambda: write_shards(path, rank, mine))
+            on_first(lambda: finish(path, state, written))
+        except ScriptError as error:
+            if rank == 0:
+                shutil.rmtree(beside(path), ignore_errors=True)
+            raise ScriptError(
+                f"cannot save {path}: {error}: mend that and start again; older checkpoints are whole"
+            ) from None
+        self.unusable.discard(step)
+        on_first(self._remove_old)
 
     def resume(self, *, reshard: bool) -> int:
-        """Load the newest checkpoint, if there is one, and return the step to go on with."""
-        newest: list[int] = [max(finished(self.folder), default=0)]
-        dist.broadcast_object_list(newest, src=0)  # file systems may show processes different folders
-        step = newest[0]
-        if step == 0:
-            return 0
-        path = self.folder / f"step-{step}"
-        found = {"settings": ""}
-        dcp.load(found, checkpoint_id=path)
-        check_settings(path, json.loads(found["settings"]), self.settings, reshard=reshard)
-        state = self._state()
-        dcp.load(state, checkpoint_id=path)
-        set_state_dict(
-            self.model,
-            self.optimizer,
-            model_state_dict=state["model"],
-            optim_state_dict=state["optimizer"],
+        """Load the newest checkpoint that is whole, if there is one, and return the step to go on with.
+
+        Raises:
+            ScriptError: there are checkpoints and none can be used, or they are of another run.
+        """
+        found, strange = on_first(
+            lambda: steps(self.folder)
+        )  # file systems may show processes different folders
+        for name in strange:
+            note(f"skipped {self.folder / name}: its name is not that of a step")
+        for step in found:
+            path = self.folder / f"step-{step}"
+            problem = self._load(path, reshard=reshard)
+            if problem is None:
+                return step
+            note(f"skipped {path}: {problem}")
+            self.unusable.add(step)
+        if found:
+            raise ScriptError(
+                f"no checkpoint in {self.folder} can be used: choose another --out to start anew"
+            )
+        return 0
+
+    def _load(self, path: Path, *, reshard: bool) -> str | None:
+        """Load a checkpoint on all processes, or nothing of it on any: then return what is wrong with it."""
+        checkpoint, problem = agreed(lambda: Checkpoint(path))
+        if checkpoint is None:
+            return problem
+        check_settings(path, checkpoint.state["settings"], self.settings, reshard=reshard)
+        weights, optimizer = get_state_dict(self.model, self.optimizer)
+        values = checkpoint.state["values"]
+        if outline(values) != outline(self._values(optimizer)):
+            return f"{STATE} has other values than this optimizer and schedule"
+        tensors = self._tensors(weights, optimizer)
+        wanted = {name: shard_of(tensor) for name, tensor in tensors.items()}
+        rank, world = dist.get_rank(), dist.get_world_size()
+        rows, problem = agreed(lambda: checkpoint.read(wanted, rank=rank, world=world))
+        if rows is None:
+            return problem
+        for name, shard in wanted.items():
+            shard.rows.copy_(rows[name])  # so they are in `weights`, `optimizer` and `losses`
+        optimizer["param_groups"] = values["optimizer"]
+        set_state_dict(self.model, self.optimizer, model_state_dict=weights, optim_state_dict=optimizer)
+        self.schedule.load_state_dict(values["schedule"])
+        return None
+
+    def _tensors(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return all tensors, under the same names on every process, and under DDP and FSDP."""
+        moments = {
+            f"optimizer.{parameter}.{name}": tensor
+            for parameter, tensors in optimizer["state"].items()
+            for name, tensor in tensors.items()
+        }
+        return (
+            {f"model.{name}": tensor for name, tensor in weights.items()} | moments | {"losses": self.losses}
         )
-        self.schedule.load_state_dict(state["schedule"])
-        return step
+
+    def _values(self, optimizer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that is no tensor."""
+        return {"optimizer": optimizer["param_groups"], "schedule": self.schedule.state_dict()}
+
+    def _remove_old(self) -> None:
+        found, _ = steps(self.folder)
+        usable = [step for step in found if step not in self.unusable]
+        for old in usable[KEPT:]:
+            shutil.rmtree(self.folder / f"step-{old}")
 
 
-def finished(folder: Path) -> list[int]:
-    """Return the steps of the complete checkpoints, oldest first."""
-    return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob("step-*/.metadata"))
+def shard_of(tensor: Tensor) -> Shard:
+    """Return the rows of a tensor that this process holds: of a sharded one its part, of any other all."""
+    if not isinstance(tensor, DTensor):
+        return Shard(torch.atleast_1d(tensor.detach()), 0, tuple(tensor.shape))
+    (placement,) = tensor.placements
+    assert isinstance(placement, ShardedAlong), placement
+    assert placement.dim == 0, "FSDP2 shards along the first axis"
+    most = math.ceil(len(tensor) / tensor.device_mesh.size())  # as torch.chunk does it
+    first = min(tensor.device_mesh.get_local_rank() * most, len(tensor))
+    return Shard(tensor.detach().to_local(), first, tuple(tensor.shape))
+
+
+def outline(value: object) -> object:
+    """Return what two states must have in common: names and counts, whatever the values are."""
+    if isinstance(value, Mapping):
+        return {name: outline(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [outline(inner) for inner in value]
+    return None
+
+
+def agreed(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
+    """Do work that may find a checkpoint unusable; where one process does, all of them take it so."""
+    try:
+        done, problem = work(), None
+    except UnusableError as error:
+        done, problem = None, str(error)
+    for found in exchange(problem):
+        if found is not None:
+            return None, found
+    return done, None
+
+
+def note(text: str) -> None:
+    """Say on one process what is not an error."""
+    if dist.get_rank() == 0:
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def check_settings(path: Path, found: Settings, wanted: Settings, *, reshard: bool) -> None:
-    """Refuse to resume a run that had other settings.
+    """Refuse to go on with a run that was another one.
 
     Raises:
         ScriptError: a setting differs; the number of processes may if `reshard`.

@@ -18,7 +18,7 @@ try:
     import torch.distributed as dist
     import torch.nn.functional as F
     from common import ScriptError, at_least
-    from parallel import process_group, report
+    from processes import process_group, report
     from torch import Tensor, nn
     from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
     from torch.distributed.tensor import DTensor, Replicate, distribute_module, distribute_tensor

@@ -1,6 +1,7 @@
-"""Train on the digits with several processes, under torchrun; killed, it goes on from its last checkpoint.
+"""Train on the digits with several processes; killed, it goes on from its last checkpoint.
 
-    torchrun --standalone --nproc-per-node 2 --max-restarts 3 examples/train_distributed.py --strategy fsdp
+    python examples/train_distributed.py --processes 2 --restarts 3 --strategy fsdp
+    torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 3 ... examples/train_distributed.py
 
 The batch size is that of all processes together, and the result does not depend on how many share it: each
 step has the loss and the gradients that one process would have had (but for dropout: each process draws its
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,17 +23,17 @@ try:
     import torch.distributed as dist
     import torch.nn.functional as F
     from common import Data, ScriptError, at_least, parser, shifted, write_whole
+    from launch import launch
     from parallel import (
         PRECISIONS,
         STRATEGIES,
         accumulating,
         casting,
         distribute,
-        process_group,
         recompute_stages,
         refuse_batch_norm,
-        report,
     )
+    from processes import TIMEOUT, on_first, process_group, report
     from resume import Run, whole_weights
     from torch import Tensor, nn
     from torch.distributed.elastic.multiprocessing.errors import record
@@ -43,13 +46,19 @@ except ModuleNotFoundError as missing:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parse(arguments)
+    if options.processes and "LOCAL_RANK" not in os.environ:
+        return launch(main, arguments, processes=options.processes, restarts=options.restarts)
     try:
-        with process_group() as device:
+        with process_group(options.timeout) as device:
             train(options, device)
-    except (ScriptError, OSError) as error:
+    except ScriptError as error:
         report(error)
         return 1
+    except OSError as error:  # on this process, and the others wait for it
+        report(error)
+        raise SystemExit(1) from None
     return 0
 
 
@@ -65,6 +74,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--save-every", type=at_least(1), default=50, help="steps between checkpoints")
     options.add_argument("--limit", type=at_least(1), default=None, help="train on so many images only")
     options.add_argument("--reshard", action="store_true", help="go on with another number of processes")
+    options.add_argument("--processes", type=at_least(1), default=None, help="to start, without torchrun")
+    options.add_argument("--restarts", type=at_least(0), default=0, help="of --processes, if one is killed")
+    options.add_argument(
+        "--timeout", type=at_least(1), default=int(TIMEOUT), help="seconds to wait for another process"
+    )
     return options.parse_args(arguments)
 
 
@@ -121,11 +135,14 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
             say(f"epoch {epoch + 1:3}   loss {loss:.4f}   held-out accuracy {right:.4f}")
 
     weights = whole_weights(wrapped)
-    if dist.get_rank() == 0:
+
+    def write() -> None:
         single = build(options.model, data.train_images).to(dtype).with_weights(weights)
         single.save(options.out / "weights.safetensors")
         write_whole(options.out / "losses.json", json.dumps(losses.tolist()).encode())
-        say(f"Wrote {options.out / 'weights.safetensors'} and losses.json")
+
+    on_first(write)
+    say(f"Wrote {options.out / 'weights.safetensors'} and losses.json")
 
 
 def backward(model: nn.Module, data: Data, batch: Tensor, options: argparse.Namespace, step: int) -> Tensor:

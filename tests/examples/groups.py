@@ -8,29 +8,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from .conftest import EXAMPLES
 
 WORK = Path(__file__).parent / "distributed_work.py"
+FAILING_WORK = WORK.with_name("failing_work.py")
+Output = int | IO[str]
 
 
-def run_group(command: list[str], *, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+def run_group(command: list[str], *, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     """Run a command and whatever it starts; all of it is killed when the time is over, or the test is."""
-    environment = {
-        **os.environ,
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
-    }
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    ) as process:
+    with start_group(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             printed, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -44,6 +33,20 @@ def run_group(command: list[str], *, timeout: float = 100) -> subprocess.Complet
     return subprocess.CompletedProcess(command, process.returncode, printed, errors)
 
 
+def start_group(command: list[str], *, stdout: Output, stderr: Output) -> subprocess.Popen[str]:
+    """Start a command in a session of its own."""
+    environment = {
+        **os.environ,
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.Popen(
+        command, stdout=stdout, stderr=stderr, text=True, env=environment, start_new_session=True
+    )
+
+
 def torchrun(
     processes: int, *arguments: object, restarts: int = 0, script: Path = WORK
 ) -> subprocess.CompletedProcess[str]:
@@ -51,3 +54,9 @@ def torchrun(
     torch_run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     sizes = ["--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
     return run_group([*torch_run, *sizes, str(script), *map(str, arguments)])
+
+
+def launched(processes: int, *arguments: object, restarts: int = 0) -> list[str]:
+    """Return the command that has the script start its processes itself."""
+    work = [FAILING_WORK, *arguments, "--processes", processes, "--restarts", restarts]
+    return [sys.executable, *map(str, work)]

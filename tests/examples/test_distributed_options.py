@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 
 import tinynets as tn
 
@@ -33,21 +34,21 @@ def test_more_processes_than_gpus_are_refused(example, capsys, monkeypatch) -> N
     )
 
 
-def test_nothing_of_the_work_outlives_the_group(example, four_processes, monkeypatch) -> None:
+def test_nothing_of_the_work_outlives_the_group(example, monkeypatch) -> None:
     """A DDP that did would hang now and then (pytorch/pytorch#56297), an error's traceback would keep it."""
-    parallel = example("parallel")
-    monkeypatch.setattr(parallel, "_join", lambda: torch.device("cpu"))
-    monkeypatch.setattr("torch.distributed.barrier", lambda: None)
-    left: list[bool] = []
+    processes = example("processes")
+    monkeypatch.setattr(processes, "_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("torch.distributed.rendezvous", lambda _: iter([(dist.HashStore(), 0, 1)]))
+    destroy, left = dist.destroy_process_group, []
 
     def work() -> None:
         model = torch.nn.Linear(2, 2)
         model.itself = [model]  # a cycle, such as DDP and FSDP make
         held = weakref.ref(model)
-        monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: left.append(bool(held())))
-        raise parallel.ScriptError("too few images")
+        monkeypatch.setattr(dist, "destroy_process_group", lambda: left.append(bool(held())) or destroy())
+        raise processes.ScriptError("too few images")
 
-    with pytest.raises(parallel.ScriptError, match="too few images"), parallel.process_group():
+    with pytest.raises(processes.ScriptError, match="too few images"), processes.process_group():
         work()
     assert left == [False]
 
@@ -59,6 +60,8 @@ def test_nothing_of_the_work_outlives_the_group(example, four_processes, monkeyp
         (["--precision", "float8"], "argument --precision: invalid choice: 'float8' (choose from "),
         (["--accumulate", "0"], "argument --accumulate: must be a whole number of at least 1, got '0'"),
         (["--save-every", "x"], "argument --save-every: must be a whole number of at least 1, got 'x'"),
+        (["--timeout", "0"], "argument --timeout: must be a whole number of at least 1, got '0'"),
+        (["--restarts", "-1"], "argument --restarts: must be a whole number of at least 0, got '-1'"),
         (["--limit", "0"], "argument --limit: must be a whole number of at least 1, got '0'"),
         (["--model", "simple_vitt"], "argument --model: no model is called 'simple_vitt'; did you mean"),
         (["--shards", "2"], "unrecognized arguments: --shards 2"),
@@ -135,16 +138,6 @@ def test_a_checkpoint_of_another_run_is_refused(example, changed, message: str) 
     assert str(refused.value) == message
     if "processes" in changed:
         check(Path("runs/step-6"), SETTINGS, SETTINGS | changed, reshard=True)
-
-
-def test_a_checkpoint_counts_only_when_it_is_whole(example, tmp_path: Path) -> None:
-    for step in (5, 10, 100):
-        (tmp_path / f"step-{step}").mkdir()
-        (tmp_path / f"step-{step}" / "__0_0.distcp").touch()
-    (tmp_path / "step-10" / ".metadata").touch()
-    (tmp_path / "step-5" / ".metadata").touch()
-    assert example("resume").finished(tmp_path) == [5, 10]
-    assert example("resume").finished(tmp_path / "none") == []
 
 
 @pytest.mark.parametrize("recompute", [False, True])

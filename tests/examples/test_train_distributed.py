@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +18,9 @@ from filelock import FileLock
 
 import tinynets as tn
 
+from . import kills
 from .conftest import EXAMPLES
-from .groups import torchrun
+from .groups import FAILING_WORK, launched, run_group, start_group, torchrun
 
 TOGETHER = ("equal", "resumed", "precision", "exchanges", "tensor_parallel")
 pytestmark = [
@@ -45,22 +51,79 @@ def test_two_processes_do_what_one_does(work: str, group) -> None:
     assert f"{work} is well" in run.stdout, run.stderr
 
 
-def test_a_process_killed_while_saving_is_started_again_and_changes_no_bit(group, tmp_path: Path) -> None:
-    folder, _ = group
-    options = ["--model", "tiny_vision_mlp", "--strategy", "fsdp", "--accumulate", "2"]
-    run = torchrun(2, "killed", tmp_path, *options, restarts=1)
-    assert run.returncode == 0, run.stderr
-    assert (tmp_path / "killed").exists()  # torchrun names now this rank, now the one that waited for it
-    assert "resumed after step 3 of 8\n" in run.stdout
-    uninterrupted = folder / "resumed" / "fsdp"
+def same_as_uninterrupted(out: Path, group: tuple[Path, object]) -> None:
+    uninterrupted = group[0] / "resumed" / "fsdp"
     for name in ("losses.json", "weights.safetensors"):
-        assert (tmp_path / name).read_bytes() == (uninterrupted / name).read_bytes()
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-6", "step-8"]
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-6", "step-8"]
+
+
+OPTIONS = ["--model", "tiny_vision_mlp", "--strategy", "fsdp", "--accumulate", "2"]
+
+
+def test_a_process_killed_while_saving_is_started_again_and_changes_no_bit(group, tmp_path: Path) -> None:
+    run = torchrun(2, "killed", tmp_path, *OPTIONS, restarts=1, script=FAILING_WORK)
+    assert run.returncode == 0, run.stderr
+    assert "resumed after step 3 of 8\n" in run.stdout
+    same_as_uninterrupted(tmp_path, group)
     assert type(tn.load(tmp_path / "weights.safetensors")) is tn.TinyVisionMLP
 
 
+def test_without_restarts_it_says_what_ended_a_process(tmp_path: Path) -> None:
+    run = run_group(launched(2, "killed", tmp_path, *OPTIONS))
+    assert (run.returncode, run.stderr) == (1, "error: rank 1 was ended by SIGKILL\n")
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-3", "step-6.part"]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_killed_anywhere_it_comes_to_the_same_bits(processes: int, tmp_path: Path) -> None:
+    assert kills.killed_runs(tmp_path, processes=processes, kills=3) >= 3
+
+
+def test_a_full_disk_ends_it_at_once_in_one_line_and_nothing_is_lost(group, tmp_path: Path) -> None:
+    run = run_group(launched(2, "full", tmp_path, *OPTIONS, restarts=3))
+    checkpoint = tmp_path / "checkpoints" / "step-6"
+    assert (run.returncode, run.stderr) == (
+        1,
+        f"error: cannot save {checkpoint}: on rank 1: [Errno 27] File too large: mend that and start again; older checkpoints are whole\n",
+    )
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-3"]
+    run = run_group(launched(2, "nothing", tmp_path, *OPTIONS))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("resumed after step 3 of 8\n")
+    same_as_uninterrupted(tmp_path, group)
+
+
+def test_torchrun_does_not_try_again_what_would_fail_again(tmp_path: Path) -> None:
+    run = torchrun(2, "full", tmp_path, *OPTIONS, restarts=1, script=FAILING_WORK)
+    assert run.returncode == 1
+    assert run.stderr.count("error: cannot save ") == 1
+    assert "resumed" not in run.stdout
+
+
+def test_a_stopped_process_is_named_after_the_timeout(tmp_path: Path) -> None:
+    command = launched(3, "stopped", tmp_path, *OPTIONS, "--timeout", 30)
+    said = tmp_path / "stderr"
+    with said.open("w") as stderr, start_group(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
+        try:
+            until = time.monotonic() + 400
+            while process.poll() is None and "\n" not in said.read_text() and time.monotonic() < until:
+                time.sleep(0.5)
+            pid = int((tmp_path / "pid").read_text())
+            os.kill(pid, signal.SIGCONT)  # or else it takes half a minute until it is killed for good
+            assert process.wait(timeout=100) == 1
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert re.fullmatch(
+        rf"error: on rank [02] of 3: rank 1 \(process {pid} on .*\) did not answer \(--timeout 30\):"
+        " stopped, stuck, gone or cut off\n",
+        said.read_text(),
+    )
+
+
 def test_a_contract_error_names_the_rank(tmp_path: Path) -> None:
-    run = torchrun(2, "refused", tmp_path, "--model", "tiny_vision_mlp")
+    run = torchrun(2, "refused", tmp_path, "--model", "tiny_vision_mlp", script=FAILING_WORK)
     assert run.returncode == 1
     assert "[rank1]: tinynets.ShapeError: TinyVisionMLP(images): axis 1 is 3, expected 1" in run.stderr
     assert "[rank1]: on rank 1 of 2" in run.stderr
@@ -68,21 +131,22 @@ def test_a_contract_error_names_the_rank(tmp_path: Path) -> None:
 
 
 def test_another_number_of_processes_is_refused_and_resharded_when_asked(group, tmp_path: Path) -> None:
-    folder, _ = group
-    out = folder / "equal" / "simple_vit-fsdp-3-False"
-    expected = json.loads((out / "losses.json").read_text())
-    (out / "checkpoints" / "step-8" / ".metadata").unlink()
+    before = group[0] / "equal" / "simple_vit-fsdp-3-False"
+    expected = json.loads((before / "losses.json").read_text())
     options = ["--model", "simple_vit", "--strategy", "fsdp", "--accumulate", "3", "--precision", "float64"]
-    run = torchrun(1, "twice", out, *options)
-    checkpoint = out / "checkpoints" / "step-6"
-    assert (
-        f"error: on rank 0 of 1: {checkpoint} was written by 2 process(es), and these are 1: dropout would differ, "
-        "so the run would not be the same. Start 2, or pass --reshard to go on with 1\n"
-    ) in run.stderr
-    assert run.returncode == 0, run.stderr
-    assert "resumed after step 6 of 8\n" in run.stdout
-    found = json.loads((out / "losses.json").read_text())
-    assert found == pytest.approx(expected, abs=1e-10)
+    for processes, work in ((1, "twice"), (3, "nothing")):
+        out = shutil.copytree(before, tmp_path / str(processes))
+        shutil.rmtree(out / "checkpoints" / "step-8")
+        reshard = ["--reshard"] * (work == "nothing")
+        run = torchrun(processes, work, out, *options, *reshard, script=FAILING_WORK)
+        assert run.returncode == 0, run.stderr
+        if not reshard:
+            assert (
+                f"error: {out / 'checkpoints' / 'step-6'} was written by 2 process(es), and these are 1: dropout would "
+                "differ, so the run would not be the same. Start 2, or pass --reshard to go on with 1\n"
+            ) in run.stderr
+        assert "resumed after step 6 of 8\n" in run.stdout
+        assert json.loads((out / "losses.json").read_text()) == pytest.approx(expected, abs=1e-10)
 
 
 def test_the_script_itself_learns(tmp_path: Path) -> None:
