@@ -133,7 +133,7 @@ class MixedDevicesError(RuntimeError):
 
 
 class ModelCheckError(AssertionError):
-    """One or more checks failed; the message lists them, and `report` is the whole `Report`."""
+    """Checks failed or could not be judged; the message lists them, and `report` is the whole `Report`."""
 
     def __init__(self, report: Any) -> None:
         self.report = report
@@ -141,8 +141,9 @@ class ModelCheckError(AssertionError):
 
     def __str__(self) -> str:
         bad = [result for result in self.report if result.bad]
+        failed = sum(result.status != "error" for result in bad)
         counts = ", ".join(f"{count} {status}" for status, count in self.report.counts.items())
-        head = f"{self.report.name}: {len(bad)} of {len(self.report)} checks failed ({counts})"
+        head = f"{self.report.name}: {failed} of {len(self.report)} checks failed ({counts})"
         return "\n\n".join([head, *(f"{result.id} ({result.status}): {result.message}" for result in bad)])
 
 

@@ -57,7 +57,7 @@ def test_the_bug_is_flagged_and_the_mended_model_is_not(bug: Bug):
     flagged = result(bug, bug.broken)
     assert flagged.failure is not None or flagged.note.startswith("not supported"), f"not flagged: {flagged}"
     assert bug.says in flagged.message, flagged.message
-    assert "the check itself broke" not in flagged.message, flagged.message
+    assert "could not judge" not in flagged.message, flagged.message
     if os.environ.get("TINYNETS_OVERWRITE"):
         MESSAGES[bug.label] = without_numbers(flagged.message)
         labels = {bug.label for bug in BUGS}

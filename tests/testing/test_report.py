@@ -3,6 +3,9 @@
 import io
 import json
 import re
+import threading
+import time
+from dataclasses import replace
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -13,8 +16,10 @@ from torch import nn
 import tinynets as tn
 from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
 from tinynets.testing.options import Options
+from tinynets.testing.report.report import Report
 from tinynets.testing.runner import Runner, run_one
 from tinynets.testing.suite import prepare
+from tinynets.testing.time_limit import time_limit
 
 from .nets import GIVEN, Declares, Good, LongRepr, NotFinite, Raises
 
@@ -146,26 +151,78 @@ def test_what_does_not_exist_is_refused(options, expected):
         collect(Good, **options)
 
 
-def test_a_check_that_takes_too_long_fails_and_the_others_go_on():
-    class Sleeps(Good):
-        def extra_repr(self):
-            while True:
-                pass
+class Broken:
+    """A check with a bug of its own."""
 
-    report = collect(Sleeps, timeout=0.2)
-    assert report["runs.repr"].failure.what == "did not end within 0.2 s: timeout= allows more"
+    id, level = "mine.broken", Level.MUST
+
+    def __call__(self, subject):
+        return {}["nothing"]
+
+
+class Endless(Good):
+    def extra_repr(self):
+        while True:
+            pass
+
+
+class Waits(Good):
+    def extra_repr(self):
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (Endless, "it used 0.05 s of the processor: timeout= allows more"),
+        (Waits, "it has not ended after 0.5 s: does it wait for a lock?"),
+    ],
+)
+def test_a_check_that_takes_too_long_is_an_error_and_the_others_go_on(model, what):
+    report = collect(model, timeout=0.05, groups=["runs"])
+    assert report["runs.repr"].status == "error"
+    assert report["runs.repr"].failure.what == f"tinynets could not judge this: {what}"
     assert report["runs.eval"].status == "passed"
+    assert not report.ok
+    assert not report.with_status("failed")
+    with pytest.raises(ModelCheckError, match="^Endless: 0 of [0-9]+ checks failed|^Waits: 0 of [0-9]+"):
+        tn.testing.check_model(model, GIVEN, timeout=0.05, groups=["runs"])
 
 
-def test_a_check_that_breaks_says_so():
-    class Broken:
-        id, level = "mine.broken", Level.MUST
+def test_a_busy_machine_is_no_timeout():
+    with time_limit(0.05):
+        time.sleep(0.2)
 
-        def __call__(self, subject):
-            return {}["nothing"]
 
-    subject, plan = prepare(Good, (GIVEN,), Options())
-    assert run_one(Broken(), subject, plan).failure.what == "the check itself broke: KeyError: 'nothing'"
+def test_a_check_that_breaks_is_an_error_and_not_a_failure_of_the_model():
+    subject, plan = prepare(Good, (GIVEN,), Options(expected_failures={"runs.repr": "known"}))
+    result = run_one(Broken(), subject, plan)
+    assert result.status == "error"
+    assert result.failure.what == "tinynets could not judge this: the check raised KeyError: 'nothing'"
+    assert re.search(r"test_report.py:\d+: return {}\[.nothing.\]", result.failure.where)
+    assert "expected_failures" not in result.message
+    report = Report("Good", (result,))
+    suite = ElementTree.fromstring(report.to_junit())
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    assert suite.find("testcase/error").get("message") == result.failure.what
+    lower = Report("Good", (replace(result, level=Level.SHOULD),))
+    assert lower.ok, "what only warns does not fail for want of a verdict"
+
+
+def test_a_check_made_after_the_first_list_is_seen():
+    from tinynets.testing import definition
+
+    before = tn.testing.list_checks()
+    try:
+
+        @tn.testing.check("house.late", Level.MUST)
+        def late(subject):
+            """Came late."""
+
+        assert [found.id for found in tn.testing.list_checks() if found not in before] == ["house.late"]
+        assert collect(Good, groups=["house"])["house.late"].status == "passed"
+    finally:
+        definition._REGISTERED.pop("house.late", None)
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):

@@ -41,10 +41,11 @@ def seed_of(value: Any) -> Callable[[int], object] | None:
         return value.manual_seed
     if isinstance(value, random.Random):
         return value.seed
-    bits = getattr(value, "bit_generator", None)
+    # Looked up on the class: on an instance, a `__getattr__` of somebody else's might raise anything.
+    bits = value.bit_generator if hasattr(type(value), "bit_generator") else None
     if bits is not None:
         return lambda seed: setattr(bits, "state", type(bits)(seed).state)
-    return getattr(value, "seed", None) if hasattr(value, "set_state") else None
+    return value.seed if hasattr(type(value), "set_state") and hasattr(type(value), "seed") else None
 
 
 def same_state(ours: Any, theirs: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import FAILED, OK, RUNS, add_input, add_parser, usage_errors
+from .common import FAILED, OK, RUNS, UNJUDGED, add_input, add_parser, usage_errors
 
 _EXAMPLES = """\
 examples:
@@ -38,11 +38,11 @@ def add_command(commands: Any) -> None:
 
 def _exit_code(options: argparse.Namespace) -> int:
     with usage_errors(TypeError, ValueError):
-        return FAILED if run(options) else OK
+        return run(options)
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Check a model and print the report, or print the page of a check; return whether something failed.
+def run(options: argparse.Namespace) -> int:
+    """Check a model and print the report, or print the page of a check; return the exit code.
 
     Raises:
         TypeError, ValueError: the command line does not say what to check, or says it wrong.
@@ -52,12 +52,13 @@ def run(options: argparse.Namespace) -> bool:
     from ..testing.discovery import list_checks
     from ..testing.options import Options
     from ..testing.pages import base_id, page
+    from ..testing.report.results import Status
     from ..testing.suite import run_checks
 
     if options.about:
         found = {key: check for check in list_checks() for key in (base_id(check), check.id)}
         print(page(found[resolve_id(options.about, found, "--about")]), end="")
-        return False
+        return OK
     if not options.target:
         raise ValueError("name a model to check, such as resnet20 or nets.py:Net")
     selected = Options(groups=options.group, slow=options.slow, supports=options.supports)
@@ -67,4 +68,6 @@ def run(options: argparse.Namespace) -> bool:
         print(formats[options.format](), end="")
     else:
         report.print()
-    return not report.ok
+    if any(result.bad and result.status is not Status.ERROR for result in report):
+        return FAILED
+    return OK if report.ok else UNJUDGED

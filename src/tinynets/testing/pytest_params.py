@@ -57,12 +57,12 @@ class CaseCheck:
         __tracebackhide__ = True
         result = _runner_of(self.case).result(self.check)
         if result.bad:
-            pytest.fail(f"{self.id}: {result.message}", pytrace=False)
+            pytest.fail(result.message, pytrace=False)
         if result.status is Status.SKIPPED:
             pytest.skip(result.note)
         if result.status is Status.XFAILED:
             pytest.xfail(result.note)
-        if result.status is Status.WARNED:
+        if result.status in (Status.WARNED, Status.ERROR):
             warnings.warn(f"{self.id}: {result.message}", ModelCheckWarning, stacklevel=2)
         return result
 

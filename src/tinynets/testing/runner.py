@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from types import FrameType
 
 from .._torch.global_flags import read_flags, write_flags
 from .._torch.random_states import RandomStates, seed_everything
@@ -17,13 +14,17 @@ from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
 from .plan import Plan
 from .report.results import Result, Status
-from .subject import Subject
+from .subject import Subject, raised
+from .time_limit import time_limit
 
 RUNS = "runs.eval"
 """The check that says whether the model runs at all: if it fails, the others do not run."""
 
 TRAINS = "runs.train"
 """The same in training mode: other checks that fail in the same way do not report it again."""
+
+UNJUDGED = "tinynets could not judge this"
+"""How the message of a check begins that broke or ran out of time."""
 
 
 class Runner:
@@ -97,21 +98,23 @@ def precompute(subject: Subject) -> None:
 def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
     """Run one check, selected or not, and return its result. The model is restored afterwards."""
     start = time.perf_counter()
-    note, failure, skipped = "", None, None
+    note, failure, skipped, unjudged = "", None, None, None
     timeout = plan.options.timeout
     try:
-        with _isolated(subject), _time_limit(timeout):
+        with _isolated(subject), time_limit(timeout):
             seed_everything(subject.seed)
             note = check(subject, **plan.options.params.get(check.id, {})) or ""
     except Skip as skip:
         skipped = str(skip)
     except Failure as caught:
         failure = caught
-    except CheckTimeout:
-        failure = Failure(f"did not end within {timeout:g} s: timeout= allows more")
+    except CheckTimeout as limit:
+        unjudged = Failure(f"{UNJUDGED}: {limit}")
     except Exception as error:
-        failure = Failure(f"the check itself broke: {type(error).__name__}: {error}", error=error)
+        unjudged = raised(error, f"{UNJUDGED}: the check raised", own=True)
     seconds = time.perf_counter() - start
+    if unjudged is not None:
+        return Result(check.id, check.level, Status.ERROR, failure=unjudged, seconds=seconds)
     if skipped is not None:
         return Result(check.id, check.level, Status.SKIPPED, skipped, seconds=seconds)
     status, note = _judged(check, plan, failure, note)
@@ -152,28 +155,3 @@ def _isolated(subject: Subject) -> Generator[None]:
         write_flags(flags)
         states.restore()
         subject.restore()
-
-
-@contextmanager
-def _time_limit(seconds: float | None) -> Generator[None]:
-    """Interrupt the block after some seconds.
-
-    A signal does it, so it works in the main thread of a Unix process only, and it waits for the operation in
-    progress to end. Elsewhere there is no limit.
-    """
-    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-    if seconds is None or not usable:
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise CheckTimeout
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        # Restore a limit that was there before, such as pytest-timeout's.
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.signal(signal.SIGALRM, before)

@@ -70,7 +70,7 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
         f"{path}.{name}".lstrip(".")
         for path, module in named_modules(model)
         for name, value in vars(module).items()
-        if path in modules and _differs(value, getattr(modules[path], name, None))
+        if path in modules and _differs(value, vars(modules[path]).get(name))
     ]
     return (
         f"{quoted(different)}: a plain attribute, so it is not saved, and it is different"
@@ -80,7 +80,7 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    if hasattr(ours, "tobytes") and hasattr(theirs, "tobytes"):  # arrays of numpy
+    if hasattr(type(ours), "tobytes") and hasattr(type(theirs), "tobytes"):  # arrays of numpy
         return ours.tobytes() != theirs.tobytes()  # pyright: ignore
     return isinstance(ours, int | float | str) and ours != theirs
 

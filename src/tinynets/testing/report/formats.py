@@ -17,6 +17,7 @@ _STYLES = {
     Status.SKIPPED: "dim",
     Status.XFAILED: "yellow",
     Status.XPASSED: "bold red",
+    Status.ERROR: "magenta",
 }
 _SKIPPED = (Status.SKIPPED, Status.XFAILED)
 
@@ -86,8 +87,8 @@ def to_junit(report: Results) -> str:
         "testsuite",
         name=f"tinynets.check_model({report.name})",
         tests=str(len(report)),
-        failures=str(sum(result.bad for result in report)),
-        errors="0",
+        failures=str(sum(result.bad and result.status is not Status.ERROR for result in report)),
+        errors=str(sum(result.bad and result.status is Status.ERROR for result in report)),
         skipped=str(len(report.with_status(*_SKIPPED))),
         time=f"{report.seconds:.3f}",
     )
@@ -99,7 +100,8 @@ def to_junit(report: Results) -> str:
         case = SubElement(suite, "testcase", classname=report.name, name=result.id, time=time)
         if result.bad:
             first = message.partition("\n")[0]
-            SubElement(case, "failure", message=first, type=result.status).text = message
+            kind = "error" if result.status is Status.ERROR else "failure"
+            SubElement(case, kind, message=first, type=result.status).text = message
         elif result.status in _SKIPPED:
             SubElement(case, "skipped", message=message, type=result.status)
         elif message:

@@ -23,6 +23,8 @@ class Status(StrEnum):
     """It failed, as an exemption says."""
     XPASSED = "xpassed"
     """It passed although an exemption says that it fails: remove the exemption."""
+    ERROR = "error"
+    """It could not be judged: the check broke or ran out of time. It says nothing about the model."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Result:
 
     @property
     def bad(self) -> bool:
-        """Whether it fails the report."""
-        return self.status in (Status.FAILED, Status.XPASSED)
+        """Whether it fails the report: a failure, or no verdict where there must be one."""
+        unjudged = self.status is Status.ERROR and self.level is Level.MUST
+        return unjudged or self.status in (Status.FAILED, Status.XPASSED)
 
     @property
     def message(self) -> str:
@@ -58,7 +61,7 @@ class Result:
         lines = [str(self.failure)]
         if self.note:
             lines.append(f"  note     {self.note}")
-        if self.level in (Level.MUST, Level.SHOULD) and self.status is not Status.XFAILED:
+        if self.level in (Level.MUST, Level.SHOULD) and self.status in (Status.FAILED, Status.WARNED):
             lines.append(f'  declare  expected_failures={{"{self.id}": "why"}}')
         return "\n".join(lines)
 
@@ -94,7 +97,7 @@ class Results:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether nothing failed, and every check that must pass could be judged."""
         return not any(result.bad for result in self.results)
 
     @property

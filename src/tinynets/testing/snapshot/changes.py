@@ -89,6 +89,6 @@ def equal(ours: Any, theirs: Any) -> bool:
         return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
     one: Any = ours
     other: Any = theirs
-    if hasattr(one, "tobytes"):  # of numpy
+    if hasattr(type(one), "tobytes"):  # of numpy
         return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
     return False

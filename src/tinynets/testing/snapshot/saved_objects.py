@@ -43,7 +43,7 @@ def save(item: Reachable) -> SavedObject | None:
         return _SavedTable(item)
     if isinstance(value, list | deque | set):
         return _SavedItems(item)
-    return _SavedArray(item) if hasattr(value, "tobytes") else _SavedGenerator(item)
+    return _SavedArray(item) if hasattr(type(value), "tobytes") else _SavedGenerator(item)
 
 
 class SavedTensor:

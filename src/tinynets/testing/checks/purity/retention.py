@@ -91,7 +91,7 @@ def _sizes(model: nn.Module) -> dict[str, int]:
     for item in reachable(model):
         if isinstance(item.value, Tensor):
             sizes[item.path] += item.value.numel()
-        elif hasattr(item.value, "__len__") and not isinstance(item.value, nn.Module):
+        elif hasattr(type(item.value), "__len__") and not isinstance(item.value, nn.Module):
             sizes[f"len({item.path or 'vars(model)'})"] += len(item.value)
     return sizes
 

@@ -14,23 +14,24 @@ import torch
 
 from ...._torch.random_states import RandomStates
 from ...._torch.reachable import Role
-from ....errors import Failure, Skip, ThreadStopped
+from ....errors import CheckTimeout, Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
-from ...measure.compare import Leaf, worst
+from ...measure.compare import FLOAT32_LIMIT, Leaf, worst
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
 _BATCHES = 4
 _VISITS = 2  # of a line by each thread in lock step; later visits run freely
 _GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
+_BUSY = 0.05  # of one processor: threads that use less are waiting for each other
 _OTHERS = ("/torch/", "/tinynets/testing/", "/threading.py")
 
 
 @check("purity.threads", Level.SHOULD)
-def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
-    """Eight threads that call the model in eval mode at once get the same bits as one.
+def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> str | None:
+    """Eight threads that call the model in eval mode at once get what one gets.
 
     Why: servers call one model from many threads; a value that is written to `self` and read again a few
     lines later belongs to another request by then. The threads run the model's own lines in lock step, so
@@ -56,10 +57,9 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
     model.eval()
 
     crowd = _Crowd(subject, [batches[i % len(batches)] for i in range(count)])
-    stuck = crowd.run(seconds)
-    if stuck:
-        raise Failure(f"{stuck} of {count} threads have not come back after {seconds:g} s", cause="a lock?")
+    crowd.run(seconds)
     cause = f"a call writes {listed(written)}" if written else ""
+    rounding = 0.0
     for number, result in enumerate(crowd.results):
         if isinstance(result, Failure):
             raise Failure(
@@ -68,8 +68,11 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
         if result is None:
             continue
         found = worst(result, alone[number % len(batches)])
-        if found is not None:
+        if found is not None and found.error > FLOAT32_LIMIT:
             raise found.failure(f"with {count} threads a call gives another output than alone", cause=cause)
+        rounding = max(rounding, 0.0 if found is None else found.error)
+    # Some processors add in another order when they are busy: a last bit is no mix-up.
+    return f"rounding: {rounding:.1e} of the largest value" if rounding else None
 
 
 class _Crowd:
@@ -86,25 +89,37 @@ class _Crowd:
         self._stopped = False
         self.results: list[list[Leaf] | Failure | None] = [None] * len(batches)
 
-    def run(self, seconds: float) -> int:
-        """Run all threads to their end; return how many did not get there in time."""
+    def run(self, seconds: float) -> None:
+        """Run all threads to their end.
+
+        Raises:
+            Failure: some did not get there in time, and the processor had nothing to do.
+            CheckTimeout: some did not get there in time.
+        """
         crowd = [
             threading.Thread(target=self._work, args=(number,), daemon=True)
             for number in range(len(self._batches))
         ]
-        end = time.monotonic() + seconds
+        end, used = time.monotonic() + seconds, time.process_time()
+        stuck = 0
         try:
             for thread in crowd:
                 thread.start()
             for thread in crowd:
                 thread.join(max(end - time.monotonic(), 0.0))
-            return sum(thread.is_alive() for thread in crowd)
+            stuck = sum(thread.is_alive() for thread in crowd)
+            used = time.process_time() - used
         finally:
             self._stopped = True
             self._barrier.abort()
             for thread in crowd:
                 if thread.is_alive():
                     thread.join(1.0)
+        if stuck:
+            late = f"{stuck} of {len(crowd)} threads have not come back after {seconds:g} s"
+            if used > max(_BUSY * seconds, 0.1):
+                raise CheckTimeout(f'{late}: params={{"purity.threads": {{"seconds": ...}}}} allows more')
+            raise Failure(late, cause="a lock?")
 
     def _work(self, number: int) -> None:
         visits: Counter[tuple[str, int]] = Counter()
