@@ -110,7 +110,11 @@ class RaisesOnUnknownNames(nn.Module):
     def __getattr__(self, name: str) -> Any:
         if name in self._modules:
             return self._modules[name]
-        if name in ("_is_replica", "__deepcopy__", "__setstate__"):  # which torch and copy ask every module for
+        if name in (
+            "_is_replica",
+            "__deepcopy__",
+            "__setstate__",
+        ):  # which torch and copy ask every module for
             raise AttributeError(name)
         raise KeyError(name)
 

@@ -58,7 +58,17 @@ def example_arguments(
         if batch_axes != "infer"
         else _inferred(model, args, kwargs, arguments)
     )
-    return Arguments(made_args, made_kwargs, axes)
+    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)))
+
+
+def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> frozenset[int]:
+    """Return the numbers of the tensors that were made from a shape."""
+    if not args and not kwargs:
+        return frozenset(range(count))
+    flat = [leaf for leaf in pytree.tree_leaves((args, dict(kwargs))) if isinstance(leaf, str | Tensor)]
+    top = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, str)}
+    flat = [leaf for leaf in flat if isinstance(leaf, Tensor) or id(leaf) in top]
+    return frozenset(number for number, leaf in enumerate(flat) if isinstance(leaf, str))
 
 
 def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..._torch.foreign import has_attribute
 from ..._torch.module_tables import MODULES, named_modules
 from ..._torch.unregistered import non_persistent, unregistered, unregistered_tensors
 from ..wording import quoted
@@ -80,7 +81,7 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    if hasattr(type(ours), "tobytes") and hasattr(type(theirs), "tobytes"):  # arrays of numpy
+    if has_attribute(ours, "tobytes") and has_attribute(theirs, "tobytes"):  # arrays of numpy
         return ours.tobytes() != theirs.tobytes()  # pyright: ignore
     return isinstance(ours, int | float | str) and ours != theirs
 
