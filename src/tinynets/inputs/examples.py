@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from .inputs import Inputs, argument_specs, parameters_of
 from .sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
+
+MakeInputs = Callable[[int, torch.Generator], Any]
+"""Called with the number of samples and a source of randomness, it returns the arguments of a call."""
 
 _BATCH_NAMES = frozenset({"batch", "batch_size", "b", "n"})
 
@@ -69,6 +72,37 @@ def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> froze
     top = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, str)}
     flat = [leaf for leaf in flat if isinstance(leaf, Tensor) or id(leaf) in top]
     return frozenset(number for number, leaf in enumerate(flat) if isinstance(leaf, str))
+
+
+def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
+    """Return what a user's function made as arguments: a tuple, a dict by name, or one alone."""
+    if isinstance(made, Mapping):
+        return Arguments((), {**made}, axes)
+    return Arguments(cast("tuple[Any, ...]", made) if isinstance(made, tuple) else (made,), {}, axes)
+
+
+def made_example(make: MakeInputs, batch_axes: BatchAxes | str, seed: int, size: int = 4) -> Arguments:
+    """Return an example call from a user's function.
+
+    The batch axis of each tensor is the one that follows the number of samples asked for.
+
+    Raises:
+        TypeError: the function makes other tensors for another number of samples.
+    """
+    made = [made_arguments(make(n, torch.Generator().manual_seed(seed))) for n in (size, size - 1)]
+    one, other = made[0].tensors, made[1].tensors
+    if batch_axes != "infer":
+        axes = _given_axes(batch_axes, one)
+    elif [t.ndim for t in one] != [t.ndim for t in other]:
+        raise TypeError(f"make_inputs makes other tensors for {size - 1} samples than for {size}")
+    else:
+        axes = tuple(_moved(a, b, size) for a, b in zip(one, other, strict=True))
+    return Arguments(made[0].args, made[0].kwargs, axes)
+
+
+def _moved(large: Tensor, small: Tensor, size: int) -> int | None:
+    pairs = enumerate(zip(large.shape, small.shape, strict=True))
+    return next((axis for axis, (m, n) in pairs if (m, n) == (size, size - 1)), None)
 
 
 def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...]:

@@ -9,9 +9,8 @@ import pytest
 
 from ..errors import TargetError
 from ..inputs.targets import load_target
-from .discovery import list_checks
 from .options import Options
-from .pytest_params import Case, CaseCheck
+from .pytest_params import Case, CaseCheck, selected_checks
 
 
 class ModelCollector(pytest.Collector):
@@ -21,7 +20,7 @@ class ModelCollector(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield an item for every check."""
-        for check in list_checks():
+        for check in selected_checks(self.case):
             item = CheckItem.from_parent(self, name=check.id)  # pyright: ignore[reportUnknownMemberType]
             item.run = CaseCheck(self.case, check)
             yield item

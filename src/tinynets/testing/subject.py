@@ -15,7 +15,7 @@ from torch import nn
 from .._torch.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
-from ..inputs.examples import float_dtype, integer_limit
+from ..inputs.examples import MakeInputs, float_dtype, integer_limit, made_arguments
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
 from .snapshot.snapshot import Snapshot
 
@@ -38,6 +38,7 @@ class Subject:
         loss: maps the output for the example to a scalar, for the checks that train.
         supports: ids of the capabilities that are declared.
         seed: the seed of everything random.
+        make_inputs: makes the arguments of a call, in place of drawing them like the example.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Subject:
         loss: Callable[[Any], torch.Tensor] | None = None,
         supports: frozenset[str] = frozenset(),
         seed: int = 0,
+        make_inputs: MakeInputs | None = None,
     ) -> None:
         self.model = model
         self.factory = factory
@@ -60,6 +62,7 @@ class Subject:
         self.loss = loss
         self.supports = supports
         self.seed = seed
+        self.make_inputs = make_inputs
         self._snapshot = Snapshot(model)
         self._pristine: nn.Module | BaseException
         try:
@@ -91,7 +94,11 @@ class Subject:
         return drawn.to(torch.float64) if self._float64 else drawn
 
     def _drawn(self, example: Arguments, size: int | None, seed: int) -> Arguments:
-        drawn = draw(example, size, torch.Generator().manual_seed(seed), integer_limit(self.model))
+        generator = torch.Generator().manual_seed(seed)
+        if self.make_inputs is not None and example is self.example:
+            drawn = made_arguments(self.make_inputs(size or 1, generator), example.axes)
+        else:
+            drawn = draw(example, size, generator, integer_limit(self.model))
         return drawn.map(lambda tensor: tensor.to("meta")) if self.on_meta else drawn
 
     @cached_property
@@ -131,7 +138,7 @@ class Subject:
         The generators are seeded first, so that two calls differ only in what the check changed.
         """
         called = self.model if model is None else model
-        called.train(training)
+        set_mode(called, training)
         seed_everything(self.seed)
         with torch.no_grad():
             return self.call(arguments, called)
@@ -284,6 +291,21 @@ class Subject:
 
     close = assert_close
     """The name of `assert_close` in 0.1."""
+
+
+def set_mode(model: nn.Module, training: bool) -> None:
+    """Switch a model to training or eval mode.
+
+    Raises:
+        Failure: its own `train` raised.
+    """
+    try:
+        model.train(training)
+    except Exception as error:
+        cause = f"{type(model).__name__} has a method train of its own: torch calls it as train(mode)"
+        failure = raised(error, f"model.train({training}) raised")
+        failure.cause = cause
+        raise failure from error
 
 
 def raised(error: Exception, how: str = "the model raised", *, own: bool = False) -> Failure:

@@ -51,6 +51,18 @@ def ties(model: nn.Module) -> set[frozenset[str]]:
     return {frozenset(group) for group in groups.values() if len(group) > 1}
 
 
+def tied_by_data(model: nn.Module) -> str:
+    """Say which parameters share memory without being one parameter, `""` if there are none."""
+    groups: dict[int, dict[int, str]] = defaultdict(dict)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.numel():
+            groups[storage(parameter)].setdefault(id(parameter), name)
+    several = next((list(group.values()) for group in groups.values() if len(group) > 1), None)
+    if several is None:
+        return ""
+    return f"{quoted(several)} are parameters of their own in one memory: assign the parameter, not its .data"
+
+
 def spelled(ties: set[frozenset[str]]) -> str:
     """Return groups of names in words."""
     return "; ".join(sorted(" = ".join(sorted(group)) for group in ties))
