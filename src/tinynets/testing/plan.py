@@ -79,9 +79,8 @@ def make_plan(checks: Sequence[Check], options: Options) -> Plan:
         ids = resolve_pattern(key, by_id, "expected_failures")
         exemptions |= dict.fromkeys(ids, exemption)
         held.update(ids if len(ids) == 1 else ())
-    plan = Plan(
-        checks, options, frozenset[str]().union(*chosen) if chosen else None, exemptions, frozenset(held)
-    )
+    selected = frozenset[str]().union(*chosen) if chosen else None
+    plan = Plan(checks, options, selected, exemptions, frozenset(held))
     for id in options.supports:
         if by_id[id].level is not Level.CAPABILITY and not getattr(by_id[id], "opt_in", False):
             raise ValueError(f"supports: {id!r} is no capability: it is checked in any case")

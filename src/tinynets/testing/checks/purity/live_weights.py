@@ -17,7 +17,7 @@ from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst
 from ...measure.state_compare import perturb, tied_by_data
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
+from ...subject import Subject, raised
 
 
 @check("purity.live_weights", Level.MUST)
@@ -86,4 +86,7 @@ def _write(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def _load(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except Exception as error:
+        raise raised(error, "after a call, load_state_dict of its own weights raised") from error
