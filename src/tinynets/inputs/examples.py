@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .._contract.annotations.axes import Axes, AxisKind
+from .._torch.foreign import is_of_numpy
 from ..errors import InputError
 from .declared import parse_axes
 from .draw import Arguments
@@ -41,6 +42,10 @@ def example_arguments(
     Raises:
         TypeError: there are neither inputs nor annotations, or `batch_axes` does not fit the inputs.
     """
+    args, kwargs = _as_shapes(args), {**kwargs}
+    for where, value in (*((f"inputs[{n}]", v) for n, v in enumerate(args)), *kwargs.items()):
+        if is_of_numpy(value):
+            raise TypeError(f"{where} is an array of NumPy: pass torch.as_tensor(array, dtype=torch.float32)")
     try:
         made_args, made_kwargs = Inputs(model, Sizes(symbolic=False), real=True).make(args, kwargs)
     except InputError as error:
@@ -72,6 +77,22 @@ def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> froze
     top = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, str)}
     flat = [leaf for leaf in flat if isinstance(leaf, Tensor) or id(leaf) in top]
     return frozenset(number for number, leaf in enumerate(flat) if isinstance(leaf, str))
+
+
+def _as_shapes(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return tuples of ints as shapes, batch first, where no argument is a tensor or a shape in words."""
+    if any(isinstance(leaf, str | Tensor) for leaf in pytree.tree_leaves(args)):
+        return args
+    return tuple(_shape(value) if _is_shape(value) else value for value in args)
+
+
+def _is_shape(value: Any) -> bool:
+    sizes = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
+    return bool(sizes) and all(type(size) is int for size in sizes)
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return " ".join([f"batch={sizes[0]}", *map(str, sizes[1:])])
 
 
 def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
