@@ -38,6 +38,7 @@ ROOTS: dict[str, tuple[str, ...]] = {
         "batch.nan",
         "batch.permute",
         "batch.subset",
+        "batch.training",
         "transforms.per_sample_grads",
     ),
     "gradients.reach": ("batch.gradient", "gradients.*"),

@@ -39,6 +39,7 @@ class Subject:
         supports: ids of the capabilities that are declared.
         seed: the seed of everything random.
         make_inputs: makes the arguments of a call, in place of drawing them like the example.
+        constructor_changes: the global flags that making the model has changed, in words.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Subject:
         supports: frozenset[str] = frozenset(),
         seed: int = 0,
         make_inputs: MakeInputs | None = None,
+        constructor_changes: list[str] | None = None,
     ) -> None:
         self.model = model
         self.factory = factory
@@ -63,6 +65,7 @@ class Subject:
         self.supports = supports
         self.seed = seed
         self.make_inputs = make_inputs
+        self.constructor_changes = constructor_changes or []
         self._snapshot = Snapshot(model)
         self._pristine: nn.Module | BaseException
         try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .._torch.global_flags import read_flags, write_flags
+from .._torch.global_flags import changed_flags, read_flags, write_flags
 from .._torch.random_states import RandomStates, seed_everything
 from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
@@ -165,6 +165,7 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         raise TypeError(
             f"check_model takes a torch.nn.Module, or a class or function that makes one, got {kind}"
         )
+    flags = read_flags()
     if isinstance(model, nn.Module):
         built = model
     else:
@@ -172,6 +173,7 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         built = model()
         if not isinstance(built, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
+    changes = changed_flags(flags)
     if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
         raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
     plan = make_plan(list_checks(), with_declared(options, built))
@@ -189,6 +191,7 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         supports=frozenset(options.supports),
         seed=options.seed,
         make_inputs=options.make_inputs,
+        constructor_changes=changes,
     )
     return subject, plan
 
