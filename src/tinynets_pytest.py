@@ -1,4 +1,4 @@
-"""The pytest plugin of tinynets: three options.
+"""The pytest plugin of tinynets: its options.
 
 It stands outside the package because pytest imports every installed plugin in every run: importing the
 package would load torch for suites that never ask for it.
@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--tinynets-check`, `--tinynets-input` and `--tinynets-slow`."""
+    """Add the options: which models to check, and how."""
     group = parser.getgroup("tinynets", "conformance checks of PyTorch models")
     group.addoption(
         "--tinynets-check",
@@ -24,19 +24,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SHAPE",
         help='an input of the model, such as "batch 3 32 32", where its annotations do not tell',
     )
+    for flag, metavar, text in (
+        ("group", "NAME", "only this group, id or glob"),
+        ("exempt", "ID=REASON", "a check that is known to fail, by id or glob, and why"),
+        ("argument", "NAME=VALUE", "an argument of the class or function that makes the model"),
+        (
+            "batch-axis",
+            "AXIS",
+            "the axis that counts samples, for all tensors or for each, or none",
+        ),
+    ):
+        group.addoption(f"--tinynets-{flag}", action="append", default=[], metavar=metavar, help=text)
+    group.addoption("--tinynets-timeout", type=float, metavar="SECONDS", help="limit for one check")
+    group.addoption(
+        "--tinynets-project", action="store_true", help="check the models that [tool.tinynets] names"
+    )
     group.addoption("--tinynets-slow", action="store_true", help="run also the checks that take seconds")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect nothing else where models are named and paths are not."""
-    if config.getoption("tinynets_check") and config.args_source is not pytest.Config.ArgsSource.ARGS:
+    named = config.getoption("tinynets_check") or config.getoption("tinynets_project")
+    if named and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add the checks of the models that are named."""
     option = session.config.option
-    if option.tinynets_check:
+    if option.tinynets_check or option.tinynets_project:
         from tinynets.testing.pytest_items import items as made
 
-        items.extend(made(session, option.tinynets_check, option.tinynets_input, option.tinynets_slow))
+        items.extend(made(session, option))

@@ -133,21 +133,23 @@ class MixedDevicesError(RuntimeError):
 
 
 class ModelCheckError(AssertionError):
-    """One or more checks failed; the message lists them, and `report` is the whole `Report`."""
+    """Checks failed or could not be judged; the message lists them, and `report` is the whole `Report`."""
 
     def __init__(self, report: Any) -> None:
         self.report = report
         super().__init__(report)
 
     def __str__(self) -> str:
-        bad = [result for result in self.report if result.bad]
+        bad = self.report.bad
+        failed = sum(result.status != "error" for result in bad)
         counts = ", ".join(f"{count} {status}" for status, count in self.report.counts.items())
-        head = f"{self.report.name}: {len(bad)} of {len(self.report)} checks failed ({counts})"
-        return "\n\n".join([head, *(f"{result.id} ({result.status}): {result.message}" for result in bad)])
+        head = f"{self.report.name}: {failed} of {len(self.report)} checks failed ({counts})"
+        texts = [f"{result.id} ({result.status}): {self.report.message(result)}" for result in bad]
+        return "\n\n".join([head, *texts])
 
 
 class ModelCheckWarning(UserWarning):
-    """Checks failed, or objected at the level `should`, and `check_model` was asked to warn."""
+    """Checks objected at the level `should`; or failed, and `check_model` was asked to warn."""
 
 
 class UnsupportedAxesError(ValueError):

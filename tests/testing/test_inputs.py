@@ -132,3 +132,72 @@ def test_inputs_given_as_shapes_are_drawn_from_the_seed_and_leave_the_generator_
     assert torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(2).get_state())
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     torch.set_rng_state(before)
+
+
+IDS = torch.randint(3, 50, (4, 6), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.ones(4, 6, dtype=torch.long),  # a mask that masks nothing
+        torch.zeros(4, 6, dtype=torch.long),  # kinds of words
+        torch.full((4,), 6),  # lengths
+        torch.ones(4, 6),
+    ],
+)
+def test_a_constant_beside_something_that_varies_stays_what_it_is(given):
+    ids, other = drawn(Good(), IDS, given).tensors
+    assert len(ids.unique()) > 5
+    assert set(ids.flatten().tolist()) <= set(IDS.flatten().tolist())
+    assert other.shape[0] == 5
+    assert (other == given.flatten()[0]).all()
+    assert other.dtype == given.dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.float32, torch.bool])
+def test_masks_of_numbers_stay_masks(dtype):
+    mask = (torch.arange(6) < torch.tensor([6, 4, 3, 5])[:, None]).to(dtype)
+    made = drawn(Good(), IDS, mask, size=40).tensors[1]
+    assert {tuple(row) for row in made.tolist()} == {tuple(row) for row in mask.tolist()}
+
+
+def test_additive_masks_positions_and_shared_rows_stay_whole():
+    additive = torch.zeros(4, 6).masked_fill(
+        torch.arange(6) >= torch.tensor([6, 4, 3, 5])[:, None], -torch.inf
+    )
+    positions = torch.arange(6).expand(4, 6)
+    table = torch.randn(1, 6).expand(4, 6)
+    _, *made = drawn(Good(), IDS, additive, positions, table).tensors
+    assert {tuple(row) for row in made[0].tolist()} <= {tuple(row) for row in additive.tolist()}
+    assert torch.equal(made[1], positions[:1].expand(5, 6))
+    assert torch.equal(made[2], table[:1].expand(5, 6))
+
+
+def test_lengths_stay_among_those_seen():
+    lengths = drawn(Good(), IDS, torch.tensor([6, 4, 3, 5]), size=40).tensors[1]
+    assert set(lengths.tolist()) == {3, 4, 5, 6}
+
+
+def test_what_is_given_as_a_shape_is_drawn_beside_anything():
+    words, image = drawn(Good(), "int64[4 6]", torch.randn(4, 3), limit=9).tensors
+    assert len(words.unique()) > 4
+    assert image.shape == (5, 3)
+
+
+class MaskedMean(nn.Module):
+    """Right, if the mask is one."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 8)
+
+    def forward(self, ids, mask):
+        assert ((mask == 0) | (mask == 1)).all()
+        weights = mask[..., None].to(self.embed.weight.dtype)
+        return (self.embed(ids) * weights).sum(1) / weights.sum(1)
+
+
+def test_a_good_model_with_ids_and_a_mask_passes():
+    report = tn.testing.check_model(MaskedMean, IDS, torch.ones(4, 6, dtype=torch.long), on_fail="collect")
+    assert report.ok, str(report)

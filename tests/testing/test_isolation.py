@@ -366,7 +366,7 @@ def hangs():
         time.sleep(0.01)
 
 
-ENDS = {returns: "passed", objects: "failed", skips: "skipped", breaks: "failed", hangs: "failed"}
+ENDS = {returns: "passed", objects: "failed", skips: "skipped", breaks: "error", hangs: "error"}
 
 
 def disturb_the_process():

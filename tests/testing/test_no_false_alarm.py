@@ -73,7 +73,7 @@ def test_safetensors_has_no_metadata_so_this_one_is_right():
 
 
 def test_large_gradients_behind_a_batch_norm_of_few_values_are_not_judged():
-    few = check_model(NormalisesFewValues, "batch 3 1 1", groups=["gradients"])["gradients.scale"]
+    few = check_model(NormalisesFewValues, "batch 3 1 1", groups=["gradients"], seed=1)["gradients.scale"]
     assert few.status is Status.SKIPPED, few.message
     assert few.note.startswith("gradients are large where `body.")
     assert few.note.endswith("(BatchNorm2d) normalises over 4 values of each channel: try larger inputs")

@@ -3,6 +3,9 @@
 import io
 import json
 import re
+import threading
+import time
+from dataclasses import replace
 from typing import ClassVar
 from xml.etree import ElementTree
 
@@ -13,11 +16,14 @@ from torch import nn
 import tinynets as tn
 from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
 from tinynets.testing.options import Options
+from tinynets.testing.report.report import Report
 from tinynets.testing.runner import Runner, run_one
 from tinynets.testing.suite import prepare
+from tinynets.testing.time_limit import time_limit
 
 from .nets import GIVEN, Declares, Good, LongRepr, NotFinite, Raises
 
+RUNS = ["runs.repr", "runs.eval", "runs.structure", "runs.train"]
 IDS = [check.id for check in tn.testing.list_checks()]
 
 
@@ -26,15 +32,44 @@ def collect(model, *inputs, **options):
     return tn.testing.check_model(model, *(inputs or (GIVEN,)), on_fail="collect", **options)
 
 
-def test_every_check_is_in_every_report_and_those_that_did_not_run_say_why():
-    report = collect(Good, groups=["batch"])
+def test_every_check_is_in_the_report_and_those_that_did_not_run_say_why():
+    report = collect(Good, groups=None)
     assert sorted(result.id for result in report) == sorted(IDS)
     for result in report:
         assert result.status in Status
         if result.status == "skipped":
             assert result.note, result.id
-    assert report["runs.repr"].note == "group 'runs' is not among groups="
+    assert report["transforms.compile"].note == "takes seconds: slow=True runs it"
     assert sum(report.counts.values()) == len(report) == len(IDS)
+
+
+@pytest.mark.parametrize(
+    ("selection", "ids"),
+    [
+        ({"groups": "runs"}, RUNS),
+        ({"groups": ["runs", "layout.*"]}, [*RUNS, "layout.channels_last", "layout.noncontiguous"]),
+        ({"groups": None, "checks": "runs.repr"}, ["runs.repr"]),
+        ({"groups": None, "checks": ["*.threads", "batch.sizes"]}, ["batch.sizes[1]", "batch.sizes[3]", "purity.threads"]),
+        ({"groups": "runs", "checks": "batch.nan"}, [*RUNS, "batch.nan"]),
+    ],
+)  # fmt: skip
+def test_groups_and_checks_take_one_name_or_many_ids_and_globs_and_others_do_not_appear(selection, ids):
+    report = collect(Good, **selection)
+    assert sorted(result.id for result in report) == sorted(ids)
+
+
+def test_one_exemption_is_for_all_variants():
+    class FourOnly(Good):
+        def forward(self, x):
+            if len(x) not in (3, 4):
+                raise ValueError("four")
+            return super().forward(x)
+
+    report = collect(FourOnly, checks="batch.sizes", groups=None, expected_failures={"batch.sizes": "four"})
+    assert {result.id: result.status for result in report} == {
+        "batch.sizes[1]": "xfailed",
+        "batch.sizes[3]": "passed",
+    }
 
 
 def test_all_failures_come_in_one_error():
@@ -46,7 +81,7 @@ def test_all_failures_come_in_one_error():
     report = caught.value.report
     assert [result.id for result in report if result.bad] == ["runs.repr", "runs.eval"]
     text = str(caught.value)
-    assert text.startswith(f"Both: 2 of {len(IDS)} checks failed (")
+    assert text.startswith("Both: 2 of 4 checks failed (")
     assert "runs.repr (failed): repr(model) is too long\n  size     2," in text
     assert (
         "runs.eval (failed): the output is not finite\n"
@@ -146,26 +181,78 @@ def test_what_does_not_exist_is_refused(options, expected):
         collect(Good, **options)
 
 
-def test_a_check_that_takes_too_long_fails_and_the_others_go_on():
-    class Sleeps(Good):
-        def extra_repr(self):
-            while True:
-                pass
+class Broken:
+    """A check with a bug of its own."""
 
-    report = collect(Sleeps, timeout=0.2)
-    assert report["runs.repr"].failure.what == "did not end within 0.2 s: timeout= allows more"
+    id, level = "mine.broken", Level.MUST
+
+    def __call__(self, subject):
+        return {}["nothing"]
+
+
+class Endless(Good):
+    def extra_repr(self):
+        while True:
+            pass
+
+
+class Waits(Good):
+    def extra_repr(self):
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (Endless, "it used 0.05 s of the processor: timeout= allows more"),
+        (Waits, "it has not ended after 0.5 s: does it wait for a lock?"),
+    ],
+)
+def test_a_check_that_takes_too_long_is_an_error_and_the_others_go_on(model, what):
+    report = collect(model, timeout=0.05, groups=["runs"])
+    assert report["runs.repr"].status == "error"
+    assert report["runs.repr"].failure.what == f"tinynets could not judge this: {what}"
     assert report["runs.eval"].status == "passed"
+    assert not report.ok
+    assert not report.with_status("failed")
+    with pytest.raises(ModelCheckError, match="^Endless: 0 of [0-9]+ checks failed|^Waits: 0 of [0-9]+"):
+        tn.testing.check_model(model, GIVEN, timeout=0.05, groups=["runs"])
 
 
-def test_a_check_that_breaks_says_so():
-    class Broken:
-        id, level = "mine.broken", Level.MUST
+def test_a_busy_machine_is_no_timeout():
+    with time_limit(0.05):
+        time.sleep(0.2)
 
-        def __call__(self, subject):
-            return {}["nothing"]
 
-    subject, plan = prepare(Good, (GIVEN,), Options())
-    assert run_one(Broken(), subject, plan).failure.what == "the check itself broke: KeyError: 'nothing'"
+def test_a_check_that_breaks_is_an_error_and_not_a_failure_of_the_model():
+    subject, plan = prepare(Good, (GIVEN,), Options(expected_failures={"runs.repr": "known"}))
+    result = run_one(Broken(), subject, plan)
+    assert result.status == "error"
+    assert result.failure.what == "tinynets could not judge this: the check raised KeyError: 'nothing'"
+    assert re.search(r"test_report.py:\d+: return {}\[.nothing.\]", result.failure.where)
+    assert "expected_failures" not in result.message
+    report = Report("Good", (result,))
+    suite = ElementTree.fromstring(report.to_junit())
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    assert suite.find("testcase/error").get("message") == result.failure.what
+    lower = Report("Good", (replace(result, level=Level.SHOULD),))
+    assert lower.ok, "what only warns does not fail for want of a verdict"
+
+
+def test_a_check_made_after_the_first_list_is_seen():
+    from tinynets.testing import definition
+
+    before = tn.testing.list_checks()
+    try:
+
+        @tn.testing.check("house.late", Level.MUST)
+        def late(subject):
+            """Came late."""
+
+        assert [found.id for found in tn.testing.list_checks() if found not in before] == ["house.late"]
+        assert collect(Good, groups=["house"])["house.late"].status == "passed"
+    finally:
+        definition._REGISTERED.pop("house.late", None)
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
@@ -217,27 +304,61 @@ def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
 
     suite = ElementTree.fromstring(report.to_junit())
     cases = {case.get("name"): case for case in suite.iter("testcase")}
-    assert (suite.get("tests"), suite.get("failures")) == (str(len(IDS)), "1")
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
     assert cases["runs.repr"].find("failure").get("message") == "repr(model) is too long"
     assert cases["runs.structure"].find("skipped").get("message") == "not today | ever"
     assert len(list(suite.iter("skipped"))) == int(suite.get("skipped"))
 
     rows = [line for line in report.to_markdown().splitlines() if line.startswith("| `")]
-    assert len(rows) == len(IDS)
+    assert len(rows) == 4
     assert "| `runs.structure` | must | skipped | not today \\| ever |" in rows
 
 
 def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     from rich.console import Console
 
-    report = collect(LongRepr)
+    report = collect(LongRepr, groups=None)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(report)
     shown = console.export_text()
     assert all(id in shown for id in IDS)
     lines = str(report).splitlines()
     assert lines[0].startswith(f"LongRepr: {len(IDS)} checks in ")
-    assert "failed   runs.repr" in str(report)
+    assert lines[1].startswith("failed   runs.repr"), "what fails comes first"
+
+
+def test_the_repr_is_ten_lines_at_most_failures_first():
+    class Bad(LongRepr):
+        def forward(self, x):
+            x += 1
+            self.last = x
+            return super().forward(x)
+
+    report = collect(Bad, groups=None)
+    lines = repr(report).splitlines()
+    assert len(lines) <= 10
+    assert lines[0] == str(report).splitlines()[0]
+    assert lines[1].startswith("failed purity.inputs: a call in eval mode writes to its arguments (and ")
+    assert repr(collect(Good)).splitlines()[1:] == []
+
+
+def test_a_model_that_does_not_run_fails_whatever_is_selected():
+    report = collect(Raises, groups="batch")
+    assert not report.ok
+    assert report["runs.eval"].status == "failed"
+    assert report["batch.neighbour"].note == "the model does not run: see runs.eval"
+
+
+def test_what_is_only_warned_of_is_a_warning_of_python():
+    class Zero(Good):
+        def __init__(self):
+            super().__init__()
+            nn.init.zeros_(self.linear.weight)
+
+    with pytest.warns(ModelCheckWarning, match="warned state.init: the output is the same for every sample"):
+        report = tn.testing.check_model(Zero, GIVEN, groups="state")
+    assert report.ok
+    assert collect(Zero, groups="state").counts["warned"] == 1
 
 
 def test_the_callback_sees_every_result_as_it_comes():

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .common import FAILED, OK, RUNS, add_input, add_parser, usage_errors
+from .common import FAILED, OK, RUNS, UNJUDGED, add_input, add_parser, usage_errors
+
+if TYPE_CHECKING:
+    from ..testing.pytest_params import Case
+    from ..testing.report.report import Report
 
 _EXAMPLES = """\
 examples:
   tinynets check cifar_mlp
   tinynets check nets.py:Net --input "batch 3 32 32" --format junit > report.xml
+  tinynets check nets.py:Net --argument width=8 --batch-axis 1 --exempt "state.init=the head starts at zero"
+  tinynets check
   tinynets check --about batch.neighbour
 """
 
@@ -24,47 +30,97 @@ def add_command(commands: Any) -> None:
         description="Check a model: batch, modes, purity, gradients, state, dtypes, transforms.\n" + RUNS,
         examples=_EXAMPLES,
     )
-    parser.add_argument("target", nargs="?", help="a name of the zoo, pkg.mod:Model, or file.py:make_model")
-    add_input(parser)
-    parser.add_argument("--group", action="append", metavar="NAME", help="only this group, once for each")
-    parser.add_argument("--slow", action="store_true", help="run also the checks that take seconds")
     parser.add_argument(
-        "--supports", action="append", default=[], metavar="ID", help="a capability that the model is to have"
+        "target",
+        nargs="?",
+        help="a name of the zoo, pkg.mod:Model, or file.py:make_model; all models that [tool.tinynets] in"
+        " pyproject.toml names if left out",
     )
+    add_input(parser)
+    add_selection(parser)
     parser.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
     parser.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
     parser.set_defaults(run=_exit_code)
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add what says which checks run on a model, and how."""
+
+    def several(flag: str, metavar: str, help: str) -> None:
+        parser.add_argument(
+            flag, action="append", default=[], metavar=metavar, help=f"{help}; may be repeated"
+        )
+
+    several("--group", "NAME", "only this group, id or glob, such as batch or '*.threads'")
+    parser.add_argument("--slow", action="store_true", help="run also the checks that take seconds")
+    several("--supports", "ID", "a capability that the model is to have")
+    several("--exempt", "ID=REASON", "a check that is known to fail, by id or glob, and why")
+    several("--argument", "NAME=VALUE", "an argument of the class or function that makes the model")
+    several("--batch-axis", "AXIS", "the axis that counts samples, for all tensors or for each, or none")
+    parser.add_argument("--timeout", type=float, help="seconds of the processor for one check (default: 30)")
+
+
 def _exit_code(options: argparse.Namespace) -> int:
     with usage_errors(TypeError, ValueError):
-        return FAILED if run(options) else OK
+        return run(options)
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Check a model and print the report, or print the page of a check; return whether something failed.
+def run(options: argparse.Namespace) -> int:
+    """Check models and print the reports, or print the page of a check; return the exit code.
 
     Raises:
         TypeError, ValueError: the command line does not say what to check, or says it wrong.
     """
-    from ..inputs.targets import load_target
     from ..testing.check_ids import resolve_id
     from ..testing.discovery import list_checks
     from ..testing.options import Options
     from ..testing.pages import base_id, page
+    from ..testing.project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
     from ..testing.suite import run_checks
 
     if options.about:
         found = {key: check for check in list_checks() for key in (base_id(check), check.id)}
         print(page(found[resolve_id(options.about, found, "--about")]), end="")
-        return False
+        return OK
     if not options.target:
-        raise ValueError("name a model to check, such as resnet20 or nets.py:Net")
-    selected = Options(groups=options.group, slow=options.slow, supports=options.supports)
-    report = run_checks(load_target(options.target), tuple(options.input), selected)
+        return _run_project(project_cases())
+    selected = Options(
+        groups=options.group or None,
+        slow=options.slow,
+        supports=options.supports,
+        expected_failures=parse_pairs(options.exempt, "--exempt"),
+        batch_axes=parse_axes(options.batch_axis, "--batch-axis"),
+        timeout=Options().timeout if options.timeout is None else options.timeout,
+    )
+    arguments = parse_arguments(options.argument, "--argument")
+    case = target_case(options.target, options.input, arguments=arguments, options=selected)
+    report = run_checks(case.model, case.inputs, case.options)
     formats = {"json": report.to_json, "junit": report.to_junit, "markdown": report.to_markdown}
     if options.format in formats:
         print(formats[options.format](), end="")
     else:
         report.print()
-    return not report.ok
+    return _code(report)
+
+
+def _run_project(cases: list[Case]) -> int:
+    """Check all models of a project: a line for each, and below it what objects."""
+    from ..testing.suite import run_checks
+
+    codes: list[int] = []
+    for case in cases:
+        try:
+            report = run_checks(case.model, case.inputs, case.options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{case.label}: {error}") from None
+        codes.append(_code(report))
+        first, *rest = repr(report).splitlines()
+        print("\n  ".join([f"{case.label} {first}", *rest]), flush=True)
+    order = [OK, UNJUDGED, FAILED]
+    return max(codes, key=order.index)
+
+
+def _code(report: Report) -> int:
+    if report.ok:
+        return OK
+    return UNJUDGED if all(result.status == "error" for result in report.bad) else FAILED

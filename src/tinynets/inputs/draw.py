@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import torch
@@ -21,11 +22,13 @@ class Arguments:
         kwargs: keyword arguments.
         axes: the batch axis of every tensor among them, in pytree order; None for a tensor that the whole
             batch shares.
+        free: the numbers of the tensors that were given by their shape alone, so that any values will do.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     axes: tuple[int | None, ...]
+    free: frozenset[int] = frozenset()
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -52,7 +55,7 @@ class Arguments:
         supply = iter(tensors)
         filled = [next(supply) if isinstance(leaf, Tensor) else leaf for leaf in flat]
         args, kwargs = pytree.tree_unflatten(filled, spec)
-        return Arguments(args, kwargs, self.axes)
+        return Arguments(args, kwargs, self.axes, self.free)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Arguments:
         """Apply a function to every tensor."""
@@ -86,51 +89,114 @@ class Arguments:
         return self.with_tensors(mixed)
 
 
+class _Kind(Enum):
+    """How other values of a tensor are drawn."""
+
+    SHARED = auto()
+    """The whole batch shares it: it stays."""
+    FREE = auto()
+    """Given as a shape: any values will do."""
+    CONSTANT = auto()
+    """One value throughout: it stays that, for as many samples as asked for."""
+    ROWS = auto()
+    """A mask, positions, or the same for every sample: samples are picked whole from those of the example."""
+    VALUES = auto()
+    """Other values of the same range."""
+
+
 def draw(
     example: Arguments, size: int | None, generator: torch.Generator, limit: int | None = None
 ) -> Arguments:
     """Return arguments like the example with `size` samples.
 
+    What was passed says what may be passed. A constant stays constant, and a mask stays a mask: in both,
+    other values would be another kind of input. Numbers stay in the range seen, integers among those seen.
+    Where nothing would vary, a constant is taken as a placeholder.
+
     Args:
         example: the example, which is left as it is.
         size: samples in the batch; None for as many as the example has.
         generator: the source of randomness.
-        limit: where integers do not vary in the example, they are drawn from `range(limit)`.
+        limit: integers whose values nothing tells are drawn from `range(limit)`.
     """
 
-    def like(tensor: Tensor, axis: int | None) -> Tensor:
+    def like(tensor: Tensor, axis: int | None, kind: _Kind) -> Tensor:
         if axis is None:
             return tensor.detach().clone()
         shape = list(tensor.shape)
         if size is not None:
             shape[axis] = size
-        return _like(tensor, shape, axis, generator, limit).requires_grad_(tensor.requires_grad)
+        drawn = _like(tensor, shape, axis, kind, generator, limit)
+        return drawn.to(dtype=tensor.dtype, device=tensor.device).requires_grad_(tensor.requires_grad)
 
-    pairs = zip(example.tensors, example.axes, strict=True)
-    return example.with_tensors([like(tensor, axis) for tensor, axis in pairs])
+    triples = zip(example.tensors, example.axes, _kinds(example), strict=True)
+    return example.with_tensors([like(tensor, axis, kind) for tensor, axis, kind in triples])
+
+
+def _kinds(example: Arguments) -> list[_Kind]:
+    """Return how each tensor is drawn, so that at least one of them varies."""
+    tensors = example.tensors
+    pairs = zip(tensors, example.axes, strict=True)
+    kinds = [_kind(t, axis, number in example.free) for number, (t, axis) in enumerate(pairs)]
+    if _Kind.FREE in kinds or _Kind.VALUES in kinds:
+        return kinds
+    rows = [n for n, kind in enumerate(kinds) if kind is _Kind.ROWS and tensors[n].dtype != torch.bool]
+    constant = [n for n, kind in enumerate(kinds) if kind is _Kind.CONSTANT]
+    floats = [n for n in constant if tensors[n].is_floating_point() or tensors[n].is_complex()]
+    if rows:
+        return [_Kind.VALUES if n in rows else kind for n, kind in enumerate(kinds)]
+    return [_Kind.FREE if n in (floats or constant[:1]) else kind for n, kind in enumerate(kinds)]
+
+
+def _kind(tensor: Tensor, axis: int | None, free: bool) -> _Kind:
+    if axis is None:
+        return _Kind.SHARED
+    if tensor.is_meta:
+        return _Kind.FREE
+    values = tensor.detach()
+    if values.dtype == torch.bool:
+        return _Kind.ROWS
+    if free or values.numel() == 0:
+        return _Kind.FREE
+    if bool((values == values.flatten()[0]).all()):
+        return _Kind.CONSTANT
+    return _Kind.ROWS if _structured(values, axis) else _Kind.VALUES
+
+
+def _structured(values: Tensor, axis: int) -> bool:
+    """Whether samples have to stay whole: masks of 0 and 1 or of minus infinity, positions, shared rows."""
+    if values.is_complex():
+        return False
+    rows = values.movedim(axis, 0)
+    if len(rows) > 1 and bool((rows == rows[:1]).all()):
+        return True
+    if bool(((values == 0) | (values == 1)).all()) or not bool(values.isfinite().all()):
+        return True
+    if values.is_floating_point() or values.ndim < 2:
+        return False
+    return rows.shape[-1] > 2 and bool((rows.diff(dim=-1) >= 0).all())  # positions, segments
 
 
 def _like(
-    tensor: Tensor, shape: list[int], axis: int, generator: torch.Generator, limit: int | None
+    tensor: Tensor, shape: list[int], axis: int, kind: _Kind, generator: torch.Generator, limit: int | None
 ) -> Tensor:
-    """Draw values within the range of the example, so that a model that needs such values gets them."""
     values = tensor.detach().cpu()
-    count = torch.Size(shape).numel()
-    empty = values.numel() == 0
-    if values.is_floating_point() or values.is_complex():
+    real = values.is_floating_point()
+    if kind is _Kind.CONSTANT:
+        return values.flatten()[0].expand(shape).clone()
+    if kind is _Kind.ROWS:
+        if values.numel() == 0:
+            return values.new_zeros(shape)
+        rows = torch.randint(values.shape[axis], (shape[axis],), generator=generator)
+        return values.index_select(axis, rows)
+    if real or values.is_complex():
         drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-        varies = not empty and not values.is_complex() and bool((values != values.flatten()[0]).any())
-        if varies:
+        if kind is _Kind.VALUES and real:
             exact = values.double()
             drawn = (exact.mean() + exact.std() * drawn).clamp(exact.min(), exact.max())
-    elif values.dtype == torch.bool:
-        # Keep the rows of masks whole: a row that masks everything would be another kind of input.
-        rows = torch.randint(max(values.shape[axis], 1), (shape[axis],), generator=generator)
-        drawn = values.index_select(axis, rows) if not empty else values.new_zeros(shape)
-    elif empty or bool((values == values.flatten()[0]).all()):
-        low = 0 if empty or limit is not None else int(values.flatten()[0])
-        drawn = torch.randint(low, max(limit or low + 1, low + 1), shape, generator=generator)
-    else:
-        picks = torch.randint(values.numel(), (count,), generator=generator)
-        drawn = values.flatten()[picks].reshape(shape)
-    return drawn.to(dtype=tensor.dtype, device=tensor.device)
+        return drawn
+    if kind is _Kind.FREE:
+        low = 0 if limit is not None or values.numel() == 0 else int(values.flatten()[0])
+        return torch.randint(low, max(limit or low + 1, low + 1), shape, generator=generator)
+    picks = torch.randint(values.numel(), (torch.Size(shape).numel(),), generator=generator)
+    return values.flatten()[picks].reshape(shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from .._contract.annotations.axes import Axes, AxisKind
+from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
 from ..errors import InputError
 from .axis_strings import parse_shape
@@ -17,6 +18,9 @@ from .inputs import Inputs, argument_specs, parameters_of
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
+
+MakeInputs = Callable[[int, torch.Generator], Any]
+"""Called with the number of samples and a source of randomness, it returns the arguments of a call."""
 
 _BATCH_NAMES = frozenset({"batch", "batch_size", "b", "n"})
 
@@ -38,6 +42,10 @@ def example_arguments(
     Raises:
         TypeError: there are neither inputs nor annotations, or `batch_axes` does not fit the inputs.
     """
+    args, kwargs = _as_shapes(args), {**kwargs}
+    for where, value in (*((f"inputs[{n}]", v) for n, v in enumerate(args)), *kwargs.items()):
+        if is_of_numpy(value):
+            raise TypeError(f"{where} is an array of NumPy: pass torch.as_tensor(array, dtype=torch.float32)")
     try:
         made_args, made_kwargs = Inputs(model, Sizes(symbolic=False), real=True).make(args, kwargs)
     except InputError as error:
@@ -58,7 +66,64 @@ def example_arguments(
         if batch_axes != "infer"
         else _inferred(model, args, kwargs, arguments)
     )
-    return Arguments(made_args, made_kwargs, axes)
+    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)))
+
+
+def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> frozenset[int]:
+    """Return the numbers of the tensors that were made from a shape."""
+    if not args and not kwargs:
+        return frozenset(range(count))
+    flat = [leaf for leaf in pytree.tree_leaves((args, dict(kwargs))) if isinstance(leaf, str | Tensor)]
+    top = {id(value) for value in (*args, *kwargs.values()) if isinstance(value, str)}
+    flat = [leaf for leaf in flat if isinstance(leaf, Tensor) or id(leaf) in top]
+    return frozenset(number for number, leaf in enumerate(flat) if isinstance(leaf, str))
+
+
+def _as_shapes(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return tuples of ints as shapes, batch first, where no argument is a tensor or a shape in words."""
+    if any(isinstance(leaf, str | Tensor) for leaf in pytree.tree_leaves(args)):
+        return args
+    return tuple(_shape(value) if _is_shape(value) else value for value in args)
+
+
+def _is_shape(value: Any) -> bool:
+    sizes = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
+    return bool(sizes) and all(type(size) is int for size in sizes)
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return " ".join([f"batch={sizes[0]}", *map(str, sizes[1:])])
+
+
+def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
+    """Return what a user's function made as arguments: a tuple, a dict by name, or one alone."""
+    if isinstance(made, Mapping):
+        return Arguments((), {**made}, axes)
+    return Arguments(cast("tuple[Any, ...]", made) if isinstance(made, tuple) else (made,), {}, axes)
+
+
+def made_example(make: MakeInputs, batch_axes: BatchAxes | str, seed: int, size: int = 4) -> Arguments:
+    """Return an example call from a user's function.
+
+    The batch axis of each tensor is the one that follows the number of samples asked for.
+
+    Raises:
+        TypeError: the function makes other tensors for another number of samples.
+    """
+    made = [made_arguments(make(n, torch.Generator().manual_seed(seed))) for n in (size, size - 1)]
+    one, other = made[0].tensors, made[1].tensors
+    if batch_axes != "infer":
+        axes = _given_axes(batch_axes, one)
+    elif [t.ndim for t in one] != [t.ndim for t in other]:
+        raise TypeError(f"make_inputs makes other tensors for {size - 1} samples than for {size}")
+    else:
+        axes = tuple(_moved(a, b, size) for a, b in zip(one, other, strict=True))
+    return Arguments(made[0].args, made[0].kwargs, axes)
+
+
+def _moved(large: Tensor, small: Tensor, size: int) -> int | None:
+    pairs = enumerate(zip(large.shape, small.shape, strict=True))
+    return next((axis for axis, (m, n) in pairs if (m, n) == (size, size - 1)), None)
 
 
 def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...]:

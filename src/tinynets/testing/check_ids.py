@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from .._contract.annotations.resolve_names import user_stacklevel
@@ -54,10 +55,42 @@ def resolve_id(id: str, known: Collection[str], argument: str, kind: str = "chec
     return id
 
 
+def resolve_pattern(pattern: str, known: Collection[str], argument: str) -> list[str]:
+    """Return the ids that a pattern names: an id, an id without its variant, or a glob such as `batch.*`.
+
+    Raises:
+        ValueError: it names none.
+    """
+    pattern = current_id(pattern, known)
+    if pattern in known:
+        return [pattern]
+    found = [id for id in known if id.partition("[")[0] == pattern or fnmatchcase(id, pattern)]
+    return found or [resolve_id(pattern, known, argument)]
+
+
+def resolve_selection(given: str | Iterable[str], known: Collection[str], argument: str) -> set[str]:
+    """Return the ids that groups, ids and globs name, one of them or many.
+
+    Raises:
+        ValueError: one of them names none.
+    """
+    groups = sorted({id.partition(".")[0] for id in known})
+    found: set[str] = set()
+    for pattern in [given] if isinstance(given, str) else given:
+        pattern = current_id(pattern, [*groups, *known])
+        if pattern in groups:
+            found.update(id for id in known if id.partition(".")[0] == pattern)
+        elif "." in pattern or "*" in pattern:
+            found.update(resolve_pattern(pattern, known, argument))
+        else:
+            resolve_id(pattern, groups, argument, "group")
+    return found
+
+
 def resolve_keys(given: Mapping[str, Any], known: Collection[str], argument: str) -> dict[str, Any]:
-    """Return a mapping from ids with every id under its present name.
+    """Return a mapping from ids and patterns as one from ids under their present names.
 
     Raises:
         ValueError: nothing has one of the names.
     """
-    return {resolve_id(id, known, argument): value for id, value in given.items()}
+    return {id: value for key, value in given.items() for id in resolve_pattern(key, known, argument)}

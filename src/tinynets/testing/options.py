@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..inputs.examples import BatchAxes
+from ..inputs.examples import BatchAxes, MakeInputs
 from .check_ids import resolve_id
 from .exemptions import Exemption
 
@@ -24,7 +24,9 @@ class Options:
     named: Mapping[str, Any] = field(default_factory=dict[str, Any])
     train_inputs: tuple[Any, ...] | None = None
     batch_axes: BatchAxes | Literal["infer"] = "infer"
-    groups: Iterable[str] | None = None
+    groups: str | Iterable[str] | None = None
+    checks: str | Iterable[str] | None = None
+    make_inputs: MakeInputs | None = None
     slow: bool = False
     supports: Iterable[str] = ()
     stateful: bool = False

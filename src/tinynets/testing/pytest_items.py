@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ..errors import TargetError
-from ..inputs.targets import load_target
-from .discovery import list_checks
 from .options import Options
-from .pytest_params import Case, CaseCheck
+from .project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
+from .pytest_params import Case, CaseCheck, selected_checks
 
 
 class ModelCollector(pytest.Collector):
@@ -21,7 +21,7 @@ class ModelCollector(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield an item for every check."""
-        for check in list_checks():
+        for check in selected_checks(self.case):
             item = CheckItem.from_parent(self, name=check.id)  # pyright: ignore[reportUnknownMemberType]
             item.run = CaseCheck(self.case, check)
             yield item
@@ -44,19 +44,38 @@ class CheckItem(pytest.Item):
         return self.path, None, self.nodeid
 
 
-def items(
-    session: pytest.Session, targets: list[str], inputs: list[str], slow: bool
-) -> Iterator[pytest.Item]:
-    """Yield the items of every target.
+def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
+    """Yield the items of every model that the command line and the project name.
+
+    Args:
+        session: of pytest.
+        option: the options of the command line.
 
     Raises:
-        pytest.UsageError: a target cannot be imported.
+        pytest.UsageError: a model cannot be imported, or an option is written wrong.
     """
-    for target in targets:
-        collector = ModelCollector.from_parent(session, name=target, nodeid=target)  # pyright: ignore[reportUnknownMemberType]
-        try:
-            model = load_target(target)
-        except TargetError as error:
-            raise pytest.UsageError(f"--tinynets-check={target}: {error}") from None
-        collector.case = Case(target, model, tuple(inputs), Options(slow=slow))
+    try:
+        cases = project_cases(session.config.rootpath) if option.tinynets_project else []
+        for target in option.tinynets_check:
+            try:
+                cases.append(_case(target, option))
+            except TargetError as error:
+                raise pytest.UsageError(f"--tinynets-check={target}: {error}") from None
+    except (TargetError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
+    for case in cases:
+        collector = ModelCollector.from_parent(session, name=case.label, nodeid=case.label)  # pyright: ignore[reportUnknownMemberType]
+        collector.case = case
         yield from collector.collect()  # pyright: ignore[reportReturnType]
+
+
+def _case(target: str, option: Any) -> Case:
+    options = Options(
+        slow=option.tinynets_slow,
+        groups=option.tinynets_group or None,
+        expected_failures=parse_pairs(option.tinynets_exempt, "--tinynets-exempt"),
+        batch_axes=parse_axes(option.tinynets_batch_axis, "--tinynets-batch-axis"),
+        timeout=option.tinynets_timeout or Options().timeout,
+    )
+    arguments = parse_arguments(option.tinynets_argument, "--tinynets-argument")
+    return target_case(target, option.tinynets_input, arguments=arguments, options=options)

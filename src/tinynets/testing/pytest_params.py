@@ -13,8 +13,9 @@ from ..errors import ModelCheckWarning
 from .definition import Check
 from .discovery import list_checks
 from .options import Options
+from .plan import make_plan
 from .report.results import Result, Status
-from .runner import Runner
+from .runner import RUNS, Runner
 from .suite import ModelOrFactory, prepare
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class CaseCheck:
         __tracebackhide__ = True
         result = _runner_of(self.case).result(self.check)
         if result.bad:
-            pytest.fail(f"{self.id}: {result.message}", pytrace=False)
+            pytest.fail(result.message, pytrace=False)
         if result.status is Status.SKIPPED:
             pytest.skip(result.note)
         if result.status is Status.XFAILED:
             pytest.xfail(result.note)
-        if result.status is Status.WARNED:
+        if result.status in (Status.WARNED, Status.ERROR):
             warnings.warn(f"{self.id}: {result.message}", ModelCheckWarning, stacklevel=2)
         return result
 
@@ -106,8 +107,15 @@ def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
     for label in labels:
         if labels.count(label) > 1:
             raise ValueError(f"two cases have the label {label!r}: give each its own")
-    checks = [CaseCheck(case, check) for case in made for check in list_checks()]
+    checks = [CaseCheck(case, check) for case in made for check in selected_checks(case)]
     return pytest.mark.parametrize("check", [pytest.param(check, id=check.id) for check in checks])
+
+
+def selected_checks(case: Case) -> list[Check]:
+    """Return the checks that `groups=` and `checks=` of a case name, and always whether the model runs."""
+    checks = list_checks()
+    plan = make_plan(checks, Options(groups=case.options.groups, checks=case.options.checks))
+    return [check for check in checks if plan.includes(check) or check.id == RUNS]
 
 
 def _case(item: CaseLike, number: int) -> Case:

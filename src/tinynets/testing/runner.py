@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
-from types import FrameType
 
 from .._torch.state.global_flags import read_flags, write_flags
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
+from .locate.model_errors import raised
 from .plan import Plan
 from .report.results import Result, Status
+from .root_causes import roots_of
 from .subject import Subject
+from .time_limit import time_limit
 
 RUNS = "runs.eval"
 """The check that says whether the model runs at all: if it fails, the others do not run."""
 
 TRAINS = "runs.train"
 """The same in training mode: other checks that fail in the same way do not report it again."""
+
+UNJUDGED = "tinynets could not judge this"
+"""How the message of a check begins that broke or ran out of time."""
 
 
 class Runner:
@@ -37,23 +41,37 @@ class Runner:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject = subject
         self.plan = plan
+        self._results: dict[str, Result] = {}
 
     def results(self, callback: Callable[[Result], object] | None = None) -> Iterator[Result]:
-        """Run every check, in order, and yield its result."""
+        """Run every selected check, in order, and yield its result.
+
+        That the model does not run is reported whatever is selected.
+        """
         for check in self.plan.ordered():
             result = self.result(check)
             if callback is not None:
                 callback(result)
             yield result
+        runs = self._check(RUNS)
+        if not self.plan.includes(runs) and self._runs.status is not Status.PASSED:
+            yield self._runs
 
     def result(self, check: Check) -> Result:
-        """Return the result of one check, which runs unless it is not selected or does not apply."""
+        """Return the result of one check, which runs once unless it is not selected or does not apply."""
+        if check.id not in self._results:
+            result = self._result(check)
+            objects = result.status in (Status.FAILED, Status.WARNED)
+            self._results[check.id] = (self._explained(result) or result) if objects else result
+        return self._results[check.id]
+
+    def _result(self, check: Check) -> Result:
         reason = self.plan.unselected(check)
+        if check.id == RUNS and (reason is None or self._runs.failure is not None):
+            return self._runs
         needs_values = not (getattr(check, "static", False) or getattr(check, "valueless", False))
         if reason is None and needs_values and self.subject.on_meta:
             reason = "the model is on the meta device: it has shapes and no values"
-        if reason is None and check.id == RUNS:
-            return self._runs
         if reason is None and not getattr(check, "static", False) and self._runs.failure is not None:
             reason = f"the model does not run: see {RUNS}"
         if reason is not None:
@@ -63,8 +81,26 @@ class Runner:
         result = run_one(check, self.subject, self.plan)
         if result.status in (Status.FAILED, Status.WARNED) and self._is_of_training(result.failure):
             note = f"the model does not run in training mode: see {TRAINS}"
-            return Result(check.id, check.level, Status.SKIPPED, note, seconds=result.seconds)
+            return Result(check.id, check.level, Status.SKIPPED, note, seconds=result.seconds, follows=TRAINS)
         return result
+
+    def _explained(self, result: Result) -> Result | None:
+        """Return a result that follows from another one, if the objection of that one explains it.
+
+        A warning does not explain a failure away, and what is exempt explains nothing.
+        """
+        by_id = {check.id: check for check in self.plan.checks if self.plan.includes(check)}
+        for id in roots_of(result.id):
+            if id not in by_id or self.plan.unselected(by_id[id]) is not None:
+                continue
+            root = self.result(by_id[id])
+            if root.follows in by_id:
+                root = self.result(by_id[root.follows])
+            explains = root.status is Status.FAILED or (root.status, result.status) == (Status.WARNED,) * 2
+            if explains and result.failure is not None:
+                note = f"follows from {root.id}: {result.failure.what}"
+                return replace(result, status=Status.SKIPPED, note=note, follows=root.id)
+        return None
 
     def _is_of_training(self, failure: Failure | None) -> bool:
         """Whether a check fails only because the model raises in training mode, which is reported once."""
@@ -97,21 +133,23 @@ def precompute(subject: Subject) -> None:
 def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
     """Run one check, selected or not, and return its result. The model is restored afterwards."""
     start = time.perf_counter()
-    note, failure, skipped = "", None, None
+    note, failure, skipped, unjudged = "", None, None, None
     timeout = plan.options.timeout
     try:
-        with _isolated(subject), _time_limit(timeout):
+        with _isolated(subject), time_limit(timeout):
             seed_everything(subject.seed)
             note = check(subject, **plan.options.params.get(check.id, {})) or ""
     except Skip as skip:
         skipped = str(skip)
     except Failure as caught:
         failure = caught
-    except CheckTimeout:
-        failure = Failure(f"did not end within {timeout:g} s: timeout= allows more")
+    except CheckTimeout as limit:
+        unjudged = Failure(f"{UNJUDGED}: {limit}")
     except Exception as error:
-        failure = Failure(f"the check itself broke: {type(error).__name__}: {error}", error=error)
+        unjudged = raised(error, f"{UNJUDGED}: the check raised", own=True)
     seconds = time.perf_counter() - start
+    if unjudged is not None:
+        return Result(check.id, check.level, Status.ERROR, failure=unjudged, seconds=seconds)
     if skipped is not None:
         return Result(check.id, check.level, Status.SKIPPED, skipped, seconds=seconds)
     status, note = _judged(check, plan, failure, note)
@@ -119,9 +157,9 @@ def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
 
 
 def _judged(check: Check, plan: Plan, failure: Failure | None, note: str) -> tuple[Status, str]:
-    exemption = plan.exemption(check)
+    exemption = plan.exemptions.get(check.id)
     if failure is None:
-        if exemption is not None:
+        if exemption is not None and check.id in plan.held:
             return Status.XPASSED, f"it does not fail any more: remove the exemption ({exemption.reason})"
         if check.level is Level.CAPABILITY and check.id not in plan.options.supports:
             return Status.PASSED, note or f'it works: supports={{"{check.id}"}} keeps it so'
@@ -152,28 +190,3 @@ def _isolated(subject: Subject) -> Generator[None]:
         write_flags(flags)
         states.restore()
         subject.restore()
-
-
-@contextmanager
-def _time_limit(seconds: float | None) -> Generator[None]:
-    """Interrupt the block after some seconds.
-
-    A signal does it, so it works in the main thread of a Unix process only, and it waits for the operation in
-    progress to end. Elsewhere there is no limit.
-    """
-    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
-    if seconds is None or not usable:
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise CheckTimeout
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        # Restore a limit that was there before, such as pytest-timeout's.
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-        signal.signal(signal.SIGALRM, before)

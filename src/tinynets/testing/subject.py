@@ -14,8 +14,8 @@ from torch import nn
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
-from ..inputs.examples import float_dtype, integer_limit
-from .locate.model_errors import raised
+from ..inputs.examples import MakeInputs, float_dtype, integer_limit, made_arguments
+from .locate.model_errors import raised, set_mode
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
 from .snapshot.snapshot import Snapshot
 
@@ -38,6 +38,8 @@ class Subject:
         loss: maps the output for the example to a scalar, for the checks that train.
         supports: ids of the capabilities that are declared.
         seed: the seed of everything random.
+        make_inputs: makes the arguments of a call, in place of drawing them like the example.
+        constructor_changes: the global flags that making the model has changed, in words.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Subject:
         loss: Callable[[Any], torch.Tensor] | None = None,
         supports: frozenset[str] = frozenset(),
         seed: int = 0,
+        make_inputs: MakeInputs | None = None,
+        constructor_changes: list[str] | None = None,
     ) -> None:
         self.model = model
         self.factory = factory
@@ -60,6 +64,8 @@ class Subject:
         self.loss = loss
         self.supports = supports
         self.seed = seed
+        self.make_inputs = make_inputs
+        self.constructor_changes = constructor_changes or []
         self._snapshot = Snapshot(model)
         self._pristine: nn.Module | BaseException
         try:
@@ -91,7 +97,11 @@ class Subject:
         return drawn.to(torch.float64) if self._float64 else drawn
 
     def _drawn(self, example: Arguments, size: int | None, seed: int) -> Arguments:
-        drawn = draw(example, size, torch.Generator().manual_seed(seed), integer_limit(self.model))
+        generator = torch.Generator().manual_seed(seed)
+        if self.make_inputs is not None and example is self.example:
+            drawn = made_arguments(self.make_inputs(size or 1, generator), example.axes)
+        else:
+            drawn = draw(example, size, generator, integer_limit(self.model))
         return drawn.map(lambda tensor: tensor.to("meta")) if self.on_meta else drawn
 
     @cached_property
@@ -131,7 +141,7 @@ class Subject:
         The generators are seeded first, so that two calls differ only in what the check changed.
         """
         called = self.model if model is None else model
-        called.train(training)
+        set_mode(called, training)
         seed_everything(self.seed)
         with torch.no_grad():
             return self.call(arguments, called)
@@ -252,6 +262,7 @@ class Subject:
 
         A difference beyond the tolerance is measured again in float64, where rounding stays below 1e-10. A
         model that is only sensitive raises no false alarm, and a small but real difference does not hide.
+        Where the model does not run in float64, what float32 rounds to is allowed.
 
         Args:
             measure: draws inputs by `batch`, runs the model and returns the worst difference.
@@ -270,6 +281,8 @@ class Subject:
             with self.float64():
                 exact = measure()
         except (Failure, Skip):
+            if found.error <= FLOAT32_LIMIT:
+                return f"rounding: {found.error:.1e} in float32, and it does not run in float64"
             limit += "; it does not run in float64, where rounding could be told apart"
         else:
             if exact is None or exact.error <= FLOAT64_LIMIT:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .._torch.state.global_flags import read_flags, write_flags
+from .._torch.state.global_flags import changed_flags, read_flags, write_flags
 from .._torch.state.random_states import RandomStates, seed_everything
 from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
-from ..inputs.examples import BatchAxes, example_arguments
+from ..inputs.draw import Arguments
+from ..inputs.examples import BatchAxes, MakeInputs, example_arguments, made_example
 from .discovery import list_checks
 from .exemptions import Exemption
 from .options import Options, with_declared
@@ -34,7 +35,9 @@ def check_model(
     named: Mapping[str, Any] | None = None,
     train_inputs: tuple[Any, ...] | None = None,
     batch_axes: BatchAxes | Literal["infer"] = "infer",
-    groups: Iterable[str] | None = None,
+    make_inputs: MakeInputs | None = None,
+    groups: str | Iterable[str] | None = None,
+    checks: str | Iterable[str] | None = None,
     slow: bool = False,
     supports: Iterable[str] = (),
     stateful: bool = False,
@@ -59,28 +62,37 @@ def check_model(
         model: a module; or a class or function that makes one, so that the checks that need a second
             instance (initialisation, saving and loading) can run too.
         inputs: the arguments of `forward`: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`,
-            or nothing if `forward` is annotated. New values are drawn from their range.
+            or nothing if `forward` is annotated. New values are drawn like them: constants stay constant,
+            masks stay masks, integers are among those seen.
         named: keyword arguments of `forward`, in the same forms.
         train_inputs: the arguments of `forward` in training mode, if they differ.
         batch_axes: the axis that counts samples, one for all tensors or one for each, None for a tensor that
             has none. Inferred: the axis called `batch` if axes have names, else the first one.
-        groups: the groups of checks to run, such as `("runs", "batch")`; all if None.
+        make_inputs: makes the arguments of a call, where ranges cannot say what they are: called with the
+            batch size and a `torch.Generator`, it returns a tuple, or a dict by name, or a tensor. Then
+            there are no `inputs`.
+        groups: the groups of checks to run, such as `"batch"` or `("runs", "batch")`; all if None. Others are
+            not in the report, but a model that does not run is.
+        checks: single checks to run, by id or by glob: `"batch.neighbour"`, `"*.threads"`.
         slow: whether to run the checks that take seconds as well.
         supports: ids of capabilities that the model must have: their checks fail if it lacks them. Also
             turns on the checks that run only on request.
         stateful: whether the model is meant to remember earlier calls.
-        expected_failures: ids of checks that are known to fail, with the reason or an `Exemption`. A check
-            that passes after all is a failure.
-        skip: ids of checks not to run, with the reason.
+        expected_failures: ids or globs of checks that are known to fail, with the reason or an `Exemption`;
+            an id without its variant is for all variants. A check that is named alone and passes after all
+            is a failure.
+        skip: ids or globs of checks not to run, with the reason.
         params: parameters of single checks, such as `{"batch.subset": {"tolerance": 1e-4}}`.
         loss: maps the output to a scalar, for the checks that train.
-        on_fail: `"raise"` an error, `"warn"`, or just `"collect"` the report.
+        on_fail: `"raise"` an error, `"warn"`, or just `"collect"` the report. What is only warned of is a
+            `ModelCheckWarning`, unless it is collected.
         callback: called with every result as it comes; a progress bar on a terminal if None.
-        timeout: seconds that one check may take; None for no limit.
+        timeout: seconds of the processor that one check may take, None for no limit. One that takes longer
+            is an error.
         seed: the seed of everything random.
 
     Raises:
-        ModelCheckError: checks failed, and `on_fail` is `"raise"`.
+        ModelCheckError: checks failed or could not be judged, and `on_fail` is `"raise"`.
         TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
     """
@@ -88,7 +100,9 @@ def check_model(
         named=named or {},
         train_inputs=train_inputs,
         batch_axes=batch_axes,
+        make_inputs=make_inputs,
         groups=groups,
+        checks=checks,
         slow=slow,
         supports=supports,
         stateful=stateful,
@@ -104,8 +118,8 @@ def check_model(
     report = run_checks(model, inputs, options, callback)
     if on_fail == "raise" and not report.ok:
         raise ModelCheckError(report)
-    if on_fail == "warn" and (not report.ok or report.with_status("warned")):
-        warnings.warn(str(report), ModelCheckWarning, stacklevel=2)
+    if on_fail != "collect" and (not report.ok or report.with_status("warned", "error")):
+        warnings.warn(repr(report), ModelCheckWarning, stacklevel=2)
     return report
 
 
@@ -123,7 +137,7 @@ def run_checks(
     states, flags = RandomStates(), read_flags()
     try:
         subject, plan = prepare(model, inputs, options)
-        with progress(len(plan.checks), callback) as report:
+        with progress(len(plan.ordered()), callback) as report:
             results = tuple(Runner(subject, plan).results(report))
     finally:
         write_flags(flags)
@@ -151,6 +165,7 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         raise TypeError(
             f"check_model takes a torch.nn.Module, or a class or function that makes one, got {kind}"
         )
+    flags = read_flags()
     if isinstance(model, nn.Module):
         built = model
     else:
@@ -158,12 +173,13 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         built = model()
         if not isinstance(built, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
+    changes = changed_flags(flags)
     if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
         raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
     plan = make_plan(list_checks(), with_declared(options, built))
     options = plan.options
     seed_everything(options.seed)
-    example = example_arguments(built, inputs, options.named, options.batch_axes)
+    example = _example(built, inputs, options)
     train = options.train_inputs
     subject = Subject(
         built,
@@ -174,8 +190,18 @@ def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) 
         loss=options.loss,
         supports=frozenset(options.supports),
         seed=options.seed,
+        make_inputs=options.make_inputs,
+        constructor_changes=changes,
     )
     return subject, plan
+
+
+def _example(model: nn.Module, inputs: tuple[Any, ...], options: Options) -> Arguments:
+    if options.make_inputs is None:
+        return example_arguments(model, inputs, options.named, options.batch_axes)
+    if inputs or options.named:
+        raise TypeError("make_inputs makes all the inputs: pass no others beside it")
+    return made_example(options.make_inputs, options.batch_axes, options.seed)
 
 
 def environment() -> dict[str, str]:

@@ -144,6 +144,12 @@ class TurnsGradientsOff(Fine):
         return super().forward(x)
 
 
+class TurnsGradientsOn(Fine):
+    def forward(self, x):
+        torch.set_grad_enabled(True)
+        return super().forward(x)
+
+
 class GradientsOffInside(Fine):
     def forward(self, x):
         with torch.no_grad():
@@ -310,6 +316,7 @@ BUGS = [
     Bug(
         "modes.flags", TurnsGradientsOff, GradientsOffInside, INPUT, "torch.is_grad_enabled(): True -> False"
     ),
+    Bug("modes.flags", TurnsGradientsOn, GradientsOffInside, INPUT, "torch.is_grad_enabled(): False -> True"),
     Bug("modes.flags", SetsDefaultDtype, Fine, INPUT, "done by SetsDefaultDtype.forward itself"),
     Bug("modes.flags", FreezesInForward, Fine, INPUT, "fc1.weight.requires_grad: True -> False"),
     Bug("modes.flags", AsksForDeterminism, Fine, INPUT, "torch.get_deterministic_debug_mode(): 0 -> 1"),

@@ -38,3 +38,8 @@ def is_of_numpy(value: object) -> bool:
     numpy = sys.modules.get("numpy")
     kinds = () if numpy is None else (numpy.ndarray, numpy.random.Generator, numpy.random.RandomState)
     return isinstance(value, kinds)
+
+
+def has_attribute(value: object, name: str) -> bool:
+    """Return whether the class of an object has an attribute: asking the object runs a `__getattr__`."""
+    return hasattr(type(value), name)

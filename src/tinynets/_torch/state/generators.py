@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from .foreign import has_attribute
 from .model_walk import reachable
 
 
@@ -41,10 +42,10 @@ def seed_of(value: Any) -> Callable[[int], object] | None:
         return value.manual_seed
     if isinstance(value, random.Random):
         return value.seed
-    bits = getattr(value, "bit_generator", None)
+    bits = value.bit_generator if has_attribute(value, "bit_generator") else None
     if bits is not None:
         return lambda seed: setattr(bits, "state", type(bits)(seed).state)
-    return getattr(value, "seed", None) if hasattr(value, "set_state") else None
+    return value.seed if has_attribute(value, "set_state") and has_attribute(value, "seed") else None
 
 
 def same_state(ours: Any, theirs: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,15 @@ class _Returned:
 
     recorded: bool
     attached: bool
+    checkpointed: bool = False
     peak: float | None = None
+
+
+def _in_checkpoint() -> bool:
+    """Whether a reentrant checkpoint runs, which turns gradients off."""
+    return any(
+        frame.f_code.co_qualname == "CheckpointFunction.forward" for frame, _ in traceback.walk_stack(None)
+    )
 
 
 def _returned(subject: Subject) -> dict[str, _Returned]:
@@ -43,7 +52,9 @@ def _returned(subject: Subject) -> dict[str, _Returned]:
 
     def after(path: str, module: nn.Module, output: Any) -> None:
         tensors = [t for t in pytree.tree_leaves(output) if isinstance(t, Tensor) and t.requires_grad]
-        returned = _Returned(torch.is_grad_enabled(), bool(tensors))
+        returned = _Returned(
+            torch.is_grad_enabled(), bool(tensors), not torch.is_grad_enabled() and _in_checkpoint()
+        )
         found.pop(path, None)
         found[path] = returned
 
@@ -68,6 +79,11 @@ def reasons_for_none(subject: Subject, names: list[str]) -> list[str]:
         last = found.get(path)
         if last is None:
             reason = "is never called"
+        elif last.checkpointed:
+            reason = (
+                "is called by checkpoint(use_reentrant=True), which gives no gradient where no input needs"
+                " one: use_reentrant=False"
+            )
         elif not last.recorded:
             reason = "is called under torch.no_grad()"
         elif not last.attached:

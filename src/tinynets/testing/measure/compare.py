@@ -9,26 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._torch.tracing import pytree
 from ...errors import Failure
+from .outputs import Leaf as Leaf
+from .outputs import detached as detached
+from .outputs import leaves as leaves
+from .outputs import outline as outline
 
 FLOAT32_LIMIT = 2e-5
 """Rounding in float32 on a CPU stays below this share of the largest value: the worst seen was 4.9e-6."""
 FLOAT64_LIMIT = 1e-10
 """A larger difference in float64 is not rounding."""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One tensor of an output, with the path to it: `""` for a lone tensor, `"[0]"`, `"['logits']"`."""
-
-    path: str
-    tensor: Tensor
-
-    @property
-    def name(self) -> str:
-        """The leaf in words."""
-        return f"output{self.path}"
 
 
 @dataclass(frozen=True)
@@ -58,44 +48,6 @@ class Difference:
         """Return the failure that says where the outputs differ, and by how much beyond the limit."""
         size = f"{self.error:.1e} of the largest value (limit {f'{limit:.0e}' if limit else 0})"
         return Failure(what, where=self.where, size=size, cause=cause)
-
-
-def leaves(output: Any) -> list[Leaf]:
-    """Return the tensors of an output, in order."""
-    found: list[Leaf] = []
-    flat, _ = pytree.tree_flatten_with_path(output)
-    for path, value in flat:
-        if isinstance(value, Tensor):
-            found.append(Leaf(pytree.keystr(path), value))
-    return found
-
-
-class _Verbatim(str):
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def outline(value: Any, *, sizes: bool = True) -> str:
-    """Return a value as Python shows it, with the types of its leaves in place of them.
-
-    Args:
-        value: an output, or arguments.
-        sizes: whether to write a tensor as `float32[4 6]` rather than `float32 of rank 2`.
-    """
-
-    def described(leaf: Any) -> str:
-        if not isinstance(leaf, Tensor):
-            return _Verbatim(type(leaf).__name__)
-        dtype = str(leaf.dtype).removeprefix("torch.")
-        shape = " ".join(map(str, leaf.shape))
-        return _Verbatim(f"{dtype}[{shape}]" if sizes else f"{dtype} of rank {leaf.ndim}")
-
-    return repr(pytree.tree_map(described, value))
-
-
-def detached(output: Any) -> list[Leaf]:
-    """Return clones of the tensors of an output, without their graph."""
-    return [Leaf(leaf.path, leaf.tensor.detach().clone()) for leaf in leaves(output)]
 
 
 def same_bits(ours: Tensor, theirs: Tensor) -> bool:

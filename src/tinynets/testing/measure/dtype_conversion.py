@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..wording import quoted
 from .compare import Leaf
 
 _COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}
+_KERNEL_NAMES = {torch.float64: "Double", torch.float16: "Half", torch.bfloat16: "BFloat16"}
 
 
 def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = None) -> list[Leaf]:
@@ -43,6 +45,8 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
     try:
         found = subject.outputs(batch, model=converted)
     except Failure as failure:
+        if _no_kernel(failure, dtype):
+            raise Skip(f"there is no kernel for {name_of(dtype)} here: {failure.what}") from None
         failure.cause = failure.cause or _where_it_leaves(subject, batch, converted, dtype)
         raise
     for leaf, ours in zip(found, subject.reference, strict=True):
@@ -54,6 +58,17 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
                 cause=_where_it_leaves(subject, batch, converted, dtype),
             )
     return found
+
+
+def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
+    """Whether the platform is to blame: an operation of torch is not there for the dtype."""
+    text = str(failure.error)
+    named = _KERNEL_NAMES.get(dtype, "") in text
+    return named and (
+        isinstance(failure.error, NotImplementedError)
+        or "not implemented for" in text
+        or re.search(r"Expected \w+ to be .* matrix, got", text) is not None
+    )
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._torch.modules.module_tables import MODULES, named_modules
+from ..._torch.state.foreign import has_attribute
 from ..._torch.state.unregistered import non_persistent, unregistered, unregistered_tensors
 from ..wording import quoted
 from .compare import same_bits
@@ -50,6 +51,18 @@ def ties(model: nn.Module) -> set[frozenset[str]]:
     return {frozenset(group) for group in groups.values() if len(group) > 1}
 
 
+def tied_by_data(model: nn.Module) -> str:
+    """Say which parameters share memory without being one parameter, `""` if there are none."""
+    groups: dict[int, dict[int, str]] = defaultdict(dict)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.numel():
+            groups[storage(parameter)].setdefault(id(parameter), name)
+    several = next((list(group.values()) for group in groups.values() if len(group) > 1), None)
+    if several is None:
+        return ""
+    return f"{quoted(several)} are parameters of their own in one memory: assign the parameter, not its .data"
+
+
 def spelled(ties: set[frozenset[str]]) -> str:
     """Return groups of names in words."""
     return "; ".join(sorted(" = ".join(sorted(group)) for group in ties))
@@ -70,7 +83,7 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
         f"{path}.{name}".lstrip(".")
         for path, module in named_modules(model)
         for name, value in vars(module).items()
-        if path in modules and _differs(value, getattr(modules[path], name, None))
+        if path in modules and _differs(value, vars(modules[path]).get(name))
     ]
     return (
         f"{quoted(different)}: a plain attribute, so it is not saved, and it is different"
@@ -80,7 +93,7 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
 
 
 def _differs(ours: object, theirs: object) -> bool:
-    if hasattr(ours, "tobytes") and hasattr(theirs, "tobytes"):  # arrays of numpy
+    if has_attribute(ours, "tobytes") and has_attribute(theirs, "tobytes"):  # arrays of numpy
         return ours.tobytes() != theirs.tobytes()  # pyright: ignore
     return isinstance(ours, int | float | str) and ours != theirs
 

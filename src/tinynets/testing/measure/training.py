@@ -169,10 +169,13 @@ def input_gradients(
 
     Raises:
         Failure: the backward pass raised.
+        Skip: a checkpoint of the model does not allow it.
     """
     try:
         found = torch.autograd.grad(outputs, inputs, cotangents, retain_graph=keep, allow_unused=True)
     except Exception as error:
+        if "use_reentrant" in str(error):
+            raise Skip("checkpoint(use_reentrant=True) refuses gradients of inputs alone") from None
         raise raised(error, BACKWARD) from error
     return list(found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from .results import Results, Status
+from .results import Result, Results, Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +17,7 @@ _STYLES = {
     Status.SKIPPED: "dim",
     Status.XFAILED: "yellow",
     Status.XPASSED: "bold red",
+    Status.ERROR: "magenta",
 }
 _SKIPPED = (Status.SKIPPED, Status.XFAILED)
 
@@ -26,12 +27,34 @@ def _title(report: Results) -> str:
     return f"{report.name}: {len(report)} checks in {report.seconds:.1f} s: {counts}"
 
 
+def to_summary(report: Results, lines: int = 10) -> str:
+    """Return the report in a few lines: what fails, what warns, and the counts."""
+    objections = [*report.bad, *(r for r in report.ranked("warned", "error") if not r.bad)]
+    shown = objections if len(objections) < lines else objections[: lines - 2]
+    texts = [f"{r.status} {r.id}: {report.message(r).partition(chr(10))[0]}{_more(report, r)}" for r in shown]
+    rest = len(objections) - len(shown)
+    more = [f"and {rest} more: print(report) shows every check"] if rest else []
+    return "\n".join([_title(report), *texts, *more])
+
+
+def _more(report: Results, result: Result) -> str:
+    count = len(report.followers(result.id))
+    return f" (and {count} check{'s' * (count > 1)} that follow from it)" if count else ""
+
+
+def _ordered(report: Results) -> list[Result]:
+    """Return what objects first, then what could not be judged, then the rest in the order they ran."""
+    first = [*report.bad, *(r for r in report.ranked("warned", "error", "xfailed") if not r.bad)]
+    ids = {result.id for result in first}
+    return [*first, *(result for result in report if result.id not in ids)]
+
+
 def to_text(report: Results) -> str:
     """Return the report as plain text: one line for every check, and messages in full."""
     width = max((len(result.id) for result in report), default=0)
     lines = [_title(report)]
-    for result in report:
-        first, *rest = (result.message or "").split("\n")
+    for result in _ordered(report):
+        first, *rest = report.message(result).split("\n")
         lines.append(f"{result.status:<8} {result.id:<{width}}  {first}".rstrip())
         if result.status is not Status.SKIPPED:
             lines.extend(f"{'':<9}{line}" for line in rest)
@@ -49,9 +72,12 @@ def to_table(report: Results) -> Table:
     table.add_column("level")
     table.add_column("seconds", justify="right")
     table.add_column("message", overflow="fold")
-    for result in report:
+    for result in _ordered(report):
         status = Text(result.status, style=_STYLES[result.status])
-        seconds, message = f"{result.seconds:.2f}", Text(result.message)  # in which brackets are no markup
+        seconds, message = (
+            f"{result.seconds:.2f}",
+            Text(report.message(result)),
+        )  # in which brackets are no markup
         table.add_row(status, Text(result.id), Text(result.level), seconds, message)
     return table
 
@@ -69,7 +95,8 @@ def to_json(report: Results) -> str:
                 "id": result.id,
                 "level": result.level,
                 "status": result.status,
-                "message": result.message,
+                "message": report.message(result),
+                "follows": result.follows,
                 "seconds": round(result.seconds, 4),
             }
             for result in report
@@ -86,8 +113,8 @@ def to_junit(report: Results) -> str:
         "testsuite",
         name=f"tinynets.check_model({report.name})",
         tests=str(len(report)),
-        failures=str(sum(result.bad for result in report)),
-        errors="0",
+        failures=str(sum(result.bad and result.status is not Status.ERROR for result in report)),
+        errors=str(sum(result.bad and result.status is Status.ERROR for result in report)),
         skipped=str(len(report.with_status(*_SKIPPED))),
         time=f"{report.seconds:.3f}",
     )
@@ -95,11 +122,12 @@ def to_junit(report: Results) -> str:
     for name, value in report.environment.items():
         SubElement(properties, "property", name=name, value=value)
     for result in report:
-        time, message = f"{result.seconds:.3f}", result.message
+        time, message = f"{result.seconds:.3f}", report.message(result)
         case = SubElement(suite, "testcase", classname=report.name, name=result.id, time=time)
         if result.bad:
             first = message.partition("\n")[0]
-            SubElement(case, "failure", message=first, type=result.status).text = message
+            kind = "error" if result.status is Status.ERROR else "failure"
+            SubElement(case, kind, message=first, type=result.status).text = message
         elif result.status in _SKIPPED:
             SubElement(case, "skipped", message=message, type=result.status)
         elif message:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Results):
     """What became of every check of one model, in the order they ran.
 
@@ -25,6 +25,9 @@ class Report(Results):
         results: one for every check.
         environment: versions and machine, as a table would name them.
     """
+
+    def __repr__(self) -> str:
+        return formats.to_summary(self)
 
     def __str__(self) -> str:
         return formats.to_text(self)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from ...errors import Failure
 from ..check_ids import current_id
 from ..definition import Level
+from ..root_causes import depth
 
 
 class Status(StrEnum):
@@ -23,6 +24,8 @@ class Status(StrEnum):
     """It failed, as an exemption says."""
     XPASSED = "xpassed"
     """It passed although an exemption says that it fails: remove the exemption."""
+    ERROR = "error"
+    """It could not be judged: the check broke or ran out of time. It says nothing about the model."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Result:
         note: what a check that passed has to say, why one was skipped, or the reason of an exemption.
         failure: the objection, if there was one.
         seconds: how long it took.
+        follows: the id of the check whose objection explains that of this one, `""` if none does.
     """
 
     id: str
@@ -44,21 +48,23 @@ class Result:
     note: str = ""
     failure: Failure | None = None
     seconds: float = 0.0
+    follows: str = ""
 
     @property
     def bad(self) -> bool:
-        """Whether it fails the report."""
-        return self.status in (Status.FAILED, Status.XPASSED)
+        """Whether it fails the report: a failure, or no verdict where there must be one."""
+        unjudged = self.status is Status.ERROR and self.level is Level.MUST
+        return unjudged or self.status in (Status.FAILED, Status.XPASSED)
 
     @property
     def message(self) -> str:
         """The objection or the note, in full."""
-        if self.failure is None:
+        if self.failure is None or self.follows:
             return self.note
         lines = [str(self.failure)]
         if self.note:
             lines.append(f"  note     {self.note}")
-        if self.level in (Level.MUST, Level.SHOULD) and self.status is not Status.XFAILED:
+        if self.level in (Level.MUST, Level.SHOULD) and self.status in (Status.FAILED, Status.WARNED):
             lines.append(f'  declare  expected_failures={{"{self.id}": "why"}}')
         return "\n".join(lines)
 
@@ -93,8 +99,13 @@ class Results:
         return len(self.results)
 
     @property
+    def bad(self) -> list[Result]:
+        """What fails the report, what explains others first."""
+        return [result for result in self.ranked(*Status) if result.bad]
+
+    @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether nothing failed, and every check that must pass could be judged."""
         return not any(result.bad for result in self.results)
 
     @property
@@ -107,6 +118,24 @@ class Results:
     def seconds(self) -> float:
         """How long all checks took."""
         return sum(result.seconds for result in self.results)
+
+    def followers(self, id: str) -> list[str]:
+        """Return the ids of the checks that would have objected because of what one check found."""
+        return [result.id for result in self.results if result.follows == id]
+
+    def message(self, result: Result) -> str:
+        """Return the message of a result, with the checks that follow from it."""
+        following = self.followers(result.id)
+        if not following:
+            return result.message
+        count = f"{len(following)} check{'s' * (len(following) > 1)}"
+        line = f"  and      {count} that follow{'s' * (len(following) == 1)} from it: {', '.join(following)}"
+        body, declare, rest = result.message.partition("\n  declare")
+        return f"{body}\n{line}{declare}{rest}"
+
+    def ranked(self, *statuses: Status | str) -> list[Result]:
+        """Return the results in some statuses, what explains others first."""
+        return sorted(self.with_status(*statuses), key=lambda result: depth(result.id))
 
     def with_status(self, *statuses: Status | str) -> list[Result]:
         """Return the results in some statuses."""

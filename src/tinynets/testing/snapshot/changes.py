@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..._torch.state.foreign import PLAIN
+from ..._torch.state.foreign import PLAIN, has_attribute
 from ..._torch.state.model_walk import Reachable, Role
 from ..measure.compare import same_bits
 
@@ -89,6 +89,6 @@ def equal(ours: Any, theirs: Any) -> bool:
         return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
     one: Any = ours
     other: Any = theirs
-    if hasattr(one, "tobytes"):  # of numpy
+    if has_attribute(one, "tobytes"):  # of numpy
         return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
     return False

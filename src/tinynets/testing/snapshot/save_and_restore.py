@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._torch.state.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
+from ..._torch.state.foreign import has_attribute
 from ..._torch.state.generators import read_state, same_state, write_state
 from ..._torch.state.model_walk import Reachable, Role
 from ..._torch.state.tensors import HOOK_TABLES, hooks_of
@@ -43,7 +44,7 @@ def save(item: Reachable) -> SavedObject | None:
         return _SavedTable(item)
     if isinstance(value, list | deque | set):
         return _SavedItems(item)
-    return _SavedArray(item) if hasattr(value, "tobytes") else _SavedGenerator(item)
+    return _SavedArray(item) if has_attribute(value, "tobytes") else _SavedGenerator(item)
 
 
 class SavedTensor:

@@ -45,7 +45,7 @@ def meta_init(subject: Subject) -> str | None:
         for _, tensor in named_state(made):
             _spoil(tensor)
         for path, module in named_modules(made):
-            reset = getattr(module, "reset_parameters", None)
+            reset = module.reset_parameters if hasattr(type(module), "reset_parameters") else None
             if callable(reset) and any(name.rpartition(".")[0] == path for name in unsaved):
                 reset()
     try:

@@ -32,7 +32,7 @@ def scale(subject: Subject, *, limit: float = 1e3) -> None:
     """
     passes = training_passes(subject)
     sizes = {name: max(norm(p), 1.0) for name, p in trained(subject.model).items()}
-    ratios = {name: g.norm / sizes[name] for name, g in passes[0].items() if g is not None}
+    ratios = {n: g.norm / sizes[n] for n, g in passes[0].items() if g is not None and n in sizes}
     ratios = {name: ratio for name, ratio in ratios.items() if math.isfinite(ratio)}
     if not ratios:
         raise Skip("no gradient is finite: see gradients.finite")

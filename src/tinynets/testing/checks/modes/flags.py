@@ -28,12 +28,13 @@ def flags(subject: Subject) -> None:
     Declare: an exemption with the reason.
     """
     model = subject.model
-    for training in (False, True):
+    # Also without gradients: a forward that turns them on changes nothing where they are on.
+    for training, gradients in ((False, True), (False, False), (True, True)):
         subject.restore()
         model.train(training)
         arguments = subject.batch(training=training)
-        own, global_flags = _own_flags(model), read_flags()
-        with torch.enable_grad():
+        with torch.set_grad_enabled(gradients):
+            own, global_flags = _own_flags(model), read_flags()
             subject.call(arguments)
             changed = _changed(own, _own_flags(model)) + changed_flags(global_flags)
         if changed:
@@ -45,7 +46,8 @@ def flags(subject: Subject) -> None:
                 flags, own = read_flags(), _own_flags(model)
                 return lambda: changed_flags(flags) or own != _own_flags(model)
 
-            found = culprits(model, partial(subject.call, arguments), watch)
+            with torch.set_grad_enabled(gradients):
+                found = culprits(model, partial(subject.call, arguments), watch)
             mode = "training" if training else "eval"
             raise Failure(
                 f"a call in {mode} mode changes {len(changed)} flag{'s' * (len(changed) > 1)}",

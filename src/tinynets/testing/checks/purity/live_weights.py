@@ -14,8 +14,9 @@ from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
+from ...locate.model_errors import raised
 from ...measure.compare import FLOAT32_LIMIT, worst
-from ...measure.state_compare import perturb
+from ...measure.state_compare import perturb, tied_by_data
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
@@ -65,7 +66,7 @@ def live_weights(subject: Subject) -> None:
             else FLOAT32_LIMIT
         )
         if found.error > limit:
-            cause = f"the first call keeps {listed(kept)}" if kept else ""
+            cause = f"the first call keeps {listed(kept)}" if kept else tied_by_data(model)
             raise found.failure(f"weights {way} after a call do not have their full effect", limit, cause)
 
 
@@ -81,9 +82,12 @@ def _never_run(subject: Subject) -> nn.Module:
 def _write(model: nn.Module, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in model.state_dict(keep_vars=True).items():
-            if isinstance(tensor, Tensor):  # not an extra state
+            if isinstance(tensor, Tensor) and name in weights:  # not an extra state, not one made by a call
                 tensor.copy_(weights[name])
 
 
 def _load(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except Exception as error:
+        raise raised(error, "after a call, load_state_dict of its own weights raised") from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...._torch.modules.module_tables import computed_by_a_hook, named_modules
+from ...._torch.state.foreign import has_attribute
 from ...._torch.state.model_walk import reachable
 from ....errors import Failure
 from ...call_helpers import listed
@@ -91,7 +92,7 @@ def _sizes(model: nn.Module) -> dict[str, int]:
     for item in reachable(model):
         if isinstance(item.value, Tensor):
             sizes[item.path] += item.value.numel()
-        elif hasattr(item.value, "__len__") and not isinstance(item.value, nn.Module):
+        elif has_attribute(item.value, "__len__") and not isinstance(item.value, nn.Module):
             sizes[f"len({item.path or 'vars(model)'})"] += len(item.value)
     return sizes
 

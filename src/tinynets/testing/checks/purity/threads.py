@@ -15,23 +15,24 @@ import torch
 from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.model_walk import Role
 from ...._torch.state.random_states import RandomStates
-from ....errors import Failure, Skip, ThreadStopped
+from ....errors import CheckTimeout, Failure, Skip, ThreadStopped
 from ....inputs.draw import Arguments
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
-from ...measure.compare import Leaf, worst
+from ...measure.compare import FLOAT32_LIMIT, Leaf, worst
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject
 
 _BATCHES = 4
 _VISITS = 2  # of a line by each thread in lock step; later visits run freely
 _GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
+_ENOUGH = 20  # times the cost of the calls alone: threads that used more do not come to an end
 _OTHERS = (TORCH_FOLDER, "/tinynets/testing/", "/threading.py")
 
 
 @check("purity.threads", Level.SHOULD)
-def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
-    """Eight threads that call the model in eval mode at once get the same bits as one.
+def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> str | None:
+    """Eight threads that call the model in eval mode at once get what one gets.
 
     Why: servers call one model from many threads; a value that is written to `self` and read again a few
     lines later belongs to another request by then. The threads run the model's own lines in lock step, so
@@ -47,7 +48,9 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
     model.eval()
     torch.set_num_threads(1)  # new threads inherit it, so that all of them split sums alike
     before, states = Snapshot(model), RandomStates()
+    start = time.process_time()
     alone = [call_no_grad(subject, batch) for batch in batches]
+    cost = (time.process_time() - start) * count / len(batches)
     if states.moved():
         raise Skip("an eval call draws random numbers: see modes.deterministic")
     if all(worst(one, alone[0]) is None for one in alone[1:]):
@@ -57,10 +60,9 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
     model.eval()
 
     crowd = _Crowd(subject, [batches[i % len(batches)] for i in range(count)])
-    stuck = crowd.run(seconds)
-    if stuck:
-        raise Failure(f"{stuck} of {count} threads have not come back after {seconds:g} s", cause="a lock?")
+    crowd.run(seconds, cost)
     cause = f"a call writes {listed(written)}" if written else ""
+    rounding = 0.0
     for number, result in enumerate(crowd.results):
         if isinstance(result, Failure):
             raise Failure(
@@ -69,8 +71,18 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> None:
         if result is None:
             continue
         found = worst(result, alone[number % len(batches)])
-        if found is not None:
+        if found is not None and found.error > FLOAT32_LIMIT:
             raise found.failure(f"with {count} threads a call gives another output than alone", cause=cause)
+        rounding = max(rounding, 0.0 if found is None else found.error)
+    # Some processors add in another order when they are busy: a last bit is no mix-up.
+    return f"rounding: {rounding:.1e} of the largest value" if rounding else None
+
+
+def _idle(seconds: float = 0.1) -> bool:
+    """Whether this process uses next to no processor time: its threads wait for each other."""
+    used = time.process_time()
+    time.sleep(seconds)
+    return time.process_time() - used < seconds / 20
 
 
 class _Crowd:
@@ -87,25 +99,41 @@ class _Crowd:
         self._stopped = False
         self.results: list[list[Leaf] | Failure | None] = [None] * len(batches)
 
-    def run(self, seconds: float) -> int:
-        """Run all threads to their end; return how many did not get there in time."""
+    def run(self, seconds: float, cost: float) -> None:
+        """Run all threads to their end.
+
+        Args:
+            seconds: how long to wait for them.
+            cost: seconds of the processor that the calls take one after the other.
+
+        Raises:
+            Failure: some do not get there: they wait for each other, or go round in circles.
+            CheckTimeout: some did not get there in time, as far as can be told because the machine is slow.
+        """
         crowd = [
             threading.Thread(target=self._work, args=(number,), daemon=True)
             for number in range(len(self._batches))
         ]
         end = time.monotonic() + seconds
+        used, stuck, hangs = time.process_time(), 0, False
         try:
             for thread in crowd:
                 thread.start()
             for thread in crowd:
                 thread.join(max(end - time.monotonic(), 0.0))
-            return sum(thread.is_alive() for thread in crowd)
+            stuck = sum(thread.is_alive() for thread in crowd)
+            hangs = stuck > 0 and (time.process_time() - used > _ENOUGH * cost or _idle())
         finally:
             self._stopped = True
             self._barrier.abort()
             for thread in crowd:
                 if thread.is_alive():
                     thread.join(1.0)
+        if stuck:
+            late = f"{stuck} of {len(crowd)} threads have not come back after {seconds:g} s"
+            if hangs:
+                raise Failure(late, cause="a lock?")
+            raise CheckTimeout(f'{late}: params={{"purity.threads": {{"seconds": ...}}}} allows more')
 
     def _work(self, number: int) -> None:
         visits: Counter[tuple[str, int]] = Counter()

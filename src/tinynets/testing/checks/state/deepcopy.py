@@ -16,6 +16,7 @@ from ...measure.state_compare import (
     state_difference_cause,
     storage,
     tensors_of,
+    tied_by_data,
     ties,
 )
 from ...subject import Subject
@@ -44,7 +45,8 @@ def deepcopied(subject: Subject) -> None:
         raise Failure("the copy shares memory with the original", where=quoted(shared))
     if ties(subject.model) != ties(other):
         difference = ties(subject.model) ^ ties(other)
-        raise Failure(f"the copy does not tie the same weights: {spelled(difference)}")
+        what = f"the copy does not tie the same weights: {spelled(difference)}"
+        raise Failure(what, cause=tied_by_data(subject.model))
     perturb(subject.model)
     batch = subject.batch()
     found = worst(subject.outputs(batch, model=other), subject.reference)

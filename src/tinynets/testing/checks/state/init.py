@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import Leaf
+from ...measure.training import take_step
 from ...subject import Subject
 from ...wording import quoted
 
@@ -22,9 +23,10 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
     Why: a forgotten `nn.init` leaves what was in memory; a constant matrix has the same gradient in every
     row and stays one; outputs that are tiny, huge or all alike at the start are slow to train.
     Fix: initialise the weights that the message names.
-    Declare: an exemption: zero-initialised heads and position tables are a choice.
+    Declare: an exemption: a head that starts at zero is a choice.
     """
     constant: list[str] = []
+    zero: set[str] = set()
     for path, parameter in subject.model.named_parameters():
         if not parameter.isfinite().all():
             bad = int((~parameter.isfinite()).sum())
@@ -34,6 +36,8 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         owner = subject.model.get_submodule(path.rpartition(".")[0])
         if not isinstance(owner, _AFFINE) and _is_constant_matrix(parameter):
             constant.append(path)
+            if not parameter.any():
+                zero.add(path)
     cause = f"{quoted(constant)}: every value is the same" if constant else ""
     for leaf, axis in _outputs(subject):
         first, others = (
@@ -46,6 +50,10 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         if leaf.tensor.numel() > 1 and not smallest <= spread <= largest:
             size = f"standard deviation {spread:.1e} (limits {smallest:.0e} and {largest:.0e})"
             raise Failure("the outputs are out of scale", where=leaf.name, size=size, cause=cause)
+    # What starts at zero and moves, such as a table of positions, is a choice.
+    if constant and take_step(subject, 2):
+        now = dict(subject.model.named_parameters())
+        constant = [path for path in constant if path not in zero or _is_constant_matrix(now[path])]
     if constant:
         raise Failure("weights are constant", where=quoted(constant))
 

@@ -6,15 +6,14 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...._torch.state.model_walk import Reachable
-from ...._torch.state.unregistered import unregistered
+from ...._torch.state.unregistered import unregistered, unregistered_tensors
 from ....errors import Failure
 from ...definition import Level, check
-from ...measure.state_compare import (
-    storage,
-)
+from ...measure.compare import same_bits
+from ...measure.state_compare import storage
 from ...subject import Subject
 from ...wording import quoted
 
@@ -33,14 +32,19 @@ def registered(subject: Subject) -> None:
     constructor can make it again.
     Declare: a module that is hidden on purpose (a frozen teacher) is an exemption.
     """
-    found = unregistered(subject.model)
+    found = [item for item in unregistered(subject.model) if not _empty(item.value)]
     if found:
         kinds = sorted({_kind(item) for item in found})
         raise Failure(
             f"the model holds {' and '.join(kinds)} that are not registered",
             where=quoted([item.path for item in found]),
-            cause=_unregistered(found[0], subject.model),
+            cause=_unregistered(found[0], subject),
         )
+
+
+def _empty(value: Any) -> bool:
+    """Whether a value is a tensor without values, which stands for one that is not there yet."""
+    return isinstance(value, Tensor) and value.numel() == 0
 
 
 def _kind(item: Reachable) -> str:
@@ -49,7 +53,7 @@ def _kind(item: Reachable) -> str:
     return "parameters" if isinstance(item.value, nn.Parameter) else "tensors"
 
 
-def _unregistered(item: Reachable, model: nn.Module) -> str:
+def _unregistered(item: Reachable, subject: Subject) -> str:
     name = f"`{type(item.owner).__name__}.{item.attribute}`"
     if item.of_class:
         return f"{name} is made in the class body, once for all instances: make it in __init__"
@@ -62,7 +66,17 @@ def _unregistered(item: Reachable, model: nn.Module) -> str:
         return f"{name} is a {made}: use nn.Module{kind}"
     if isinstance(item.value, nn.Parameter):
         return f"{name} is a {made}: use nn.Parameter{kind}"
-    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for path, tensor in (*subject.model.named_parameters(), *subject.model.named_buffers()):
         if storage(tensor) == storage(item.value):
             return f"it shares the memory of `{path}` until that is moved: compute it in forward"
-    return f'{name} holds a plain tensor: self.register_buffer("{item.attribute}", ..., persistent=False)'
+    made_again = "" if _drawn(item, subject) else ", persistent=False"
+    return f'{name} holds a plain tensor: self.register_buffer("{item.attribute}", ...{made_again})'
+
+
+def _drawn(item: Reachable, subject: Subject) -> bool:
+    """Whether the constructor draws a tensor, so that only a checkpoint can bring it back."""
+    try:
+        other = dict(unregistered_tensors(subject.fresh(subject.seed + 1)))
+    except Exception:  # there is no factory, or it broke, which other checks report
+        return False
+    return item.path in other and not same_bits(other[item.path], item.value)

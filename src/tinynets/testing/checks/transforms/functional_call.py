@@ -14,6 +14,7 @@ from ....errors import Skip
 from ...definition import Level, check
 from ...locate.model_errors import raised
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
+from ...measure.state_compare import tied_by_data
 from ...subject import Subject
 from ...wording import quoted
 
@@ -42,7 +43,7 @@ def functional(subject: Subject) -> str | None:
         raise found.failure(
             "functional_call does not use all the weights that it is given",
             FLOAT32_LIMIT,
-            cause=_bypassed(subject, others),
+            cause=tied_by_data(subject.model) or _bypassed(subject, others),
         )
     return note if changed else "other weights give the same output, so this says little"
 

@@ -1,0 +1,68 @@
+"""The check `gradients.recompute`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...._torch.modules.hook_recorder import forward_hooks
+from ...._torch.state.random_states import seed_everything
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...locate.divergence import named_module
+from ...measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
+from ...measure.training import run_backward, scaled_objective, trained
+from ...subject import Subject
+
+
+@check("gradients.recompute", Level.MUST)
+def recompute(subject: Subject) -> None:
+    """What a checkpoint computes again in the backward pass is what it computed in the forward pass.
+
+    Why: with `preserve_rng_state=False`, dropout draws another mask the second time, and the gradients are
+    those of a function that was never computed.
+    Fix: leave `preserve_rng_state` at True; in a checkpointed part draw from torch only, and count no calls.
+    Declare: an exemption.
+    """
+    if not trained(subject.model):
+        raise Skip("no parameter requires a gradient")
+    subject.model.train()
+    outputs: dict[str, list[list[Leaf]]] = defaultdict(list)
+    again: list[str] = []
+    other: dict[str, float] = {}
+    forward = True
+
+    def after(path: str, module: nn.Module, output: Any) -> None:
+        found = detached(output)
+        if forward:
+            outputs[path].append(found)
+            return
+        if not found:  # a checkpoint stops as soon as it has what it needs
+            return
+        again.append(path)
+        gaps = [worst(found, first) for first in outputs[path]]
+        smallest = min((0.0 if gap is None else gap.error for gap in gaps), default=0.0)
+        if smallest > FLOAT32_LIMIT:
+            other.setdefault(named_module(path, module), smallest)
+
+    seed_everything(subject.seed)
+    batch = subject.batch(training=True).map(lambda t: t.requires_grad_() if t.is_floating_point() else t)
+    with forward_hooks(subject.model, after=after), torch.enable_grad():
+        total = scaled_objective(subject.call(batch.map(lambda t: t.clone() if t.requires_grad else t)))
+        if not total.requires_grad:
+            raise Skip("no output carries a gradient")
+        forward = False
+        run_backward(total)
+    if not again:
+        raise Skip("nothing is computed again in the backward pass")
+    if other:
+        name, size = next(iter(other.items()))
+        raise Failure(
+            "what a checkpoint computes again in the backward pass is not what it computed before",
+            where=f"from {name} on",
+            size=f"{size:.1e} of the largest value (limit {FLOAT32_LIMIT:.0e})",
+            cause="preserve_rng_state=False, random numbers of Python or NumPy, or a count of calls",
+        )

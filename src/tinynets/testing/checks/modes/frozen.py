@@ -1,0 +1,47 @@
+"""The check `modes.frozen`."""
+
+from __future__ import annotations
+
+from ...._torch.modules.layers import BatchNorm
+from ...._torch.modules.module_tables import named_modules
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.training import trained
+from ...subject import Subject
+from ...wording import quoted
+
+
+@check("modes.frozen", Level.SHOULD, static=True)
+def frozen(subject: Subject) -> None:
+    """A frozen batch norm stays frozen when `train()` is called.
+
+    Frozen is one that came in eval mode in a model that came in training mode, and one whose weight and bias
+    require no gradient while other parameters do.
+
+    Why: `train()` at the start of every epoch switches it on again: its statistics drift, and the features
+    that were to be kept do too.
+    Fix: override `train` to put it back to eval mode, or take a norm without running statistics to update.
+    Declare: an exemption, if its statistics are to be updated.
+    """
+    model = subject.model
+    norms = [
+        (path, module)
+        for path, module in named_modules(model)
+        if isinstance(module, BatchNorm) and module.track_running_stats
+    ]
+    trains = bool(trained(model))
+    came = [
+        path
+        for path, norm in norms
+        if (model.training and not norm.training)
+        or (trains and norm.affine and not any(p.requires_grad for p in norm.parameters()))
+    ]
+    if not came:
+        raise Skip("no batch norm is frozen")
+    model.train()
+    thawed = [path for path, norm in norms if path in came and norm.training]
+    if thawed:
+        raise Failure(
+            f"{len(thawed)} of {len(came)} frozen batch norms update their statistics after train()",
+            where=quoted(thawed),
+        )

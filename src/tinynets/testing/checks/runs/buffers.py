@@ -1,0 +1,90 @@
+"""The check `runs.buffers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ...._torch.modules.module_tables import named_modules
+from ...._torch.tracing.pytree import tree_leaves
+from ....errors import Failure, Skip
+from ...definition import Level, check
+from ...measure.compare import worst
+from ...subject import Subject
+from ...wording import quoted
+
+_MOST = 32  # each costs two calls
+_LOOKS = frozenset(
+    ["__get__", "clone", "contiguous", "detach", "dim", "is_floating_point", "numel", "size", "to", "type"]
+)
+"""Functions that look at a tensor, or copy it, and compute nothing."""
+
+
+@check("runs.buffers", Level.SHOULD)
+def buffers(subject: Subject) -> None:
+    """A float buffer that forward computes with changes the output.
+
+    It is given other values, in eval and in training mode. The buffers of torch's own layers are left out,
+    and those that forward does not touch.
+
+    Why: `x + self.position` that is not assigned is a line without effect, and nothing else says so.
+    Fix: assign the result: `x = x + self.position`.
+    Declare: an exemption with the reason.
+    """
+    own = {
+        f"{path}.{name}".lstrip("."): buffer
+        for path, module in named_modules(subject.model)
+        if not type(module).__module__.startswith("torch.")
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.is_floating_point() and buffer.numel()
+    }
+    watch = _Computes({id(buffer): name for name, buffer in own.items()})
+    with watch:
+        subject.run(subject.batch())
+    used = [name for name in own if name in watch.found][:_MOST]
+    if not used:
+        raise Skip("forward computes with no float buffer")
+    before = {training: subject.outputs(subject.batch(), training=training) for training in (False, True)}
+    without = [name for name in used if not _matters(subject, own[name], before)]
+    if without:
+        raise Failure(
+            "forward computes with buffers whose values make no difference",
+            where=quoted(without),
+            cause="is the result assigned?",
+        )
+
+
+def _matters(subject: Subject, buffer: Tensor, before: dict[bool, Any]) -> bool:
+    for training, outputs in before.items():
+        subject.restore()
+        with torch.no_grad():
+            size = max(float(buffer.abs().nan_to_num(0.0, 0.0, 0.0).max()), 1.0)
+            buffer.add_(1 + torch.rand_like(buffer), alpha=size)
+        try:
+            if worst(subject.outputs(subject.batch(), training=training), outputs) is not None:
+                return True
+        except Failure:  # it does not take these values, so it reads them
+            return True
+    return False
+
+
+class _Computes(TorchFunctionMode):
+    """Notes which tensors are arguments of an operation.
+
+    Args:
+        watched: the names of tensors by their ids.
+    """
+
+    def __init__(self, watched: dict[int, str]) -> None:
+        super().__init__()
+        self.watched = watched
+        self.found: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") not in _LOOKS:
+            arguments: list[Any] = tree_leaves((args, kwargs or {}))
+            self.found.update(self.watched[id(a)] for a in arguments if id(a) in self.watched)
+        return func(*args, **(kwargs or {}))

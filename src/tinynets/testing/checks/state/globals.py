@@ -1,0 +1,31 @@
+"""The check `state.globals`."""
+
+from __future__ import annotations
+
+from ...._torch.state.random_states import RandomStates, seeds_torch
+from ....errors import Failure
+from ...call_helpers import listed
+from ...definition import Level, check
+from ...subject import Subject
+
+
+@check("state.globals", Level.SHOULD, static=True)
+def globals_(subject: Subject) -> None:
+    """Making an instance leaves the global flags of torch alone, and seeds no generator.
+
+    Why: `torch.manual_seed(0)` in a constructor gives every layer that is made after it the same weights in
+    each run, whatever seed the experiment sets, and a default dtype changes everybody's tensors.
+    Fix: seed and set flags in the training script, or draw from a `torch.Generator` of the constructor's own.
+    Declare: an exemption with the reason.
+    """
+    subject.fresh(subject.seed)  # what is imported late is imported now
+    assert subject.factory is not None
+    if subject.constructor_changes:
+        raise Failure("the constructor changes global flags", where=listed(subject.constructor_changes))
+    states = RandomStates()
+    try:
+        seeds = seeds_torch(subject.factory)
+    finally:
+        states.restore()
+    if seeds:
+        raise Failure("the constructor seeds the random generator of torch")

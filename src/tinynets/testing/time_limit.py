@@ -1,0 +1,47 @@
+"""A limit on the processor time of a block."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from ..errors import CheckTimeout
+
+_PATIENCE = 10
+"""How many times the limit a block may take by the clock: one that waits for a lock uses no processor."""
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Generator[None]:
+    """Raise `CheckTimeout` in the block after some seconds of processor time of its thread.
+
+    Processor time, so that a busy machine does not change a verdict; ten times that by the clock, so that a
+    deadlock ends. A signal does it, so it works in the main thread of a Unix process only, and it waits for
+    the operation in progress to end. Elsewhere there is no limit.
+    """
+    usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not usable:
+        yield
+        return
+    start, used = time.monotonic(), time.thread_time()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        left = seconds - (time.thread_time() - used)
+        if left <= 0:
+            raise CheckTimeout(f"it used {seconds:g} s of the processor: timeout= allows more")
+        if time.monotonic() - start >= _PATIENCE * seconds:
+            raise CheckTimeout(f"it has not ended after {_PATIENCE * seconds:g} s: does it wait for a lock?")
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.01))
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        # Restore a limit that was there before, such as pytest-timeout's.
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)

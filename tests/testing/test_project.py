@@ -1,0 +1,188 @@
+"""The models of a project, on the command line and in pytest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tinynets as tn
+from tinynets.cli import main
+from tinynets.testing.project import project_cases
+
+from .nets import Good
+from .test_pytest import NETS
+
+pytest_plugins = ["pytester"]
+
+MORE = """
+class Wide(Net):
+    def __init__(self, width, bias):
+        super().__init__()
+        self.linear = torch.nn.Linear(width, 3, bias=bias)
+class Mixed(Net):
+    def forward(self, x):
+        return self.linear(x).softmax(0)
+class TimeFirst(Net):
+    def forward(self, x):
+        return self.linear(x).cumsum(0)
+"""
+PYPROJECT = """
+[tool.tinynets]
+groups = ["runs", "batch"]
+timeout = 20
+
+[[tool.tinynets.models]]
+target = "project_nets:Wide"
+inputs = ["batch 4"]
+arguments = { width = 4, bias = false }
+
+[[tool.tinynets.models]]
+target = "project_nets:Mixed"
+inputs = ["batch 6"]
+expected_failures = { "batch.*" = "it is the point of this model" }
+
+[[tool.tinynets.models]]
+target = "project_nets:TimeFirst"
+inputs = ["time=3 rows=4 6"]
+batch_axes = 1
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "project_nets.py").write_text(NETS + MORE)
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "project_nets", raising=False)
+    return tmp_path
+
+
+def test_without_a_target_every_model_of_the_project_is_checked_in_a_line(project, capsys):
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[:2] for line in lines] == [
+        ["project_nets", "Wide Wide"],
+        ["project_nets", "Mixed Mixed"],
+        ["project_nets", "TimeFirst TimeFirst"],
+    ]
+    assert "4 xfailed" in lines[1]
+
+
+def test_what_fails_stands_below_its_line(project, capsys):
+    (project / "pyproject.toml").write_text(PYPROJECT.replace('"batch.*"', '"batch.gradient"'))
+    assert main(["check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("  failed batch.neighbour: the output for sample")
+    assert lines[-1].startswith("project_nets:TimeFirst TimeFirst: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("timeout", "timeuot", "[tool.tinynets]: there is no key 'timeuot'; did you mean 'timeout'?"),
+        ("target = \"project_nets:Wide\"", "", "[tool.tinynets]: a model has no target"),
+        ("project_nets:Wide", "project_nets:Wild", "project_nets has no Wild"),
+        ("[[tool.tinynets.models]]", "[[tool.other.models]]", "names no models: add [[tool.tinynets.models]]"),
+        ("[tool.tinynets]", "[tool.tinynets", "pyproject.toml: Expected ']'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_table_is_one_line(project, capsys, old, new, says):
+    (project / "pyproject.toml").write_text(PYPROJECT.replace(old, new))
+    assert main(["check"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_line_takes_arguments_axes_exemptions_and_timeouts(project, capsys):
+    arguments = ["--argument", "width=4", "--argument", "bias=False", "--input", "batch 4"]
+    assert main(["check", "project_nets:Wide", *arguments, "--group", "runs", "--timeout", "9"]) == 0
+    time_first = ["check", "project_nets:TimeFirst", "--input", "3 4 6", "--group", "batch.neighbour"]
+    assert main(time_first) == 1
+    assert main([*time_first, "--batch-axis", "1"]) == 0
+    assert main([*time_first, "--exempt", "batch.neighbour=a sum along the batch"]) == 0
+    capsys.readouterr()
+    for wrong, says in (
+        (["--exempt", "batch.neighbour"], "--exempt: write batch.neighbour=..., got 'batch.neighbour'"),
+        (["--batch-axis", "first"], "--batch-axis: an axis is a number or \"none\", got 'first'"),
+        (["--argument", "width"], "--argument: write width=..., got 'width'"),
+    ):
+        assert main([*time_first, *wrong]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_what_could_not_be_judged_has_an_exit_code_of_its_own(project, capsys):
+    (project / "project_nets.py").write_text(
+        NETS + "class Endless(Net):\n    def extra_repr(self):\n        while True: pass\n"
+    )
+    check = ["check", "project_nets:Endless", "--input", "batch 6", "--group", "runs", "--timeout", "0.05"]
+    assert main(check) == 3
+    assert "error    runs.repr       tinynets could not judge this: it used 0.05 s" in capsys.readouterr().out
+
+
+def test_there_is_no_project(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 2
+    assert "there is no pyproject.toml" in capsys.readouterr().err
+
+
+def test_pytest_checks_the_models_of_the_project(pytester):
+    pytester.makepyfile(project_nets=NETS + MORE)
+    pytester.makepyprojecttoml(PYPROJECT)
+    pytester.syspathinsert()
+    result = pytester.runpytest_inprocess("--tinynets-project", "-rA", "-p", "no:xdist", "-k", "neighbour")
+    result.stdout.fnmatch_lines_random(
+        [
+            "PASSED project_nets:Wide::batch.neighbour",
+            "XFAIL project_nets:Mixed::batch.neighbour - it is the point of this model",
+            "PASSED project_nets:TimeFirst::batch.neighbour",
+        ]
+    )
+
+
+def test_the_plugin_takes_what_the_command_line_takes(pytester):
+    pytester.makepyfile(plugin_nets=NETS + MORE)
+    pytester.syspathinsert()
+    result = pytester.runpytest_inprocess(
+        "--tinynets-check=plugin_nets:TimeFirst",
+        "--tinynets-input=3 4 6",
+        "--tinynets-batch-axis=1",
+        "--tinynets-group=batch",
+        "--tinynets-exempt=batch.nan=known",
+        "--tinynets-timeout=20",
+        "-rA",
+        "-p",
+        "no:xdist",
+    )
+    result.stdout.fnmatch_lines_random(
+        [
+            "PASSED *::batch.neighbour",
+            "PASSED *::runs.eval",
+            "FAILED *::batch.nan - Failed: it does not fail*",
+        ]
+    )
+
+
+def test_tuples_of_ints_are_shapes_and_arrays_are_refused_by_name():
+    assert tn.testing.check_model(Good, (4, 6), groups="batch").ok
+    expected = "inputs[0] is an array of NumPy: pass torch.as_tensor(array, dtype=torch.float32)"
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        tn.testing.check_model(Good, np.zeros((4, 6)))
+
+    class Sized(Good):
+        def forward(self, x, size):
+            assert size == (2, 3), "beside a tensor, a tuple is what it is"
+            return super().forward(x)
+
+    assert tn.testing.check_model(Sized, torch.randn(4, 6), (2, 3), groups="runs").ok
+
+
+def test_a_project_is_found_from_a_folder_below(project):
+    below = project / "src" / "deep"
+    below.mkdir(parents=True)
+    assert project_cases(below)[0].label == "project_nets:Wide"
