@@ -186,8 +186,11 @@ DIFFUSERS = {
 }
 
 
+_ENCODER = "tu-test_resnet.r160_in1k"  # the smallest residual network of timm
+
+
 def _segmentation(kind: str, size: int = 64) -> Net:
-    return Net(partial(getattr(smp, kind), "resnet18", encoder_weights=None, classes=2), (images(size),))
+    return Net(partial(getattr(smp, kind), _ENCODER, encoder_weights=None, classes=2), (images(size),))
 
 
 SEGMENTATION = {
@@ -199,7 +202,7 @@ SEGMENTATION = {
     "PSPNet": _segmentation("PSPNet"),
     "DeepLabV3": _segmentation("DeepLabV3"),
     "DeepLabV3Plus": _segmentation("DeepLabV3Plus"),
-    "PAN": _segmentation("PAN", size=128),
+    "PAN": _segmentation("PAN", 128),
     "UPerNet": _segmentation("UPerNet"),
     "Segformer": _segmentation("Segformer"),
 }

@@ -35,13 +35,14 @@ def nets() -> dict[str, Net]:
 
 
 def main(names: list[str]) -> None:
-    """Check every architecture, or those named."""
+    """Check every architecture, or those whose names begin so."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     totals: Counter[str] = Counter()
     seconds: dict[str, float] = {}
     everything = nets()
-    for name in names or everything:
+    chosen = [name for name in everything if not names or any(name.startswith(start) for start in names)]
+    for name in chosen:
         net = everything[name]
         start = time.process_time()
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.state.random_states import seed_everything
@@ -40,8 +41,6 @@ def recompute(subject: Subject) -> None:
         if forward:
             outputs[path].append(found)
             return
-        if not found:  # a checkpoint stops as soon as it has what it needs
-            return
         again.append(path)
         gaps = [worst(found, first) for first in outputs[path]]
         smallest = min((0.0 if gap is None else gap.error for gap in gaps), default=0.0)
@@ -50,7 +49,9 @@ def recompute(subject: Subject) -> None:
 
     seed_everything(subject.seed)
     batch = subject.batch(training=True).map(lambda t: t.requires_grad_() if t.is_floating_point() else t)
-    with forward_hooks(subject.model, after=after), torch.enable_grad():
+    # To its end, since a checkpoint would stop as soon as it has what it needs.
+    whole = set_checkpoint_early_stop(False)
+    with whole, forward_hooks(subject.model, after=after), torch.enable_grad():
         total = scaled_objective(subject.call(batch.map(lambda t: t.clone() if t.requires_grad else t)))
         if not total.requires_grad:
             raise Skip("no output carries a gradient")
