@@ -6,6 +6,7 @@ Without the packages, the tests that import this are skipped.
 from __future__ import annotations
 
 import http.client
+import importlib
 import io
 import json
 import socket
@@ -22,7 +23,8 @@ import tinynets as tn
 
 REASON = "`pip install 'tinynets[serve]'` brings it"
 uvicorn = pytest.importorskip("uvicorn", reason=REASON)
-pytest.importorskip("fastapi", reason=REASON)
+for package in ("starlette", "httptools", "orjson"):
+    pytest.importorskip(package, reason=REASON)
 Image = pytest.importorskip("PIL.Image", reason=REASON)
 
 PNG, JSON = "image/png", "application/json"
@@ -31,7 +33,8 @@ PNG, JSON = "image/png", "application/json"
 @contextmanager
 def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run the application on a free port, in a thread, and stop it gracefully."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    limits = importlib.import_module("serve").LIMITS
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, **limits))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

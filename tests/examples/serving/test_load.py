@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -39,34 +37,6 @@ def test_64_clients_get_what_one_would(serve: ModuleType, benchmark: ModuleType,
     assert modes == {(True, False, False, False)}
     assert max(sizes) > 8, "they shared batches"
     assert max(sizes) <= 64
-
-
-def test_a_wrong_answer_is_seen(benchmark: ModuleType, port: int, model: tn.Module) -> None:
-    asked = benchmark.questions(model, 8)
-    mixed_up = [question._replace(truth=asked[index - 1].truth) for index, question in enumerate(asked)]
-    load = benchmark.load(port, mixed_up, clients=4, requests=16, seconds=30)
-    assert len(load.wrong()) == 16
-    refused = benchmark.load(port, [asked[0]._replace(body=b"x")], clients=1, requests=1, seconds=30)
-    assert len(refused.wrong()) == 1
-
-
-def test_the_load_ends_in_time(benchmark: ModuleType, port: int, model: tn.Module) -> None:
-    load = benchmark.load(port, benchmark.questions(model, 8), clients=2, requests=10**9, seconds=0.2)
-    assert 0 < len(load.answers) < 10**5
-    assert load.seconds < 5
-
-
-def test_the_benchmark_reports(benchmark, port, model, capsys, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("harness.RESULTS", tmp_path)
-    asked = benchmark.questions(model, 8)
-    loads = [benchmark.load(port, asked, clients=2, requests=8, seconds=30) for _ in range(4)]
-    benchmark.report("tiny", 2, dict(zip(benchmark.SIDES, (loads[:2], loads[2:]), strict=True)))
-    [path] = tmp_path.iterdir()
-    for side in json.loads(path.read_text())["sides"].values():
-        assert side["answers"] == 16
-        assert side["wrong"] == 0
-        assert side["requests_per_second"]["median"] > 0
-    assert len(re.findall(r"\| 16 \| 0 \|", capsys.readouterr().out)) == 2
 
 
 def test_a_bad_image_fails_no_neighbour(port: int) -> None:
