@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -115,11 +115,13 @@ def served(*command: object) -> Iterator[Server]:
             for member in family:
                 member.resume()
             server.process.terminate()
-            psutil.wait_procs(family, timeout=30)
-            for member in family:
-                if member.is_running():
-                    member.kill()
-            server.process.wait()
+            try:
+                server.process.wait(timeout=30)
+            finally:
+                for member in family:  # LitServe leaves its workers behind
+                    with suppress(psutil.NoSuchProcess):
+                        member.kill()
+                server.process.wait()
 
 
 def installed(package: str) -> bool:

@@ -30,10 +30,11 @@ class Batcher:
 
     A batch is what has come while the one before it ran, so an image that comes alone does not wait. With
     `max_wait`, a batch that is not full waits that many seconds, counted from its first image, for more.
+    The model is put in eval mode, and stays in it.
     """
 
     def __init__(self, model: tn.Module, *, max_batch: int = 64, max_wait: float = 0) -> None:
-        self.model, self.max_batch, self.max_wait = model, max_batch, max_wait
+        self.model, self.max_batch, self.max_wait = model.eval(), max_batch, max_wait
         self.in_flight = 0
         self.queue: asyncio.Queue[Waiting] = asyncio.Queue()
         self.thread = ThreadPoolExecutor(1, "model")
@@ -98,7 +99,7 @@ class Batcher:
 
     def infer_here(self, images: list[Tensor]) -> list[list[float]]:
         began = time.perf_counter()
-        with tn.inference(self.model):  # for this batch only: between batches the model is whoever else's
+        with torch.inference_mode():  # if someone puts the model in train mode, it refuses: a ModeError
             answers = self.model(self.normalized(torch.stack(images))).softmax(dim=1).tolist()
         self.seconds = time.perf_counter() - began
         return answers

@@ -30,8 +30,9 @@ except ModuleNotFoundError as missing:
 READERS = {"image/png": read_png, "application/json": read_json}
 MAX_BODY = 256 * 1024  # bytes
 BODY_SECONDS = 10  # for the whole body to arrive
-LIMITS = {
+UVICORN = {
     "http": Connection,
+    "ws": "none",  # no WebSockets
     "limit_concurrency": 512,  # connections; more get a 503; with MAX_BODY it bounds the memory
     "timeout_graceful_shutdown": 30,  # seconds
     "access_log": False,
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     app = application(model, max_batch=options.max_batch, max_wait=options.max_wait)
-    uvicorn.run(app, host=options.host, port=options.port, **LIMITS)
+    uvicorn.run(app, host=options.host, port=options.port, **UVICORN)
     return 0
 
 

@@ -9,6 +9,7 @@ import http.client
 import importlib
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -33,12 +34,13 @@ PNG, JSON = "image/png", "application/json"
 @contextmanager
 def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run the application on a free port, in a thread, and stop it gracefully."""
-    limits = importlib.import_module("serve").LIMITS
+    limits = importlib.import_module("serve").UVICORN
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, **limits))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:
+            assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         yield server, listening.getsockname()[1]
         server.should_exit = True
@@ -55,6 +57,17 @@ def ask(port: int, content_type: str, body: bytes, path: str = "/predict") -> tu
         return response.status, json.loads(content) if response.getheader("Content-Type") == JSON else content
     finally:
         connection.close()
+
+
+def received(connection: socket.socket) -> tuple[int, bytes]:
+    """Take one whole answer."""
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if end and len(body) == int(re.findall(rb"content-length: (\d+)", head)[0]):
+            return int(head[9:12]), body
+    raise ConnectionError(f"the server closed after {answer!r}")
 
 
 def detail(port: int, content_type: str, body: bytes, *, status: int = 422) -> str:

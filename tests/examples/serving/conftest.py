@@ -46,7 +46,7 @@ def benchmark(paths: None) -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def model() -> tn.Module:
     torch.manual_seed(0)
-    return tn.TinyVisionMLP(hidden=32).train()  # `tn.inference` has to do what is needed
+    return tn.TinyVisionMLP(hidden=32).train()  # the server has to do what is needed
 
 
 @pytest.fixture(scope="module")

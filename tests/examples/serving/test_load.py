@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import ModuleType
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,14 +26,12 @@ def test_64_clients_get_what_one_would(serve: ModuleType, benchmark: ModuleType,
         sizes.append(len(inputs[0]))
 
     handle = model.register_forward_pre_hook(spy)
-    model.fc1.eval()  # a mode of its own, which must come back
+    model.train()
     try:
         with running(serve.application(model)) as (_, port):
             load = benchmark.load(port, asked, clients=64, requests=256, seconds=30)
-        assert [part.training for part in model.modules()] == [True, False, True]
     finally:
         handle.remove()
-        model.train()
     assert len(load.answers) == 256
     assert load.wrong() == []
     assert modes == {(True, False, False, False)}
@@ -47,13 +47,19 @@ def test_a_bad_image_fails_no_neighbour(port: int) -> None:
     assert {answer["detail"] for _, answer in answers[1::2]} == {detail(port, PNG, bad)}
 
 
-def test_a_failure_of_the_model_is_no_fault_of_the_request(port: int, model: tn.Module, caplog) -> None:
+@pytest.mark.parametrize(
+    "spoil", [tn.training, lambda model: nullcontext(model.train())], ids=["block", "call"]
+)
+def test_a_model_in_train_mode_is_an_error_and_no_answer(port: int, model: tn.Module, caplog, spoil) -> None:
     assert ask(port, PNG, WHOLE)[0] == 200
-    with tn.training(model):  # someone else holds it in the other mode
-        assert ask(port, PNG, WHOLE) == (500, b"Internal Server Error")
+    try:
+        with spoil(model):  # someone else has the model, too
+            assert ask(port, PNG, WHOLE) == (500, b"Internal Server Error")
+    finally:
+        model.eval()
     for _ in range(500):  # it is logged after it is answered
         if "ModeError" in caplog.text:
             break
         time.sleep(0.01)
-    assert "ModeError: TinyVisionMLP cannot go to eval mode: thread 'MainThread'" in caplog.text
+    assert "ModeError: TinyVisionMLP called in train mode while torch.inference_mode() is on" in caplog.text
     assert ask(port, PNG, WHOLE)[0] == 200
