@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 import torch
 from harness import Spread, table, write
-from serve_client import TOLERANCE, Load, Question, difference, load, questions
+from serve_client import TOLERANCE, Load, Question, ask, connected, difference, load, questions
 
 import tinynets as tn
 
@@ -153,11 +153,12 @@ def take_turns(
     for turn in range(rounds):
         for number in clients:
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                with servers[name].awake():
-                    load(servers[name].port, asked, clients=number, requests=50 + number, seconds=60)
-                    before = servers[name].seconds()
-                    found = load(servers[name].port, asked, clients=number, requests=requests, seconds=60)
-                    turns[number][name].append(Turn(found, servers[name].seconds() - before))
+                server = servers[name]
+                with server.awake(), connected(server.port, clients=number, seconds=60) as group:
+                    ask(group, asked, requests=50 + number, seconds=60)  # the first answers wait for `accept`
+                    before = server.seconds()
+                    found = ask(group, asked, requests=requests, seconds=60)
+                    turns[number][name].append(Turn(found, server.seconds() - before))
     return turns
 
 

@@ -15,8 +15,8 @@ import selectors
 import socket
 import statistics
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,7 +65,7 @@ class Load:
         return [answer for answer in self.answers if difference(answer) > TOLERANCE]
 
     def percentile(self, percent: int) -> float:
-        """Give a latency in milliseconds."""
+        """Return a percentile of the latencies in milliseconds."""
         return 1e3 * statistics.quantiles([answer.seconds for answer in self.answers], n=100)[percent - 1]
 
 
@@ -99,24 +99,37 @@ class Client:
 
 
 def load(port: int, asked: Sequence[Question], *, clients: int, requests: int, seconds: float) -> Load:
+    """Connect clients and let them ask until all is answered or the time is over."""
+    with connected(port, clients=clients, seconds=seconds) as group:
+        return ask(group, asked, requests=requests, seconds=seconds)
+
+
+@contextmanager
+def connected(port: int, *, clients: int, seconds: float) -> Iterator[list[Client]]:
+    with ExitStack() as sockets:
+        group = [Client(port, seconds=seconds) for _ in range(clients)]
+        for client in group:
+            sockets.enter_context(client.socket)
+        yield group
+
+
+def ask(clients: Sequence[Client], asked: Sequence[Question], *, requests: int, seconds: float) -> Load:
     """Let clients ask until all is answered or the time is over; an answer may take as long again."""
     questions = itertools.islice(itertools.cycle(asked), requests)
     answers: list[Answer] = []
     processor, start = time.process_time(), time.perf_counter()
-    with selectors.DefaultSelector() as waiting, ExitStack() as sockets:
+    with selectors.DefaultSelector() as waiting:
 
-        def ask(client: Client) -> None:
+        def next_question(client: Client) -> None:
             question = next(questions, None) if time.perf_counter() - start < seconds else None
             if question is None:
                 waiting.unregister(client.socket)
             else:
                 client.ask(question)
 
-        for _ in range(clients):
-            client = Client(port, seconds=seconds)
-            sockets.enter_context(client.socket)
+        for client in clients:
             waiting.register(client.socket, selectors.EVENT_READ, client)
-            ask(client)
+            next_question(client)
         while waiting.get_map():
             ready = waiting.select(timeout=seconds)
             if not ready:
@@ -124,7 +137,7 @@ def load(port: int, asked: Sequence[Question], *, clients: int, requests: int, s
             for key, _ in ready:
                 if (answer := key.data.answer()) is not None:
                     answers.append(answer)
-                    ask(key.data)
+                    next_question(key.data)
     return Load(answers, time.perf_counter() - start, time.process_time() - processor)
 
 

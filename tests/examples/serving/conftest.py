@@ -20,6 +20,7 @@ BENCHMARKS = EXAMPLES.parent / "benchmarks"
 
 @pytest.fixture(scope="module", autouse=True)
 def paths() -> Iterator[None]:
+    importlib.import_module(".client", __package__)  # it skips the tests where a package is missing
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)  # for its `harness`
         patch.syspath_prepend(EXAMPLES)
@@ -51,7 +52,7 @@ def model() -> tn.Module:
 
 @pytest.fixture(scope="module")
 def port(serve: ModuleType, model: tn.Module) -> Iterator[int]:
-    from .client import running  # not above: it skips the tests where a package is missing
+    from .client import running
 
     with running(serve.application(model)) as (_, port):
         yield port
