@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
+import struct
+import zlib
 
+import orjson
 import torch
 from einops import rearrange
 from PIL import Image
@@ -23,15 +25,14 @@ class ImageError(Exception):
 def read_png(content: bytes) -> Tensor:
     """Decode a PNG to `[channels height width]` in [0, 1]."""
     try:
-        image = Image.open(io.BytesIO(content), formats=["PNG"])  # reads the header only
+        image = Image.open(io.BytesIO(critical_chunks(content)), formats=["PNG"])  # reads the header only
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"a PNG may have {MAX_PIXELS:,} pixels, this one has {image.width}x{image.height}"
             )
         if image.mode not in CHANNELS:
             raise ImageError(f"a PNG must be 8-bit grey (L) or RGB, this one is {image.mode}")
-        image.verify()  # compares checksums, which decoding does not, and leaves the image unusable
-        pixels = bytearray(Image.open(io.BytesIO(content), formats=["PNG"]).tobytes())
+        pixels = bytearray(image.tobytes())
     except ImageError:
         raise
     except Exception:  # damage shows as any of a dozen types
@@ -40,11 +41,27 @@ def read_png(content: bytes) -> Tensor:
     return rearrange(grid, "(h w c) -> c h w", h=image.height, c=CHANNELS[image.mode])
 
 
+def critical_chunks(png: bytes) -> bytes:
+    """Keep the chunks that hold the pixels: the others, text and colour profiles, can unpack to gigabytes.
+
+    Every chunk has to be whole and to have its checksum, which Pillow does not compare when it decodes.
+    """
+    kept, start, name = [png[:8]], 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", png, start)
+        start, end = start + 12 + length, start + 8 + length
+        if zlib.crc32(png[end - length - 4 : end]) != int.from_bytes(png[end:start]):
+            raise ValueError(f"the checksum of {name} differs")
+        if name[:1].isupper():
+            kept.append(png[end - length - 8 : start])
+    return b"".join(kept)
+
+
 def read_json(content: bytes) -> Tensor:
     """Read `{"image": ...}`, nested lists of numbers in [0, 1]; which shape fits, the model says."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
         raise ImageError(f"this is no JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("image"), list):
         raise ImageError('the JSON must be {"image": [[[...]]]}: channels, rows and numbers')
@@ -54,7 +71,10 @@ def read_json(content: bytes) -> Tensor:
         raise ImageError(f"the image must be lists of numbers, equally long: {error}") from None
     if image.ndim > MAX_DEPTH:
         raise ImageError(f"lists may be nested {MAX_DEPTH} deep, these are {image.ndim} deep")
-    if not ((image >= 0) & (image <= 1)).all():  # NaN is neither
-        low, high = image.min(), image.max()
-        raise ImageError(f"numbers must lie in [0, 1], got {low:g} to {high:g}; divide 8-bit pixels by 255")
+    if image.numel():
+        low, high = image.aminmax()
+        if not (low >= 0 and high <= 1):  # NaN is neither
+            raise ImageError(
+                f"numbers must lie in [0, 1], got {low:g} to {high:g}; divide 8-bit pixels by 255"
+            )
     return image

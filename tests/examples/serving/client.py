@@ -6,8 +6,10 @@ Without the packages, the tests that import this are skipped.
 from __future__ import annotations
 
 import http.client
+import importlib
 import io
 import json
+import re
 import socket
 import threading
 import time
@@ -22,7 +24,8 @@ import tinynets as tn
 
 REASON = "`pip install 'tinynets[serve]'` brings it"
 uvicorn = pytest.importorskip("uvicorn", reason=REASON)
-pytest.importorskip("fastapi", reason=REASON)
+for package in ("starlette", "httptools", "orjson"):
+    pytest.importorskip(package, reason=REASON)
 Image = pytest.importorskip("PIL.Image", reason=REASON)
 
 PNG, JSON = "image/png", "application/json"
@@ -31,11 +34,13 @@ PNG, JSON = "image/png", "application/json"
 @contextmanager
 def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run the application on a free port, in a thread, and stop it gracefully."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    limits = importlib.import_module("serve").UVICORN
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, **limits))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:
+            assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         yield server, listening.getsockname()[1]
         server.should_exit = True
@@ -52,6 +57,17 @@ def ask(port: int, content_type: str, body: bytes, path: str = "/predict") -> tu
         return response.status, json.loads(content) if response.getheader("Content-Type") == JSON else content
     finally:
         connection.close()
+
+
+def received(connection: socket.socket) -> tuple[int, bytes]:
+    """Take one whole answer."""
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if end and len(body) == int(re.findall(rb"content-length: (\d+)", head)[0]):
+            return int(head[9:12]), body
+    raise ConnectionError(f"the server closed after {answer!r}")
 
 
 def detail(port: int, content_type: str, body: bytes, *, status: int = 422) -> str:

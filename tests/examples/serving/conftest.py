@@ -20,6 +20,7 @@ BENCHMARKS = EXAMPLES.parent / "benchmarks"
 
 @pytest.fixture(scope="module", autouse=True)
 def paths() -> Iterator[None]:
+    importlib.import_module(".client", __package__)  # it skips the tests where a package is missing
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)  # for its `harness`
         patch.syspath_prepend(EXAMPLES)
@@ -46,12 +47,12 @@ def benchmark(paths: None) -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def model() -> tn.Module:
     torch.manual_seed(0)
-    return tn.TinyVisionMLP(hidden=32).train()  # `tn.inference` has to do what is needed
+    return tn.TinyVisionMLP(hidden=32).train()  # the server has to do what is needed
 
 
 @pytest.fixture(scope="module")
 def port(serve: ModuleType, model: tn.Module) -> Iterator[int]:
-    from .client import running  # not above: it skips the tests where a package is missing
+    from .client import running
 
     with running(serve.application(model)) as (_, port):
         yield port

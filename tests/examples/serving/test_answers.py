@@ -86,10 +86,36 @@ def test_an_option_out_of_range_is_refused(serve: ModuleType, capsys, option: st
     assert capsys.readouterr().err.endswith(text)
 
 
-@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "PIL"])
+@pytest.mark.parametrize("package", ["starlette", "uvicorn", "httptools", "orjson", "PIL"])
 def test_a_missing_package_is_named_with_the_remedy(paths, monkeypatch, package: str) -> None:
-    monkeypatch.delitem(sys.modules, "images", raising=False)
-    monkeypatch.setitem(sys.modules, package, None)
+    for name in list(sys.modules):
+        if name.split(".")[0] in (package, "batcher", "connection", "images") or "httptools" in name:
+            monkeypatch.delitem(sys.modules, name)
+
+    class Missing:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == package:
+                raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(sys, "meta_path", [Missing, *sys.meta_path])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(EXAMPLES / "serve.py"), run_name="__main__")
     assert stop.value.code == f"error: {package} is not installed: pip install 'tinynets[serve]'"
+
+
+def test_an_answer_that_is_no_number_is_an_error(serve: ModuleType, caplog) -> None:
+    model = tn.TinyVisionMLP(hidden=8)
+    with torch.no_grad():
+        model.fc1.bias[0] = torch.nan
+    with running(serve.application(model)) as (_, port):
+        assert ask(port, PNG, png(pixels(28, 28))) == (500, b"Internal Server Error")
+    assert "ArithmeticError: TinyVisionMLP answered [nan, nan, " in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/predict"])  # the second takes POST only
+def test_another_address_is_refused_in_json(port: int, path: str) -> None:
+    assert ask(port, "", b"", path) in [
+        (404, {"detail": "Not Found"}),
+        (405, {"detail": "Method Not Allowed"}),
+    ]

@@ -61,22 +61,24 @@ def test_stopping_under_load_loses_no_accepted_request(serve, benchmark, model, 
     assert accepted == answered == len(received)
 
 
+HELD = ("--max-batch", 65, "--max-wait", 2)  # 64 images are not run before two seconds are over
+
+
 @pytest.mark.slow
 def test_sigterm_answers_all_who_wait(benchmark: ModuleType, model: tn.Module, tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     model.save(weights)
     asked = benchmark.questions(model, 64)
     with (
-        benchmark.served(weights, "--max-batch", 65, "--max-wait", 2) as (process, port),
+        benchmark.served(benchmark.SERVER, "--model", weights, *HELD) as server,
         ThreadPoolExecutor(1) as clients,
     ):
-        assert ask(port, PNG, WHOLE)[0] == 200
-        future = clients.submit(benchmark.load, port, asked, clients=64, requests=64, seconds=20)
-        while ask(port, "", b"", "/health")[1]["in_flight"] < 64:
+        future = clients.submit(benchmark.load, server.port, asked, clients=64, requests=64, seconds=20)
+        while ask(server.port, "", b"", "/health")[1]["in_flight"] < 64:
             assert not future.done()
-        process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
         load = future.result(timeout=20)
-        assert process.wait(timeout=20) == 0
+        assert server.process.wait(timeout=20) == 0
     assert len(load.answers) == 64
     assert load.wrong() == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import struct
 import zlib
 from contextlib import suppress
@@ -74,8 +75,8 @@ def test_a_wrong_shape_is_refused_in_the_words_of_the_contract(
 
 
 LARGE = handmade(257, 256, b"\0" * 257 * 256)
-TEXT_BOMB = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 20_000_000))
 NO_PNG = "this is no whole PNG image"
+NO_JSON = "this is no JSON: "  # and what orjson says
 RANGE = "numbers must lie in [0, 1], got {}; divide 8-bit pixels by 255"
 BODIES = {
     "no PNG": (PNG, b"garbage", NO_PNG),
@@ -84,7 +85,6 @@ BODIES = {
     "PNG without its end": (PNG, WHOLE[:-12], NO_PNG),
     "PNG header only": (PNG, WHOLE[:33], NO_PNG),
     "one bit flipped": (PNG, WHOLE[:200] + bytes([WHOLE[200] ^ 1]) + WHOLE[201:], NO_PNG),
-    "text that unpacks to 20 MB": (PNG, handmade(28, 28, b"\0" * 29 * 28, TEXT_BOMB), NO_PNG),
     "bomb": (PNG, handmade(60000, 60000, b""), "a PNG may have 65,536 pixels, this one has 60000x60000"),
     "just too large": (PNG, LARGE, "a PNG may have 65,536 pixels, this one has 257x256"),
     "palette": (PNG, png(pixels(28, 28), "P"), "a PNG must be 8-bit grey (L) or RGB, this one is P"),
@@ -93,8 +93,8 @@ BODIES = {
         png(pixels(28, 28, 4), "RGBA"),
         "a PNG must be 8-bit grey (L) or RGB, this one is RGBA",
     ),
-    "no JSON": (JSON, b'{"image": ', "this is no JSON: Expecting value: line 1 column 11 (char 10)"),
-    "no text": (JSON, b"\xff\xfe\x00", "this is no JSON: 'utf-"),
+    "no JSON": (JSON, b'{"image": ', NO_JSON),
+    "no text": (JSON, b"\xff\xfe\x00", NO_JSON),
     "no object": (JSON, b"[[[0.5]]]", 'the JSON must be {"image": [[[...]]]}: channels, rows and numbers'),
     "no image": (
         JSON,
@@ -105,17 +105,18 @@ BODIES = {
     "ragged": (JSON, b'{"image": [[1, 0], [1]]}', "the image must be lists of numbers, equally long: "),
     "words": (JSON, b'{"image": [["x"]]}', "the image must be lists of numbers, equally long: "),
     "null": (JSON, b'{"image": [null]}', "the image must be lists of numbers, equally long: "),
-    "huge": (JSON, b'{"image": [1%s]}' % (b"0" * 400), "the image must be lists of numbers, equally long: "),
+    "huge": (JSON, b'{"image": [1%s]}' % (b"0" * 400), NO_JSON),
     "deep": (
         JSON,
         b'{"image": %s1%s}' % (b"[" * 65, b"]" * 65),
         "lists may be nested 8 deep, these are 65 deep",
     ),
-    "bottomless": (JSON, b"[" * 200_000, "this is no JSON: maximum recursion depth exceeded"),
+    "bottomless": (JSON, b"[" * 200_000, NO_JSON),
     "8-bit": (JSON, b'{"image": [[[0, 255]]]}', RANGE.format("0 to 255")),
     "negative": (JSON, b'{"image": [[[-1, 1]]]}', RANGE.format("-1 to 1")),
-    "NaN": (JSON, b'{"image": [[[0.5, NaN]]]}', RANGE.format("nan to nan")),
-    "infinity": (JSON, b'{"image": [[[0.5, 1e999]]]}', RANGE.format("0.5 to inf")),
+    "NaN": (JSON, b'{"image": [[[0.5, NaN]]]}', NO_JSON),
+    "too large for float32": (JSON, b'{"image": [[[0.5, 1e99]]]}', RANGE.format("0.5 to inf")),
+    "infinity": (JSON, b'{"image": [[[0.5, 1e999]]]}', NO_JSON),
 }
 
 
@@ -123,7 +124,34 @@ BODIES = {
 def test_a_body_that_is_no_image_is_refused(port: int, case: str) -> None:
     content_type, body, text = BODIES[case]
     said = detail(port, content_type, body)
-    assert said.startswith(text) if text.endswith((": ", "utf-", "exceeded")) else said == text
+    assert said.startswith(text) if text.endswith(": ") else said == text
+
+
+def bombs() -> dict[str, bytes]:
+    """PNGs of 28x28 that would unpack to 200 MB."""
+    rows, packed = bytes(29 * 28), zlib.compress(bytes(1_000_000))
+    return {
+        "one text": handmade(28, 28, rows, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000)))),
+        "texts": handmade(28, 28, rows, *(chunk(b"zTXt", b"%d\0\0" % n + packed) for n in range(200))),
+        "profiles": handmade(28, 28, rows, *[chunk(b"iCCP", b"a\0\0" + packed)] * 200),
+        "pixels": handmade(28, 28, rows + bytes(200_000_000)),
+    }
+
+
+def test_a_png_unpacks_to_its_pixels_and_no_further(serve: ModuleType) -> None:
+    for name, content in bombs().items():
+        assert len(content) < serve.MAX_BODY
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert torch.equal(serve.read_png(content), torch.zeros(1, 28, 28)), name
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000, f"{name}: KiB"
+
+
+def test_a_text_that_is_damaged_is_damage(serve: ModuleType) -> None:
+    whole = handmade(28, 28, bytes(29 * 28), chunk(b"tEXt", b"a\0b"))
+    damaged = whole.replace(b"a\0b", b"a\0c")
+    assert serve.read_png(whole).shape == (1, 28, 28)
+    with pytest.raises(serve.ImageError, match=NO_PNG):
+        serve.read_png(damaged)
 
 
 def test_the_largest_png_is_decoded(serve: ModuleType) -> None:
