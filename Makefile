@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types generate docs parity bench clean
+.PHONY: help demo test quick lint types generate docs parity conformance-wild bench clean
 
 help:  ## show the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,10 +46,16 @@ parity:  ## compare the zoo with torchvision and timm, in an environment of its 
 	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py \
 		tests/test_docs.py::test_the_page_with_partners_runs
 
+conformance-wild:  ## check architectures of ten other packages, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-wild
+	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check -r tests/wild/requirements.txt -e .
+	$(VENV)-wild/bin/python -m tests.wild.run $(ARGS)
+
 bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/contract.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-parity .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
+	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
