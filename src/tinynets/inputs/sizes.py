@@ -12,8 +12,6 @@ from typing import Any
 
 import sympy
 import torch
-from torch._dynamo.source import ConstantSource
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from .._explain.records import Amount
 
@@ -52,16 +50,16 @@ class Sizes:
         self.values: dict[str, int] = {}
         self.measured: dict[str, int] = {}  # what the axis names of declarations came to
         self.chosen: list[str] = []  # axes whose size nobody gave
-        self.environment = (
-            ShapeEnv(
+        self.environment: Any = None
+        if symbolic:
+            from torch.fx.experimental.symbolic_shapes import ShapeEnv  # which takes seconds
+
+            self.environment = ShapeEnv(
                 specialize_zero_one=False,
                 duck_shape=False,
                 allow_scalar_outputs=True,
                 allow_dynamic_output_shape_ops=True,
             )
-            if symbolic
-            else None
-        )
         self._made: dict[str, Any] = {}
         self._names: dict[Any, Any] = {}  # torch's symbol -> symbol with the axis name
 
@@ -80,6 +78,9 @@ class Sizes:
         if self.environment is None or not symbolic:
             self._made[name] = value
             return value
+        from torch._dynamo.source import ConstantSource
+        from torch.fx.experimental.symbolic_shapes import DimDynamic
+
         source = ConstantSource(f"axis_{name}")
         hint = _UNUSUAL if leading and self.unusual else value
         symbol = self.environment.create_symbol(
