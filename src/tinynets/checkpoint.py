@@ -187,13 +187,14 @@ def rebuild(cls: type[M], checkpoint: Checkpoint, *, allow_nonfinite: bool = Fal
 def _build_on_meta(cls: type[M], checkpoint: Checkpoint) -> M:
     """Build a model without memory; the number of tensors in the file bounds the time that it takes."""
     # A constructor may replace layers that it has built, or tie the weights of dozens of them.
-    most = 4 * len(checkpoint.file.shapes) + 2000
+    most = 2 * len(checkpoint.file.shapes) + 500
     try:
         with torch.device("meta"), WithoutValues(most):
             return cls(**checkpoint.header.config)
     except Exception as error:  # whatever a constructor raises for arguments that nobody has checked
+        reason = str(error).partition("\n")[0] or repr(error)  # torch adds a C++ traceback
         raise refusal(
-            f"{checkpoint.file.path} asks for a {cls.__name__} that cannot be built: {error or repr(error)}"
+            f"{checkpoint.file.path} asks for a {cls.__name__} that cannot be built: {reason}"
         ) from None
 
 
