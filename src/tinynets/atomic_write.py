@@ -3,26 +3,79 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+import secrets
+import sys
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a temporary file in the same folder and rename it; after a failure, the old file is there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    """Write a temporary file in the same folder and rename it; after a failure, the old file is there.
+
+    A link stays a link, to a file with the new content, and an existing file keeps its mode. What earlier
+    writers of the same path left behind when they were killed is removed.
+    """
+    path = Path(os.path.realpath(path))
+    _remove_leftovers(path)
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    temporary, handle = _create(path, 0o666 if mode is None else mode)
     try:
         with os.fdopen(handle, "wb") as file:
+            if mode is not None:
+                os.chmod(temporary, mode)  # the umask may have taken some of it away
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode would hide the file from everyone else
-        os.replace(temporary, path)
+            if sys.platform != "win32":
+                os.replace(temporary, path)  # before the lock goes with the open file
+        if sys.platform == "win32":
+            os.replace(temporary, path)  # there, an open file cannot be renamed
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _create(path: Path, mode: int) -> tuple[Path, int]:
+    """Create a temporary file that is locked for as long as it is open: as long as its writer lives."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        # Unlike `mkstemp`, this leaves the mode of a new file to the umask and the folder.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        if _lock(handle) and temporary.exists():
+            return temporary, handle
+        os.close(handle)  # another writer took it for a leftover before it was locked
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of this path that no living process holds."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
+    for other in os.listdir(path.parent):
+        if name.fullmatch(other):
+            _remove_if_unlocked(path.with_name(other))
+
+
+def _remove_if_unlocked(temporary: Path) -> None:
+    try:
+        handle = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:  # gone, or somebody else's
+        return
+    try:
+        if _lock(handle):
+            temporary.unlink(missing_ok=True)
+    except OSError:  # Windows removes no file that is open, so there a leftover stays
+        return
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed, without waiting; Windows protects an open file as it is."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,65 +1,55 @@
 """Checkpoints that know their model: safetensors, with the class and its arguments in the header.
 
 Reading a file runs no code from it: the header is JSON, the class is one that the caller passes, and names
-and shapes are compared before anything is allocated.
+and shapes are compared before anything is allocated. The SHA-256 in the header shows damage; it shows that a
+stranger changed the file only to those who keep the digest elsewhere.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as safetensors_bytes
-from torch import nn
+from torch import Tensor, nn
 
+from ._torch.modules.without_values import WithoutValues
 from ._torch.modules.wrappers import unwrapped
 from ._version import __version__
 from .atomic_write import write_atomically
+from .checkpoint_header import Header as Header
+from .checkpoint_header import Normalization as Normalization
+from .checkpoint_header import parse_header
 from .errors import CheckpointError
-from .state_dict import check_fit, first_names_of, share_again, tensors_of, with_shared, without_shared
+from .state_dict import (
+    computed_buffers,
+    first_names_of,
+    misfits,
+    mistyped,
+    nonfinite,
+    set_buffer,
+    share_again,
+    with_shared,
+    without_shared,
+)
+from .weight_file import WeightFile, digest_of, encode, read_weight_file, refusal
 
 M = TypeVar("M", bound=nn.Module)
 
-FORMAT_VERSION = 1
+_MOST_MISFITS = 3
 
 
 @dataclass(frozen=True)
-class Normalization:
-    """Mean and standard deviation per channel that images are normalised with: `(image - mean) / std`."""
+class Checkpoint:
+    """A file that was read, and verified if it has a digest."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(float(number) for number in self.mean))
-        object.__setattr__(self, "std", tuple(float(number) for number in self.std))
-        if len(self.mean) != len(self.std) or not self.std or min(self.std) <= 0:
-            raise ValueError(
-                f"mean and std need one number per channel, std above 0, got {self.mean}, {self.std}"
-            )
-
-
-@dataclass(frozen=True)
-class Header:
-    """Header of a checkpoint.
-
-    Attributes:
-        class_name: name of the model's class.
-        config: constructor arguments of the model.
-        library_version: version of tinynets that wrote the file.
-        normalization: normalisation of the images that the model expects, if it was set.
-    """
-
-    class_name: str
-    config: dict[str, Any]
-    library_version: str
-    normalization: Normalization | None = None
+    file: WeightFile
+    header: Header
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:
@@ -84,110 +74,169 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the weights, constructor arguments and normalisation of a model to a safetensors file.
 
     The file appears whole or not at all: it is written beside its place and then renamed. A parameter that
-    two modules share is written once.
+    two modules share is written once. Buffers that are not in the state dict are computed again by `load`;
+    their dtypes are kept.
 
     Raises:
-        CheckpointError: an argument of the constructor is not kept as an attribute, or is not plain data.
+        CheckpointError: an argument of the constructor is not kept as an attribute, or is not plain data, or
+            the normalisation has not one number per channel.
     """
     module = unwrapped(module)
+    state_dict = module.state_dict()
+    computed = computed_buffers(module, state_dict)
+    normalization = getattr(module, "normalization", None)  # a layer of that name in somebody else's class
+    header = Header(
+        class_name=type(module).__name__,
+        config=config_of(module),
+        library_version=__version__,
+        normalization=normalization if isinstance(normalization, Normalization) else None,
+        computed_buffers={name: buffer.dtype for name, buffer in computed.items()},
+        computed_sha256=digest_of(computed) if computed else None,
+    )
+    complaint = _misfit_of(header.normalization, module)
+    if complaint:
+        raise CheckpointError(complaint)
     try:
-        config = json.dumps(config_of(module), allow_nan=False)
+        metadata = header.to_metadata()
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the arguments of {type(module).__name__} must be plain data to be saved: {error}"
+            f"the arguments of {header.class_name} must be plain data to be saved: {error}"
         ) from None
-    normalization: Normalization | None = getattr(module, "normalization", None)
-    metadata = {
-        "format_version": str(FORMAT_VERSION),
-        "library": "tinynets",
-        "library_version": __version__,
-        "class": type(module).__name__,
-        "config": config,
-    }
-    if normalization is not None:
-        metadata["mean"] = json.dumps(normalization.mean)
-        metadata["std"] = json.dumps(normalization.std)
     # safetensors refuses strided (channels_last) and shared memory, so each tensor gets its own.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in without_shared(module.state_dict()).items()
+        for name, tensor in without_shared(state_dict).items()
     }
-    write_atomically(Path(path), _in_order(safetensors_bytes(tensors, metadata)))
+    write_atomically(Path(path), encode(tensors, metadata))
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read the header of a checkpoint, without the weights.
+    """Read the header of a checkpoint, without the weights, and so without verifying its digest.
 
     Raises:
         CheckpointError: the file was not written by `save`, is damaged, or is newer than this library.
         FileNotFoundError: there is no such file.
     """
-    with _open(path) as file:
-        metadata: dict[str, str] = file.metadata() or {}
-    if metadata.get("library") != "tinynets" or not metadata.get("format_version", "").isdecimal():
-        raise CheckpointError(
-            f"{path} has no tinynets header: it holds weights, but not of which model. Build the model, then "
-            "model.load_state_dict(safetensors.torch.load_file(path))"
-        )
-    if int(metadata["format_version"]) > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} was written by tinynets {metadata.get('library_version')} in format "
-            f"{metadata['format_version']}; this is {__version__}, which reads up to "
-            f"{FORMAT_VERSION}. Upgrade tinynets"
-        )
-    try:
-        config: dict[str, Any] = dict(json.loads(metadata["config"]))
-        normalization = None
-        if "mean" in metadata:
-            normalization = Normalization(json.loads(metadata["mean"]), json.loads(metadata["std"]))
-        return Header(metadata["class"], config, metadata.get("library_version", "?"), normalization)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the header of {path} is damaged: {error!r}") from None
+    return parse_header(read_weight_file(path, header_only=True))
 
 
-def load(cls: type[M], path: str | os.PathLike[str]) -> M:
-    """Rebuild a model of class `cls` from a file that `save` wrote, on the CPU and in eval mode.
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a file whole and compare its bytes with the digest in its header.
 
     Raises:
-        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit.
+        CheckpointError: the file was not written by `save`, is damaged, or is newer than this library.
         FileNotFoundError: there is no such file.
     """
-    header = read_header(path)
+    file = read_weight_file(path)
+    header = parse_header(file)
+    if header.sha256 is not None:
+        file.verify()
+    return Checkpoint(file, header)
+
+
+def load(cls: type[M], path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> M:
+    """Rebuild a model of class `cls` from a file that `save` wrote, on the CPU and in eval mode.
+
+    Args:
+        cls: the class of the model.
+        path: the file, which is read once; the model keeps nothing of it.
+        allow_nonfinite: accept weights that are NaN or infinite.
+
+    Raises:
+        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit, or
+            holds NaN or infinities.
+        FileNotFoundError: there is no such file.
+    """
+    return rebuild(cls, read_checkpoint(path), allow_nonfinite=allow_nonfinite)
+
+
+def rebuild(cls: type[M], checkpoint: Checkpoint, *, allow_nonfinite: bool = False) -> M:
+    """Build the model of a checkpoint that was read; see `load`."""
+    file, header = checkpoint.file, checkpoint.header
     if header.class_name != cls.__name__:
-        raise CheckpointError(f"{path} holds a {header.class_name}, not a {cls.__name__}")
-    try:
-        with torch.device("meta"):  # nothing is allocated before names and shapes are known to fit
-            model = cls(**header.config)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise CheckpointError(f"{path} asks for a {cls.__name__} that cannot be built: {error}") from None
-    with _open(path) as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
-        check_fit(model, shapes, str(path))
-        tensors = {name: file.get_tensor(name) for name in shapes}
-    if any(name not in tensors for name, _ in tensors_of(model)):
-        # A buffer that is computed, such as a table of positions, is not in the file.
+        raise refusal(f"{file.path} holds a {header.class_name}, not a {cls.__name__}")
+    model = _build_on_meta(cls, checkpoint)
+    _refuse_misfits(checkpoint, misfits(model, file.shapes))
+    complaint = _misfit_of(header.normalization, model)
+    if complaint:
+        raise refusal(f"{file.path} cannot be loaded: {complaint}")
+    tensors = file.tensors()
+    _refuse_misfits(checkpoint, mistyped(model, tensors))
+    complaint = None if allow_nonfinite else nonfinite(tensors)
+    if complaint:
+        raise refusal(f"{file.path} {complaint}; pass allow_nonfinite=True to load it all the same")
+    if computed_buffers(model, with_shared(model, tensors)):
+        # Their values come from the constructor, which draws weights too: the caller's random state is kept.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # pyright: ignore[reportUnknownMemberType]
             model = cls(**header.config)
     first_names = first_names_of(model)
-    model.load_state_dict(with_shared(model, tensors), assign=True)
+    state_dict = with_shared(model, tensors)
+    model.load_state_dict(state_dict, assign=True)
     share_again(model, first_names)
+    _restore_computed(model, state_dict, checkpoint)
     if header.normalization is not None:
         setattr(model, "normalization", header.normalization)  # noqa: B010 - not every module declares it
+    if header.sha256 is None:
+        _note(
+            f"{file.path} is in the format of tinynets 0.1.0, which has no SHA-256: damage would not show. "
+            "Save it again to add one"
+        )
     return model.eval()
 
 
-def _open(path: str | os.PathLike[str]) -> Any:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file at {path}")
+def _build_on_meta(cls: type[M], checkpoint: Checkpoint) -> M:
+    """Build a model without memory; the number of tensors in the file bounds the time that it takes."""
+    # A constructor may replace layers that it has built, or tie the weights of dozens of them.
+    most = 2 * len(checkpoint.file.shapes) + 500
     try:
-        return safe_open(str(path), framework="pt", device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no whole safetensors file: {error}") from None
+        with torch.device("meta"), WithoutValues(most):
+            return cls(**checkpoint.header.config)
+    except Exception as error:  # whatever a constructor raises for arguments that nobody has checked
+        reason = str(error).partition("\n")[0] or repr(error)  # torch adds a C++ traceback
+        raise refusal(
+            f"{checkpoint.file.path} asks for a {cls.__name__} that cannot be built: {reason}"
+        ) from None
 
 
-def _in_order(content: bytes) -> bytes:
-    """Sort the header, whose entries safetensors writes in random order: equal models give equal files."""
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:start]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
-    return len(header).to_bytes(8, "little") + header + content[start:]
+def _refuse_misfits(checkpoint: Checkpoint, complaints: list[str]) -> None:
+    if complaints:
+        listed = "; ".join(complaints[:_MOST_MISFITS])
+        rest = f"; and {len(complaints) - _MOST_MISFITS} more" if len(complaints) > _MOST_MISFITS else ""
+        name = checkpoint.header.class_name
+        raise refusal(f"{checkpoint.file.path} does not fit {name}: {listed}{rest}")
+
+
+def _misfit_of(normalization: Normalization | None, model: nn.Module) -> str | None:
+    """Return what is wrong with a normalisation, for a model that says how many channels it takes."""
+    channels = getattr(model, "in_channels", None)
+    if normalization is None or not isinstance(channels, int) or len(normalization.mean) == channels:
+        return None
+    return (
+        f"normalization has {len(normalization.mean)} numbers for mean and std, and {type(model).__name__} "
+        f"takes images of in_channels={channels}"
+    )
+
+
+def _restore_computed(model: nn.Module, state_dict: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
+    """Give computed buffers the dtypes that they had, and say so if their values are not what they were."""
+    header = checkpoint.header
+    for name, buffer in computed_buffers(model, state_dict).items():
+        set_buffer(model, name, buffer.to(header.computed_buffers.get(name, buffer.dtype)))
+    computed = computed_buffers(model, state_dict)
+    if header.computed_sha256 is not None and header.computed_sha256 != digest_of(computed):
+        _note(
+            f"{', '.join(computed)}, which {header.class_name} computes when it is built, is not what it was "
+            f"when {checkpoint.file.path} was saved: was that another version, device or default dtype?"
+        )
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, stacklevel=_frames_inside())
+
+
+def _frames_inside() -> int:
+    """Return the stacklevel of the first frame outside of this package, which called `load`."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level

@@ -15,6 +15,8 @@ from typing import TypeVar, overload
 from torch import nn
 
 from . import checkpoint
+from ._torch.modules.wrappers import unwrapped
+from .atomic_write import write_atomically
 from .models import ImageClassifier, load
 
 try:
@@ -48,13 +50,13 @@ def save_pretrained(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(model, folder / WEIGHTS)
-    header = checkpoint.read_header(folder / WEIGHTS)
-    config = json.dumps(header.config, indent=2, sort_keys=True)
-    (folder / "config.json").write_text(config, encoding="utf-8")
+    model = unwrapped(model)
+    config = checkpoint.config_of(model)
+    write_atomically(folder / "config.json", json.dumps(config, indent=2, sort_keys=True).encode())
     card = folder / "README.md"
     if not card.exists():
-        text = CARD.format(name=header.class_name, config=json.dumps(header.config))
-        card.write_text(text, encoding="utf-8")
+        text = CARD.format(name=type(model).__name__, config=json.dumps(config))
+        write_atomically(card, text.encode())
 
 
 @overload
@@ -67,6 +69,7 @@ def from_pretrained(
     token: str | bool | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    allow_nonfinite: bool = False,
 ) -> M: ...
 @overload
 def from_pretrained(
@@ -78,6 +81,7 @@ def from_pretrained(
     token: str | bool | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    allow_nonfinite: bool = False,
 ) -> ImageClassifier: ...
 def from_pretrained(
     source: str | os.PathLike[str],
@@ -88,6 +92,7 @@ def from_pretrained(
     token: str | bool | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    allow_nonfinite: bool = False,
 ) -> nn.Module:
     """Rebuild a model that `save_pretrained` or `push_to_hub` wrote, on the CPU and in eval mode.
 
@@ -99,9 +104,11 @@ def from_pretrained(
         token: token of a Hub account, for private repositories.
         local_files_only: use only what was downloaded before.
         force_download: download again.
+        allow_nonfinite: accept weights that are NaN or infinite.
 
     Raises:
-        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit.
+        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit, or
+            holds NaN or infinities.
         FileNotFoundError: the folder holds no weights.
         huggingface_hub.errors.HfHubHTTPError, OSError: the repository could not be read.
     """
@@ -117,7 +124,9 @@ def from_pretrained(
             local_files_only=local_files_only,
             force_download=force_download,
         )
-    return load(path) if model_class is None else checkpoint.load(model_class, path)
+    if model_class is None:
+        return load(path, allow_nonfinite=allow_nonfinite)
+    return checkpoint.load(model_class, path, allow_nonfinite=allow_nonfinite)
 
 
 def push_to_hub(

@@ -74,14 +74,19 @@ class Module(nn.Module):
         checkpoint.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Self:
         """Rebuild a model of this class from a file that `save` wrote, on the CPU and in eval mode.
 
+        Args:
+            path: the file, which is read once; the model keeps nothing of it.
+            allow_nonfinite: accept weights that are NaN or infinite.
+
         Raises:
-            CheckpointError: the file is damaged, newer than this library, of another class, or does not fit.
+            CheckpointError: the file is damaged, newer than this library, of another class, or does not fit,
+                or holds NaN or infinities.
             FileNotFoundError: there is no such file.
         """
-        return checkpoint.load(cls, path)
+        return checkpoint.load(cls, path, allow_nonfinite=allow_nonfinite)
 
     def _check_declared(self, name: str, value: object) -> None:
         spec = self._declared_tensors.get(name)

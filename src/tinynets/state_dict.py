@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from ._torch.modules.wrappers import strip_prefixes
@@ -19,16 +20,17 @@ def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         CheckpointError: names or shapes do not fit; the message lists them.
     """
     tensors = strip_prefixes(state_dict)
-    check_fit(module, {name: list(tensor.shape) for name, tensor in tensors.items()}, "the state dict")
+    complaints = misfits(module, {name: list(tensor.shape) for name, tensor in tensors.items()})
+    if complaints:
+        missed = len(complaints) - _MOST_COMPLAINTS
+        rest = f"\n  ... and {missed} more" if missed > 0 else ""
+        listed = "\n  ".join(complaints[:_MOST_COMPLAINTS])
+        raise CheckpointError(f"the state dict does not fit {type(module).__name__}:\n  {listed}{rest}")
     module.load_state_dict(with_shared(module, tensors))
 
 
-def check_fit(module: nn.Module, shapes: Mapping[str, list[int]], source: str) -> None:
-    """Compare names and shapes with those of a model.
-
-    Raises:
-        CheckpointError: they do not fit; the message begins with `source` and lists the differences.
-    """
+def misfits(module: nn.Module, shapes: Mapping[str, list[int]]) -> list[str]:
+    """Compare names and shapes with those of a model, and return one line for each difference."""
     expected = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     first_names = first_names_of(module)
     required = {name for name in expected if first_names.get(name, name) == name}
@@ -39,11 +41,48 @@ def check_fit(module: nn.Module, shapes: Mapping[str, list[int]], source: str) -
         for name in expected
         if name in shapes and shapes[name] != expected[name]
     ]
-    if complaints:
-        missed = len(complaints) - _MOST_COMPLAINTS
-        rest = f"\n  ... and {missed} more" if missed > 0 else ""
-        listed = "\n  ".join(complaints[:_MOST_COMPLAINTS])
-        raise CheckpointError(f"{source} does not fit {type(module).__name__}:\n  {listed}{rest}")
+    return complaints
+
+
+def mistyped(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return one line for each tensor whose dtype could not take the place of the model's.
+
+    A model may be saved in another floating dtype than it is built in; ints do not stand for floats.
+    """
+    return [
+        f"mistyped {name}: {tensors[name].dtype} where {expected.dtype} is expected"
+        for name, expected in tensors_of(module)
+        if name in tensors and not _exchangeable(tensors[name].dtype, expected.dtype)
+    ]
+
+
+def _exchangeable(one: torch.dtype, other: torch.dtype) -> bool:
+    floating = one.is_floating_point and other.is_floating_point
+    return one == other or floating or (one.is_complex and other.is_complex)
+
+
+def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Describe the first tensor that holds NaN or an infinity."""
+    for name, tensor in tensors.items():
+        if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+            wide = tensor.float() if tensor.element_size() < 4 else tensor
+            # A sum is several times faster than looking at each value, and finite only if all of them are.
+            if not wide.sum().isfinite() and not wide.isfinite().all():
+                wrong = (~wide.isfinite()).nonzero()
+                first = [int(place) for place in wrong[0]]
+                return f"holds {len(wrong)} values in {name} that are not finite, the first at {first}"
+    return None
+
+
+def computed_buffers(module: nn.Module, stored: Container[str]) -> dict[str, Tensor]:
+    """Return the buffers that are not stored with the state dict, since the constructor computes them."""
+    return {name: buffer for name, buffer in module.named_buffers() if name not in stored}
+
+
+def set_buffer(module: nn.Module, name: str, buffer: Tensor) -> None:
+    """Replace a buffer by another tensor."""
+    owner, _, attribute = name.rpartition(".")
+    setattr(module.get_submodule(owner), attribute, buffer)
 
 
 def tensors_of(module: nn.Module) -> list[tuple[str, Tensor]]:

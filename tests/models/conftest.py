@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tinynets.models import ImageClassifier, create_model
+from tinynets.models import ImageClassifier, LeNet5, create_model
 from tinynets.models.registry import MODELS
 
 
@@ -47,3 +48,11 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def zoo() -> Zoo:
     return Zoo()
+
+
+@pytest.fixture
+def lenet(tmp_path: Path) -> Path:
+    """A good file of a LeNet-5."""
+    path = tmp_path / "lenet.safetensors"
+    LeNet5(generator=torch.Generator().manual_seed(0)).save(path)
+    return path

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +18,11 @@ from tinynets._torch.modules.wrappers import strip_prefixes
 from tinynets.checkpoint import CheckpointError, Normalization
 from tinynets.models import CifarResNet, LeNet5, list_models, load
 
+from .weight_file_edits import rewrite
+
 QUICK = ("tiny_vision_mlp", "lenet5", "resnet20", "simple_vit", "cct_2_3x2")
 CIFAR10 = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-
-
-@pytest.fixture
-def lenet(tmp_path: Path) -> Path:
-    """A good file of a LeNet-5."""
-    path = tmp_path / "lenet.safetensors"
-    checkpoint.save(LeNet5(generator=torch.Generator().manual_seed(0)), path)
-    return path
-
-
-def rewrite(path: Path, **changes: str | None) -> Path:
-    """Change entries of a file's header and leave its weights."""
-    content = path.read_bytes()
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    for name, value in changes.items():
-        if value is None:
-            del header["__metadata__"][name]
-        else:
-            header["__metadata__"][name] = value
-    encoded = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + content[8 + length :])
-    return path
+MNIST = Normalization(mean=(0.1307,), std=(0.3081,))
 
 
 @pytest.mark.parametrize(
@@ -52,14 +30,14 @@ def rewrite(path: Path, **changes: str | None) -> Path:
 )
 def test_a_saved_model_comes_back_bit_for_bit(name: str, tmp_path: Path, zoo: Any):
     model = zoo.build(name, num_classes=7)
-    model.normalization = CIFAR10
+    model.normalization = normalization = MNIST if zoo.size(name) == 28 else CIFAR10
     checkpoint.save(model, tmp_path / "model.safetensors")
     state = torch.get_rng_state()
     loaded = load(tmp_path / "model.safetensors")
     assert torch.equal(torch.get_rng_state(), state), "loading draws no random numbers"
     assert type(loaded) is type(model)
     assert loaded.config == model.config
-    assert loaded.normalization == CIFAR10
+    assert loaded.normalization == normalization
     assert not loaded.training
     before, after = model.state_dict(), loaded.state_dict()
     assert list(before) == list(after)
@@ -165,14 +143,18 @@ def test_a_truncated_file_is_refused(lenet: Path, length: int):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": "2", "library_version": "9.9"}, r"written by tinynets 9\.9 in format 2.*Upgrade"),
+        ({"format_version": "3", "library_version": "9.9"}, r"written by tinynets 9\.9 in format 3.*Upgrade"),
         ({"library": None}, "has no tinynets header"),
         ({"format_version": "x"}, "has no tinynets header"),
+        ({"format_version": "9" * 5000}, "has no tinynets header"),
         ({"class": "os.system"}, r"holds a 'os\.system', which is no model of tinynets"),
         ({"class": "LeNet"}, "did you mean 'LeNet5'"),
         ({"class": None}, r"header of .* is damaged: KeyError\('class'\)"),
         ({"config": "{"}, "header of .* is damaged"),
         ({"config": "[1]"}, "header of .* is damaged"),
+        ({"config": "[" * 100_000}, "header of .* is damaged: RecursionError"),
+        ({"config": '{"num_classes": NaN}'}, "header of .* is damaged: .*NaN is no number of JSON"),
+        ({"config": '{"num_classes": %s}' % ("9" * 5000)}, "header of .* is damaged: ValueError"),
         ({"config": '{"depth": 3}'}, "asks for a LeNet5 that cannot be built: .*unexpected keyword"),
         ({"config": '{"image_size": 1}'}, "cannot be built: image_size must be at least 16"),
         ({"config": '{"num_classes": 9}'}, r"misshapen head.weight: \[10, 84\] where \[9, 84\] is expected"),
@@ -180,11 +162,22 @@ def test_a_truncated_file_is_refused(lenet: Path, length: int):
         ({"config": '{"num_classes": 1000000000000000000000000000000}'}, "LeNet5 that cannot be built"),
         ({"config": '{"image_size": 1000000000}'}, "LeNet5 that cannot be built|misshapen"),
         ({"mean": "[0.5]", "std": "[0]"}, "header of .* is damaged: .*std above 0"),
+        ({"mean": "[0.5]"}, r"header of .* is damaged: KeyError\('std'\)"),
+        ({"mean": "[NaN]", "std": "[1]"}, "header of .* is damaged: .*NaN is no number of JSON"),
+        ({"mean": "[1e999]", "std": "[1]"}, "header of .* is damaged: .*must be finite"),
+        ({"mean": '"12"', "std": "[1, 2]"}, "header of .* is damaged: .*list expected"),
+        (
+            {"mean": str([0.5] * 100_000), "std": str([0.5] * 100_000)},
+            "normalization has 100000 numbers for mean and std, and LeNet5 takes images of in_channels=1",
+        ),
+        ({"computed_buffers": '{"x": "save"}'}, "header of .* is damaged: .*torch has no dtype 'save'"),
     ],
 )
 def test_a_tampered_header_is_refused(lenet: Path, changes: dict[str, str | None], message: str):
-    with pytest.raises(CheckpointError, match=f"(?s){message}"):
+    with pytest.raises(CheckpointError, match=message) as caught:
         load(rewrite(lenet, **changes))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
 
 
 def test_weights_without_a_header_are_refused(tmp_path: Path):
@@ -236,3 +229,25 @@ def test_normalization_is_checked():
     assert Normalization([1], [2]).mean == (1.0,)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one number per channel"):
         Normalization((0.5,), (0.5, 0.5))
+    with pytest.raises(ValueError, match="must be finite"):
+        Normalization((float("nan"),), (0.5,))
+
+
+def test_a_normalization_that_could_not_be_loaded_is_not_saved(tmp_path: Path):
+    model = LeNet5()
+    model.normalization = CIFAR10
+    with pytest.raises(
+        CheckpointError, match="normalization has 3 numbers .* LeNet5 takes images of in_channels=1"
+    ):
+        model.save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_called_normalization_is_a_layer(tmp_path: Path):
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.normalization = nn.BatchNorm2d(2)
+
+    checkpoint.save(Normed(), tmp_path / "file")
+    assert isinstance(checkpoint.load(Normed, tmp_path / "file").normalization, nn.BatchNorm2d)

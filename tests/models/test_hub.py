@@ -84,6 +84,16 @@ def test_the_mixin_of_the_hub_reads_the_same_folder(tmp_path: Path) -> None:
     assert same(HubLeNet.from_pretrained(tmp_path, strict=True), model)
 
 
+def test_weights_that_are_not_finite_need_a_word(tmp_path: Path) -> None:
+    model = Own()
+    with torch.no_grad():
+        model.layer.bias[0] = float("nan")
+    hub.save_pretrained(model, tmp_path)
+    with pytest.raises(tn.CheckpointError, match=r"values in layer\.bias that are not finite"):
+        hub.from_pretrained(tmp_path, model_class=Own)
+    assert hub.from_pretrained(tmp_path, model_class=Own, allow_nonfinite=True).layer.bias[0].isnan()
+
+
 def test_saving_again_replaces_all_but_the_readme(tmp_path: Path) -> None:
     hub.save_pretrained(LeNet5(), tmp_path)
     (tmp_path / "README.md").write_text("mine")

@@ -157,9 +157,13 @@ class ImageClassifier(Module):
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
     def _allocate(self, generator: torch.Generator | None) -> None:
-        """Allocate layers that were built on the meta device, and draw their weights for the first time."""
-        to_empty_(self)
-        self.init(generator)
+        """Allocate layers that were built on the meta device, and draw their weights for the first time.
+
+        Where meta is the default device, as when a file is loaded, there is nothing to allocate or to draw.
+        """
+        if torch.get_default_device().type != "meta":
+            to_empty_(self)
+            self.init(generator)
 
     def with_weights(self, state_dict: Mapping[str, Tensor]) -> Self:
         """Copy weights into this model and return it.

@@ -129,7 +129,10 @@ class CCT(ImageClassifier):
         check_probability(
             dropout=dropout, attention_dropout=attention_dropout, stochastic_depth=stochastic_depth
         )
-        check_multiple("image_size", image_size, "2 ** num_convs", 2**num_convs)
+        # No power above image_size divides it, and those of a number from a file may have millions of digits.
+        check_multiple(
+            "image_size", image_size, "2 ** num_convs", 2 ** min(num_convs, image_size.bit_length())
+        )
         self.depth = depth
         self.num_convs = num_convs
         self.image_size = image_size
@@ -142,7 +145,6 @@ class CCT(ImageClassifier):
         num_heads = 2 if depth < 6 else 4
         hidden = embed_dim if depth < 6 else 2 * embed_dim
         self.side = image_size // 2**num_convs
-        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, 2**num_convs) for i in range(depth))
         channels = [in_channels, *[64] * (num_convs - 1), embed_dim]
         with torch.device("meta"):
             self.tokenizer = nn.ModuleList(
@@ -165,6 +167,7 @@ class CCT(ImageClassifier):
             self.norm = nn.LayerNorm(embed_dim)
             self.attention_pool = nn.Linear(embed_dim, 1)
             self.head = nn.Linear(embed_dim, num_classes)
+        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, 2**num_convs) for i in range(depth))
         self._allocate(generator)
 
     @classmethod

@@ -105,7 +105,6 @@ class ConvMixer(ImageClassifier):
         self.patch_size = patch_size
         self.in_channels = in_channels
         self.num_classes = num_classes
-        self.stages = tuple(Stage(f"blocks.{i}", channels, patch_size) for i in range(depth))
         with torch.device("meta"):
             self.patches = nn.Conv2d(in_channels, channels, patch_size, patch_size)
             self.patches_bn = nn.BatchNorm2d(channels)
@@ -113,6 +112,7 @@ class ConvMixer(ImageClassifier):
                 *(ConvMixerBlock(channels, kernel_size=kernel_size) for _ in range(depth))
             )
             self.head = nn.Linear(channels, num_classes)
+        self.stages = tuple(Stage(f"blocks.{i}", channels, patch_size) for i in range(depth))
         self._allocate(generator)
 
     @classmethod

@@ -112,7 +112,6 @@ class MlpMixer(ImageClassifier):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.side = image_size // patch_size
-        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, patch_size) for i in range(depth))
         with torch.device("meta"):
             self.patches = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
             self.blocks = nn.Sequential(
@@ -125,6 +124,7 @@ class MlpMixer(ImageClassifier):
             )
             self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
             self.head = nn.Linear(embed_dim, num_classes)
+        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, patch_size) for i in range(depth))
         self._allocate(generator)
 
     @classmethod

@@ -14,9 +14,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
-from ..checkpoint import load as load_as
-from ..checkpoint import read_header
-from ..errors import CheckpointError
+from ..checkpoint import read_checkpoint, rebuild
+from ..weight_file import refusal
 from .base import ImageClassifier
 
 Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
@@ -135,23 +134,31 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
     ]
 
 
-def load(path: str | os.PathLike[str]) -> ImageClassifier:
+def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> ImageClassifier:
     """Rebuild a model of the zoo from a file that `save` wrote, on the CPU and in eval mode.
 
     Load a model of your own by its class, `YourModel.load(path)`: a file cannot cause an import.
 
+    Args:
+        path: the file, which is read once and compared with the SHA-256 in its header; the model keeps
+            nothing of it.
+        allow_nonfinite: accept weights that are NaN or infinite.
+
     Raises:
-        CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit.
+        CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit,
+            or holds NaN or infinities.
         FileNotFoundError: there is no such file.
     """
-    class_name = read_header(path).class_name
+    checkpoint = read_checkpoint(path)
+    class_name = checkpoint.header.class_name
     classes = {entry.class_name: entry for entry in MODELS.values()}
     if class_name not in classes:
-        raise CheckpointError(
-            f"{path} holds a {class_name!r}, which is no model of tinynets{_suggest(class_name, classes)} "
-            "If it is yours, load it by its class"
+        suggestion = _suggest(class_name[:100], classes)  # comparing takes time with the square of the length
+        raise refusal(
+            f"{path} holds a {class_name[:100]!r}, which is no model of tinynets{suggestion} If it is yours, "
+            "load it by its class"
         )
-    return load_as(classes[class_name].model, path)
+    return rebuild(classes[class_name].model, checkpoint, allow_nonfinite=allow_nonfinite)
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:

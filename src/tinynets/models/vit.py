@@ -122,7 +122,6 @@ class SimpleViT(ImageClassifier):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.side = image_size // patch_size
-        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, patch_size) for i in range(depth))
         with torch.device("meta"):
             self.patches = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
             # A buffer, so that it follows the model's device and dtype; computed, so not in the state dict.
@@ -132,6 +131,7 @@ class SimpleViT(ImageClassifier):
             )
             self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
             self.head = nn.Linear(embed_dim, num_classes)
+        self.stages = tuple(Stage(f"blocks.{i}", embed_dim, patch_size) for i in range(depth))
         self._allocate(generator)
 
     @classmethod

@@ -1,0 +1,65 @@
+"""Constructors that run for names and shapes alone: they draw nothing, and do not run for hours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+_FACTORIES = frozenset(
+    {
+        torch.arange,
+        torch.empty,
+        torch.eye,
+        torch.full,
+        torch.linspace,
+        torch.ones,
+        torch.rand,
+        torch.randint,
+        torch.randn,
+        torch.randperm,
+        torch.tensor,
+        torch.zeros,
+    }
+)
+
+
+# What `nn.Linear` and the like fill their weights with.
+_INITIALIZERS = frozenset(
+    value for name, value in vars(nn.init).items() if name.endswith("_") and name[0] != "_"
+)
+
+
+class WithoutValues(TorchFunctionMode):
+    """Draw no weights in a block, in this thread, and raise ValueError once it has created too many tensors.
+
+    torch's hooks on the registration of parameters are global, and other threads build models too.
+
+    Args:
+        most: how many tensors the block may create.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.count = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Count what creates a tensor from nothing, and leave out what fills one."""
+        kwargs = kwargs or {}
+        if func in _FACTORIES:
+            self.count += 1
+            if self.count > self.most:
+                raise ValueError(f"it would have more than {self.most} tensors")
+        elif func in _INITIALIZERS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
