@@ -23,7 +23,7 @@ from .annotations.class_scope import ClassScope
 from .annotations.parse_hints import has_tensors, is_unpacked, parse_hint
 from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.sites import Site
-from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec
+from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec, unchecked_hints
 from .codegen.copy_function import copy_with_code, forwarding_node
 from .codegen.guard_code import GuardWriter
 from .codegen.rebinding import rebinds
@@ -157,7 +157,10 @@ class FunctionBuilder:
             constants["_tn_check_mode"] = self.check_mode
         if reason:
             constants["_tn_original"] = self.function
-        return RewrittenFunction(rewritten, rewriter.sites, constants, reason, rewriter.unchecked)
+        named = [*arguments.items(), ("return", returns), ("yield", yields)]
+        unchecked = [(name, hint) for name, spec in named for hint in unchecked_hints(spec)]
+        unchecked += rewriter.unchecked
+        return RewrittenFunction(rewritten, rewriter.sites, constants, reason, unchecked)
 
     def compile(self, rewritten: RewrittenFunction) -> CodeType:
         """Compile a rewritten definition in place of the original."""

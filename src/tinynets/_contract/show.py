@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, cast
@@ -78,4 +79,5 @@ def _constant_text(value: Any) -> str:
 
 
 def _hint_text(hint: Any) -> str:
-    return hint.__qualname__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    text = hint.__qualname__ if isinstance(hint, type) else str(hint)
+    return re.sub(r"\b(collections\.abc|jaxtyping|typing)\.", "", text)

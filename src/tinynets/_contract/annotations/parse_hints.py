@@ -12,6 +12,7 @@ import inspect
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, Union, cast
 
@@ -112,7 +113,9 @@ def is_unpacked(hint: Any) -> bool:
 
 def _parse_plain(hint: Any) -> Spec:
     try:
-        matches_hint(None, hint)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that do not exist yet
+            matches_hint(None, hint)
     except Exception:
         return Anything(unchecked=hint)
     return PlainSpec(hint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -38,11 +40,23 @@ class LaterName(type):
             raise TypeError(f"{cls.__name__} does not exist yet; define or import it before")
         return cls
 
-    def __instancecheck__(cls, value: Any) -> bool:
+    def exists(cls) -> bool:
+        """Whether the name stands for something by now."""
         try:
-            hint = cls.look_up()
-        except (NameError, AttributeError, ImportError):
-            return True  # a name for type checkers only: nothing is known about it
+            cls.look_up()
+        except (NameError, AttributeError):
+            return False
+        return True
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        if not cls.exists():
+            warnings.warn(
+                f"{cls.__name__} is imported for type checkers only, so what is annotated with it is not"
+                " enforced; import it at run time",
+                stacklevel=2,
+            )
+            return True
+        hint = cls.look_up()
         try:
             return matches_hint(value, hint)
         except Exception:
@@ -52,6 +66,13 @@ class LaterName(type):
 def later_name(text: str, look_up: Callable[[], Any]) -> LaterName:
     """Return a stand-in for a name of the source."""
     return LaterName(text, (), {"look_up": staticmethod(look_up)})
+
+
+def has_missing_names(hint: Any) -> bool:
+    """Whether a hint has names that do not exist yet."""
+    if isinstance(hint, LaterName):
+        return not hint.exists()
+    return any(map(has_missing_names, typing.get_args(hint)))
 
 
 def classes_of(hint: Any) -> Any:

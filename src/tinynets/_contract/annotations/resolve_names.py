@@ -70,6 +70,8 @@ class NameResolver:
     def _evaluate(self, annotation: str) -> Any:
         # `*args: *tuple[A, B]` is no expression by itself.
         text = f"({annotation},)[0]" if annotation.lstrip().startswith("*") else annotation
+        if "|" in text and ("'" in text or '"' in text):
+            text = _without_quotes(text)
         names = dict(self._locals)
         while True:
             try:
@@ -115,6 +117,21 @@ class NameResolver:
             return Union[tuple(new)]  # noqa: UP007
         rebuilt: Any = origin[new[0] if len(new) == 1 else tuple(new)]
         return next(iter(rebuilt)) if getattr(hint, "__unpacked__", False) else rebuilt
+
+
+def _without_quotes(annotation: str) -> str:
+    """Remove the quotes of the operands of `|`, for which strings have no such operator."""
+    try:
+        tree = ast.parse(annotation, mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+                for side in ("left", "right"):
+                    operand = getattr(node, side)
+                    if isinstance(operand, ast.Constant) and isinstance(operand.value, str):
+                        setattr(node, side, ast.parse(operand.value, mode="eval").body)
+        return ast.unparse(tree)
+    except SyntaxError:
+        return annotation
 
 
 def _defining_frames(module_globals: dict[str, Any]) -> list[FrameType]:

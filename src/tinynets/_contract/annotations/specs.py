@@ -12,6 +12,7 @@ import torch
 from jaxtyping import AbstractArray, AbstractDtype
 
 from .axes import Axes, Axis
+from .plain_types import has_missing_names
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def unchecked_hints(spec: Spec) -> Iterator[Any]:
         case Anything() | PlainSpec():
             if spec.unchecked is not None:
                 yield spec.unchecked
+            elif isinstance(spec, PlainSpec) and has_missing_names(spec.hint):
+                yield spec.hint
         case UnionSpec(arms=parts) | TupleSpec(items=parts):
             for part in parts:
                 yield from unchecked_hints(part)

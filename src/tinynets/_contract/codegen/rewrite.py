@@ -131,6 +131,7 @@ class Rewriter:
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
                 name = ast.unparse(target)
                 spec = self._spec(annotation)
+                self.unchecked += [(name, hint) for hint in unchecked_hints(spec)]
                 if isinstance(target, ast.Name):
                     declared[name] = spec
                 if value is None:
@@ -235,7 +236,6 @@ class Rewriter:
     # Checks
 
     def _check(self, site: Site, value: str, place: ast.AST, *, certain: bool) -> list[ast.stmt]:
-        self.unchecked += [(site.name, hint) for hint in unchecked_hints(site.spec)]
         if isinstance(site.spec, Anything):
             return []
         self.writer.scope.take_snapshots(axis_tokens(site.spec))
