@@ -133,7 +133,7 @@ class Sized(tn.Module):
 def test_self_is_bound_anew() -> None:
     class Net(Sized):
         def forward(self, x: Float[Tensor, "n width"], y: Any = None) -> Float[Tensor, "n {self.width}"]:
-            for self in [None]:
+            for self in [None]:  # noqa: B007
                 pass
             return x if y is None else y
 
@@ -221,6 +221,18 @@ def test_a_class_made_by_type() -> None:
         warnings.simplefilter("error")
         assert made()(ones(1)).tolist() == [6]
         assert copied()(ones(1)).tolist() == [4]
-    for kind in (made, copied):
+    late = make_late(Base)
+    assert late()(ones(1)).tolist() == [8]
+    for kind in (made, copied, late):
         with pytest.raises(tn.ShapeError):
             kind()(ones(1, 1))
+
+
+def make_late(base: Any) -> Any:
+    def forward(self: Any, x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        assert __class__ is type(self)
+        return super().forward(x) * 4  # type: ignore[misc]
+
+    forward.__qualname__ = "Late.forward"
+    __class__ = type("Late", (base,), {"forward": forward, "__module__": __name__})
+    return __class__
