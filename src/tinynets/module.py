@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
 from . import checkpoint
+from ._contract.annotations.class_scope import NO_CLASS, ClassScope, class_scope
 from ._contract.annotations.specs import Spec
 from ._contract.attributes import attribute_specs, check_attribute
-from ._contract.contract import contract_of, enforce
+from ._contract.codegen.annotated_lines import annotated_lines
+from ._contract.members import enforce_members
 from .modes import guard
 
 P = ParamSpec("P")
@@ -47,23 +48,14 @@ class Module(nn.Module):
             """Accept and return what `forward` does; `nn.Module` says `Any` (pytorch#45414)."""
             ...
 
-    _declared_axes: ClassVar[frozenset[str]] = frozenset()
+    _class_scope: ClassVar[ClassScope] = NO_CLASS
     _declared_tensors: ClassVar[Mapping[str, Spec]] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._declared_axes = declared_axes(cls)
+        cls._class_scope = class_scope(cls, annotated_lines)
         cls._declared_tensors = MappingProxyType(attribute_specs(cls))
-        for name, method in list(vars(cls).items()):
-            forward = name == "forward" or name.startswith("forward_")
-            if isinstance(method, FunctionType) and (forward or contract_of(method)):
-                checked = enforce(
-                    method,
-                    module_axes=cls._declared_axes,
-                    check_mode=guard if name == "forward" else None,
-                    overridden=getattr(super(cls, cls), name, None),
-                )
-                setattr(cls, name, checked)
+        enforce_members(cls, Module, cls._class_scope, guard)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, constructor arguments and normalisation to a safetensors file, atomically.
@@ -91,7 +83,7 @@ class Module(nn.Module):
     def _check_declared(self, name: str, value: object) -> None:
         spec = self._declared_tensors.get(name)
         if spec is not None:
-            check_attribute(self, name, value, spec, self._declared_axes)
+            check_attribute(self, name, value, spec, self._class_scope)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._check_declared(name, value)
@@ -106,14 +98,3 @@ class Module(nn.Module):
         """Add a parameter after checking it against the class body."""
         self._check_declared(name, param)
         super().register_parameter(name, param)
-
-
-def declared_axes(cls: type) -> frozenset[str]:
-    """Return the names of the ints declared in the bodies of a class and its bases."""
-    return frozenset(
-        name
-        for base in cls.__mro__
-        if base not in nn.Module.__mro__
-        for name, hint in inspect.get_annotations(base).items()
-        if hint is int or hint == "int"
-    )

@@ -156,3 +156,45 @@ def test_a_remedy_is_named_only_where_the_numbers_support_it() -> None:
     with pytest.raises(tn.ShapeError) as caught:
         tn.TinyVisionMLP()(images(2, 28, 28))
     assert "unsqueeze" not in str(caught.value)
+
+
+def test_an_error_that_accepts_no_note_is_not_replaced() -> None:
+    class Own(RuntimeError):
+        def add_note(self, note: str) -> None:
+            raise ValueError("no notes")
+
+    @tn.contract
+    def f(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        raise Own("mine")
+
+    with pytest.raises(Own, match="mine"):
+        f(torch.ones(2))
+
+
+def test_what_a_handler_inside_a_forward_swallows() -> None:
+    @tn.contract
+    def inside(x: Float[Tensor, "n"]) -> Tensor:
+        try:
+            y: Float[Tensor, "n 3"] = x
+        except TypeError:  # a ShapeError is one
+            return torch.zeros(0)
+        return y
+
+    @tn.contract
+    def around(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        try:
+            return x[1:]
+        except tn.ShapeError:
+            return x
+
+    @tn.contract
+    def arguments(x: Float[Tensor, "n 3"]) -> Tensor:
+        try:
+            return x
+        except Exception:
+            return x
+
+    assert len(inside(torch.ones(2))) == 0
+    assert len(around(torch.ones(2))) == 2
+    with pytest.raises(tn.ShapeError):
+        arguments(torch.ones(2))

@@ -1,8 +1,11 @@
 """What `tinynets.Module` adds around the contract: direct calls, declared tensors, misspelt axes."""
 
 import copy
+import functools
 import pickle
 import warnings
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -103,6 +106,36 @@ class TestDirectForward:
             with torch.no_grad():
                 child.register_forward_hook(lambda *_: None)
                 child(x)
+
+    @pytest.mark.parametrize("how", ["wrapper", "mock", "partial"])
+    def test_never_through_what_was_assigned_to_forward(self, how: str) -> None:
+        scale = Scale()
+        inner = scale.forward
+        replacements: dict[str, Any] = {
+            "wrapper": lambda *args: inner(*args),
+            "mock": mock.Mock(wraps=inner),
+            "partial": functools.partial(inner),
+        }
+        scale.forward = replacements[how]  # type: ignore[method-assign]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert scale(torch.ones(1, 2)).shape == (1, 3)
+        with pytest.raises(tn.ShapeError):
+            scale(torch.ones(1, 3))
+        with pytest.warns(tn.DirectForwardWarning):
+            scale.forward(torch.ones(1, 2))
+
+    def test_a_direct_call_of_another_module_inside_a_call_warns(self) -> None:
+        class Outer(tn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = Scale()
+
+            def forward(self, x: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 3"]:
+                return self.scale.forward(x)
+
+        with pytest.warns(tn.DirectForwardWarning, match="Scale.forward"):
+            Outer()(torch.ones(1, 2))
 
 
 class TestMisspeltAxes:

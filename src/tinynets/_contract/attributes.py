@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import typing
-from types import FunctionType
 from typing import Any, ClassVar, cast
 
 from jaxtyping import AnnotationError
 
+from .annotations.class_scope import ClassScope, globals_of
 from .annotations.parse_hints import has_tensors, parse_hint
 from .annotations.resolve_names import NameResolver
 from .annotations.sites import Site
@@ -26,7 +25,7 @@ def attribute_specs(cls: type) -> dict[str, Spec]:
         annotations = inspect.get_annotations(base)
         if not annotations or base.__module__.split(".")[0] == "torch":
             continue
-        namespace = NameResolver(_globals_of(base))
+        namespace = NameResolver(globals_of(base), owner=cls)
         for name, annotation in annotations.items():
             try:
                 hint = namespace.resolve(annotation)
@@ -40,15 +39,7 @@ def attribute_specs(cls: type) -> dict[str, Spec]:
     return specs
 
 
-def _globals_of(cls: type) -> dict[str, Any]:
-    """Return the globals of a class body; its module may not be importable (a notebook)."""
-    for member in vars(cls).values():
-        if isinstance(member, FunctionType):
-            return member.__globals__
-    return vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-
-
-def check_attribute(owner: Any, name: str, value: Any, spec: Spec, module_axes: frozenset[str]) -> None:
+def check_attribute(owner: Any, name: str, value: Any, spec: Spec, scope: ClassScope) -> None:
     """Check a value before it is set as an attribute.
 
     Axes that are attributes of the owner are checked once they are set.
@@ -59,7 +50,7 @@ def check_attribute(owner: Any, name: str, value: Any, spec: Spec, module_axes: 
     if not toggle.on:
         return
     kind = cast(Any, type(owner))
-    known = frozenset(axis for axis in module_axes if axis in vars(owner) or hasattr(kind, axis))
+    known = scope.set_axes(owner)
     bindings = Bindings({}, owner, known)
     mismatch = validate(spec, value, bindings)
     if mismatch is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections.abc
 import inspect
+import re
 import typing
 import warnings
 from collections.abc import Callable
@@ -17,13 +18,15 @@ from torch import nn
 
 from .._torch.tracing import entry
 from ..errors import NoSourceError
-from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding
-from .annotations.parse_hints import has_tensors, parse_hint
+from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding, names_in
+from .annotations.class_scope import ClassScope
+from .annotations.parse_hints import has_tensors, is_unpacked, parse_hint
 from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.sites import Site
-from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec
+from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec, unchecked_hints
 from .codegen.copy_function import copy_with_code, forwarding_node
 from .codegen.guard_code import GuardWriter
+from .codegen.rebinding import rebinds
 from .codegen.rewrite import Rewriter
 from .codegen.shape_code import AxisScope
 from .codegen.source import FunctionNode, compile_function, function_node
@@ -65,6 +68,7 @@ class RewrittenFunction:
     sites: list[Site]
     constants: dict[str, Any]  # free variable -> value
     without_source: str  # why the body could not be read, or ""
+    unchecked: list[tuple[str, Any]]  # what has a hint that is not enforced, and the hint
 
 
 class FunctionBuilder:
@@ -73,7 +77,7 @@ class FunctionBuilder:
     Args:
         function: the original.
         contract: the decorator that enforces inner functions.
-        module_axes: axes that are attributes of the first argument.
+        scope: what the class of a method supplies to annotations.
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the builder of the method that this one overrides.
         decorated: whether a decorator is called in place of this function.
@@ -84,25 +88,25 @@ class FunctionBuilder:
         function: FunctionType,
         *,
         contract: object,
-        module_axes: frozenset[str],
+        scope: ClassScope,
         check_mode: Callable[[nn.Module], None] | None,
         overridden: FunctionBuilder | None,
         decorated: bool,
     ) -> None:
         self.function = function
         self.contract = contract
-        self.module_axes = module_axes
+        self.scope = scope
         self.check_mode = check_mode
         self.decorated = decorated
         self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
-        self.names = NameResolver(function.__globals__, function)
+        self.names = NameResolver(function.__globals__, function, scope.owner)
         self.signature = inspect.signature(function)
         self.annotations = self._annotations(overridden)
 
     def build(self) -> FunctionType:
         """Return the checked function, or the original where there is nothing to check."""
         rewritten = self.rewrite()
-        if rewritten.without_source:
+        if rewritten.without_source and self.function.__code__.co_name != "<lambda>":
             warnings.warn(
                 f"{self.name}: no usable source ({rewritten.without_source}), so its annotated lines are not"
                 " enforced; arguments and return value are",
@@ -111,10 +115,11 @@ class FunctionBuilder:
         if not rewritten.sites and self.check_mode is None:
             return self.function
         parameters = set(self.signature.parameters)
-        check_axis_names(rewritten.sites, self.name, self.module_axes, parameters)
+        axes = self.scope.axes | self.scope.optional_axes
+        check_axis_names(rewritten.sites, self.name, axes, parameters)
         self.names.release_scope()
         place = Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
-        record = FunctionContract(self.function, place, self.module_axes, rewritten.sites)
+        record = FunctionContract(self.function, place, self.scope, rewritten.sites)
         code = self.compile(rewritten)
         values = {**rewritten.constants, "_tn_contract": record}
         original = self.function
@@ -132,13 +137,12 @@ class FunctionBuilder:
             node, text = function_node(self.function)
         except NoSourceError as error:
             node, text, reason = forwarding_node(self.function, self.signature), "", str(error)
-        parameters = list(self.signature.parameters)
-        first = parameters[0] if parameters else ""
-        writer = GuardWriter(AxisScope(self.module_axes, first, frozenset(parameters[1:])))
+        arguments = in_order_of_binding(self._argument_specs(), self.scope.axes)
         returns, yields = self._result_specs()
+        writer = GuardWriter(self._axis_scope(text, [*arguments.values(), returns, yields]))
         rewriter = Rewriter(
             node,
-            arguments=in_order_of_binding(self._argument_specs(), self.module_axes),
+            arguments=arguments,
             returns=returns,
             yields=yields,
             resolve=self.names.resolve,
@@ -147,17 +151,36 @@ class FunctionBuilder:
             title=self.name,
             has_walrus=":=" in text,
         )
-        rewritten = rewriter.rewrite(self._entry_lines(first))
+        rewritten = rewriter.rewrite(self._entry_lines(writer.scope.self_name))
         constants = {**RUNTIME, **writer.constants}
         if self.check_mode is not None:
             constants["_tn_check_mode"] = self.check_mode
         if reason:
             constants["_tn_original"] = self.function
-        return RewrittenFunction(rewritten, rewriter.sites, constants, reason)
+        named = [*arguments.items(), ("return", returns), ("yield", yields)]
+        unchecked = [(name, hint) for name, spec in named for hint in unchecked_hints(spec)]
+        unchecked += rewriter.unchecked
+        return RewrittenFunction(rewritten, rewriter.sites, constants, reason, unchecked)
 
     def compile(self, rewritten: RewrittenFunction) -> CodeType:
         """Compile a rewritten definition in place of the original."""
         return compile_function(rewritten.node, self.function, (*rewritten.constants, "_tn_contract"))
+
+    def _axis_scope(self, text: str, specs: list[Spec]) -> AxisScope:
+        """Return the scope in which the guards of a body with this text begin."""
+        parameters = list(self.signature.parameters.values())
+        first = parameters[0].name if parameters else ""
+        others = frozenset(parameter.name for parameter in parameters[1:])
+        used = names_in(specs)
+        optional = {n for n in self.scope.optional_axes if n in used or re.search(rf"\b{n}\b", text)}
+        scope = AxisScope(self.scope.axes, first, others)
+        of_module = self.check_mode is not None or bool(self.scope.axes or optional)
+        if of_module and parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+            scope.hold_self(f"{first}[0]")
+        elif first and rebinds(self.function.__code__, first):
+            scope.hold_self(first)
+        scope.may_be_set(optional)
+        return scope
 
     # Annotations
 
@@ -191,10 +214,13 @@ class FunctionBuilder:
             if name not in self.annotations:
                 continue
             hint = self.annotations[name]
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and not has_tensors(hint):
+            several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            if several and not has_tensors(hint):
                 continue
             spec = self._spec(name, hint)
-            if parameter.kind is parameter.VAR_POSITIONAL:
+            if several and is_unpacked(hint):
+                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` are about all of them
+            elif parameter.kind is parameter.VAR_POSITIONAL:
                 spec = ItemsSpec(tuple, spec)
             elif parameter.kind is parameter.VAR_KEYWORD:
                 spec = MappingSpec(dict, Anything(), spec)

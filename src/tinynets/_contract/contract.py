@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
+import jaxtyping
 from torch import nn
 
+from .annotations.axis_names import names_in
+from .annotations.class_scope import NO_CLASS, ClassScope
 from .builder import BUILDER, CONTRACT, FunctionBuilder
-from .codegen.copy_function import replace_wrapped
+from .codegen.copy_function import reaches, replace_wrapped
+from .descriptors import HOLDERS, with_functions
 from .runtime import FunctionContract
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# Functions that `enforce` has made checked versions of.
+_enforced: weakref.WeakSet[FunctionType] = weakref.WeakSet()
+
+
 def contract(function: F) -> F:
     """Enforce the annotations of a function or method: arguments, return value and annotated lines.
 
-    Axis names are shared within one call. Use it on plain functions and on single methods; `tinynets.Module`
-    applies it to `forward` and every `forward_...` by itself.
+    Axis names are shared within one call. Use it on plain functions, and on methods of classes that are not
+    `tinynets.Module`, which enforces its own. It goes above or below `@property`, `@staticmethod`,
+    `@functools.lru_cache` and the like, and accepts partials.
 
     Raises:
         jaxtyping.AnnotationError: when decorating, if an annotation could not be enforced as it stands.
         ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
     """
-    if isinstance(function, staticmethod | classmethod):
-        method = cast(Any, function)
-        return cast(F, type(method)(contract(method.__func__)))
-    if not isinstance(function, FunctionType):
+    if not isinstance(function, (FunctionType, *HOLDERS)):
         raise TypeError(f"contract decorates functions and methods, got {type(function).__name__}")
-    return cast(F, enforce(function))
+    return cast(F, with_functions(function, enforce))
 
 
 def contract_of(function: Any) -> FunctionContract | None:
@@ -44,30 +51,47 @@ def builder_of(function: Any) -> FunctionBuilder | None:
     return getattr(function, BUILDER, None)
 
 
+def is_enforced(function: FunctionType) -> bool:
+    """Whether a checked version of a function has been made."""
+    return function in _enforced
+
+
 def enforce(
     function: FunctionType,
     *,
-    module_axes: frozenset[str] = frozenset(),
+    scope: ClassScope = NO_CLASS,
     check_mode: Callable[[nn.Module], None] | None = None,
     overridden: FunctionType | None = None,
+    hidden: FunctionType | None = None,
     decorated: bool = False,
 ) -> FunctionType:
     """Return the function with its checks compiled into it.
 
-    Under a decorator (`@torch.no_grad()`), the decorated function is checked.
+    Under a decorator (`@torch.no_grad()`), the decorated function is checked; a decorator of jaxtyping or
+    beartype has nothing left to do, and goes.
 
     Args:
         function: the function; one that is enforced already is built again from its original.
-        module_axes: axes that are attributes of the first argument.
+        scope: what the class of a method supplies to annotations.
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the enforced method of the base class, which supplies the annotations that this one omits.
+        hidden: the function under decorators, if they do not say which one it is by `__wrapped__`.
         decorated: whether a decorator is called in place of this function.
     """
-    wrapped = getattr(function, "__wrapped__", None)
+    wrapped = hidden or getattr(function, "__wrapped__", None)
     if isinstance(wrapped, FunctionType):
+        replaces = _is_type_checker(function)
         checked = enforce(
-            wrapped, module_axes=module_axes, check_mode=check_mode, overridden=overridden, decorated=True
+            wrapped,
+            scope=scope,
+            check_mode=check_mode,
+            overridden=overridden,
+            decorated=decorated or not replaces,
         )
+        if replaces and checked is not wrapped:
+            return checked
+        if contract_of(wrapped) is not None and not reaches(function, wrapped):
+            return _left_as_it_is(function, wrapped, scope)
         return replace_wrapped(function, wrapped, checked)
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
@@ -76,10 +100,10 @@ def enforce(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return FunctionBuilder(
+        checked = FunctionBuilder(
             original,
             contract=contract,
-            module_axes=module_axes,
+            scope=scope,
             check_mode=check_mode,
             overridden=builder_of(overridden),
             decorated=decorated,
@@ -87,3 +111,24 @@ def enforce(
     finally:
         if collecting:
             gc.enable()
+    _enforced.add(original)
+    return checked
+
+
+def _left_as_it_is(decorator: FunctionType, checked: FunctionType, scope: ClassScope) -> FunctionType:
+    """Return a decorator that calls a checked function in a way of its own."""
+    record = cast(FunctionContract, contract_of(checked))
+    names = names_in(site.spec for site in record.sites) & (scope.axes | scope.optional_axes)
+    if names:
+        raise jaxtyping.AnnotationError(
+            f"{checked.__qualname__}: its decorator does not hold it in a closure, so the axis"
+            f" {sorted(names)[0]!r} cannot be that of the class; write {{self.{sorted(names)[0]}}}"
+        )
+    return decorator
+
+
+def _is_type_checker(decorator: FunctionType) -> bool:
+    """Whether a decorator is jaxtyping's or beartype's, which check what the contract checks."""
+    module = cast(Any, jaxtyping).jaxtyped.__module__
+    made_by_jaxtyping = decorator.__globals__.get("__name__") == module
+    return made_by_jaxtyping or decorator.__code__.co_filename.startswith("<@beartype(")

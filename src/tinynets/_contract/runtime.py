@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -18,6 +19,7 @@ from .._torch.tracing.entry import (
     resume_tracing,
 )
 from ..errors import ContractError
+from .annotations.class_scope import ClassScope
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .verdict.messages import Place, contract_error, description, expectation, module_path
@@ -33,7 +35,7 @@ class FunctionContract:
 
     original: FunctionType
     place: Place
-    module_axes: frozenset[str]
+    scope: ClassScope
     sites: list[Site]
     refusals: list[str] = field(init=False)  # what `torch.compile(fullgraph=True)` says at each site
 
@@ -62,7 +64,7 @@ class FunctionContract:
         try:
             site = self.sites[index]
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
-            before = Bindings(known, owner, self.module_axes, arguments)
+            before = Bindings(known, owner, self.scope.known_axes(owner), arguments)
             bindings = before.copy()
             mismatch = validate(site.spec, value, bindings)
             if mismatch is None:
@@ -75,6 +77,10 @@ class FunctionContract:
 
     def note(self, error: Exception, variables: dict[str, Any]) -> None:
         """Add to an error of torch where it happened and which sizes were bound."""
+        with contextlib.suppress(Exception):  # the note must never take the place of the error
+            self._note(error, variables)
+
+    def _note(self, error: Exception, variables: dict[str, Any]) -> None:
         if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
             error, ContractError
         ):
@@ -86,7 +92,7 @@ class FunctionContract:
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
         sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}
         bound = [f"{name}={size}" for name, size in sizes.items() if size is not None]
-        bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.module_axes)]
+        bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.scope.known_axes(owner))]
         tensors = [
             f"{name} {description(value)}"
             for name, value in variables.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, cast
@@ -12,7 +13,9 @@ from typing import Any, cast
 import torch
 
 from .builder import RUNTIME, FunctionBuilder, RewrittenFunction
+from .codegen.annotated_lines import innermost
 from .contract import builder_of, contract_of
+from .descriptors import functions_of
 
 
 def show(target: Any) -> str:
@@ -39,9 +42,9 @@ def _checked_functions(target: Any) -> Iterator[FunctionType]:
         names = dict.fromkeys(name for base in reversed(kind.__mro__) for name in vars(base))
         members = [inspect.getattr_static(kind, name) for name in names]
     for member in members:
-        function: Any = getattr(member, "__func__", member)  # of a static, class or bound method
-        if isinstance(function, FunctionType) and contract_of(function):
-            yield inspect.unwrap(function)
+        for function in functions_of(getattr(member, "__func__", member)):  # of a bound method
+            if contract_of(function):
+                yield innermost(function)
 
 
 def _show_function(function: FunctionType) -> str:
@@ -53,6 +56,7 @@ def _show_function(function: FunctionType) -> str:
     lines = [f"# {builder.name}, {os.path.basename(code.co_filename)}:{code.co_firstlineno}"]
     if rewritten.without_source:
         lines.append(f"# no usable source: {rewritten.without_source}")
+    lines += [f"# not checked: {name}: {_hint_text(hint)}" for name, hint in rewritten.unchecked]
     lines += [f"# {name} = {text}" for name, text in _constants(rewritten)]
     return "\n".join([*lines, ast.unparse(rewritten.node), ""])
 
@@ -72,3 +76,8 @@ def _constant_text(value: Any) -> str:
     if isinstance(value, type | FunctionType):
         return f"{value.__module__}.{value.__qualname__}".removeprefix("builtins.")
     return str(value)
+
+
+def _hint_text(hint: Any) -> str:
+    text = hint.__qualname__ if isinstance(hint, type) else str(hint)
+    return re.sub(r"\b(collections\.abc|jaxtyping|typing)\.", "", text)

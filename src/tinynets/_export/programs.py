@@ -15,6 +15,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
+from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from .._version import __version__
@@ -62,7 +63,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         values, _ = Inputs(model, Sizes(symbolic=False), real=True).make(given, {})
     if len(values) > len(names) or not all(isinstance(value, torch.Tensor) for value in values):
         raise TypeError(f"export() takes one tensor or shape for each argument of {_name(model)}.forward")
-    sizes = {name: getattr(model, name) for name in getattr(model, "_declared_axes", ())}
+    sizes = declared_axes(model)
     rows: list[Row] = []
     for name, value, text in zip(names, values, given or [None] * len(values), strict=False):
         row, fixed = _axes_of(model, name, value, text)

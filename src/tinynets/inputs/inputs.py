@@ -14,6 +14,7 @@ from jaxtyping import AnnotationError
 from torch import nn
 
 from .._contract.annotations.axes import Axes, Axis, AxisKind
+from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
 from .._contract.contract import builder_of, contract_of
@@ -110,13 +111,13 @@ class Inputs:
                 return self.sizes.make(name, int(number), leading=leading, symbolic=True)
             return axis.size
         if axis.kind is AxisKind.EXPRESSION:
-            known: dict[str, Any] = {**self.sizes.values, **_ints(self.model), "self": self.model}
+            known: dict[str, Any] = {**self.sizes.values, **declared_axes(self.model), "self": self.model}
             size = evaluate(axis, known)
             if not isinstance(size, int):
                 raise InputError(f"the size of axis {axis.text!r} is not known: pass a tensor or a number")
             return size
         name = axis.name if axis.kind is AxisKind.NAMED else "batch" if leading else axis.text
-        own = _ints(self.model).get(name)
+        own = declared_axes(self.model).get(name)
         if own is not None:
             return own
         default = (_REAL_BATCH if self.real else _BATCH) if leading else _OTHER
@@ -127,7 +128,7 @@ class Inputs:
     def _from_tensor(self, tensor: torch.Tensor, spec: ArraySpec | None) -> torch.Tensor:
         shape: list[Any] = []
         axes = _aligned(spec.axes if spec else None, tensor.ndim)
-        own = _ints(self.model)
+        own = declared_axes(self.model)
         for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
             name = axis.name if axis is not None and axis.kind is AxisKind.NAMED else ""
             if axis is None and index == 0 and self.sizes.values.get("batch", size) == size:
@@ -165,12 +166,6 @@ def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
         filler: list[Axis | None] = [Axis(AxisKind.ANY, "_")] * (rank - len(tokens) + 1)
         tokens[many : many + 1] = filler
     return tokens if len(tokens) == rank else [None] * rank
-
-
-def _ints(model: nn.Module) -> dict[str, int]:
-    """Return the ints that the class body declares as axes, with what they are in this model."""
-    names: frozenset[str] = getattr(type(model), "_declared_axes", frozenset())
-    return {name: getattr(model, name) for name in names if isinstance(getattr(model, name, None), int)}
 
 
 def parameters_of(model: nn.Module) -> list[inspect.Parameter]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 from jaxtyping import AnnotationError
@@ -46,6 +47,17 @@ def check_axis_names(
             f"{title}: axis {name!r} is used only once, so it checks nothing; did you mean {meant!r}?",
             stacklevel=user_stacklevel(),
         )
+
+
+def names_in(specs: Iterable[Spec]) -> set[str]:
+    """Return the axis names that specs bind, compare or compute with."""
+    found: set[str] = set()
+    for axis in (axis for spec in specs for axis in axis_tokens(spec)):
+        if axis.kind is AxisKind.EXPRESSION:
+            found |= parse_expression(axis.name).axis_names
+        elif axis.kind in _NAMED:
+            found.add(axis.name)
+    return found
 
 
 def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:

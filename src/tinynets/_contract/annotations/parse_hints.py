@@ -12,6 +12,7 @@ import inspect
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, Union, cast
 
@@ -74,10 +75,6 @@ def parse_hint(hint: Any) -> Spec:
             return ArraySpec(hint.array_type, hint.dtypes, parse_axis_string(hint.dim_str), hint)
         except UnsupportedAxesError as error:
             raise AnnotationError(str(error)) from None
-    if isinstance(hint, typing.ForwardRef):
-        raise AnnotationError(
-            f"write {hint.__forward_arg__} without quotes: inside another hint it is not resolved"
-        )
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if type(hint).__name__ == "TypeAliasType":  # `type Images = ...`, Python 3.12
         return parse_hint(hint.__value__)
@@ -87,7 +84,7 @@ def parse_hint(hint: Any) -> Spec:
         return _parse_typevar(hint)
     if origin is Annotated and has_tensors(arguments[0]):
         return parse_hint(arguments[0])
-    if origin in (typing.Final, typing.ClassVar, typing.Required, typing.NotRequired):
+    if origin in (typing.Final, typing.ClassVar, typing.Required, typing.NotRequired, typing.Unpack):
         return parse_hint(arguments[0])
     if origin is Union or origin is types.UnionType:
         return UnionSpec(tuple(parse_hint(arm) for arm in arguments))
@@ -96,7 +93,9 @@ def parse_hint(hint: Any) -> Spec:
         return fields
     if not has_tensors(hint):
         return _parse_plain(hint)
-    if origin is tuple:
+    if origin is collections.abc.Callable:
+        return PlainSpec(collections.abc.Callable, unchecked=hint)
+    if origin is tuple and not any(map(is_unpacked, arguments)):
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return ItemsSpec(tuple, parse_hint(arguments[0]))
         return TupleSpec(tuple(parse_hint(item) for item in arguments))
@@ -107,11 +106,18 @@ def parse_hint(hint: Any) -> Spec:
     raise AnnotationError(_unenforceable(hint, origin))
 
 
+def is_unpacked(hint: Any) -> bool:
+    """Whether a hint stands for several, as `*tuple[A, B]` and `Unpack[...]` do."""
+    return typing.get_origin(hint) is typing.Unpack or bool(getattr(hint, "__unpacked__", False))
+
+
 def _parse_plain(hint: Any) -> Spec:
     try:
-        matches_hint(None, hint)
-    except Exception as error:
-        raise AnnotationError(f"beartype cannot check the type hint {hint!r}: {error}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that do not exist yet
+            matches_hint(None, hint)
+    except Exception:
+        return Anything(unchecked=hint)
     return PlainSpec(hint)
 
 
@@ -199,8 +205,6 @@ def _has_declared_fields(cls: type) -> bool:
 
 def _unenforceable(hint: Any, origin: Any) -> str:
     remedies = {
-        collections.abc.Callable: "annotate it as Callable[..., Tensor] and decorate the callable itself"
-        " with @tinynets.contract",
         collections.abc.Iterable: "write list[...] or Sequence[...]: checking an iterator would consume it",
         collections.abc.Iterator: "write list[...] or Sequence[...]: checking an iterator would consume it",
         collections.abc.Generator: "write list[...] or Sequence[...]: checking a generator would consume it",

@@ -12,11 +12,14 @@ import torch
 from jaxtyping import AbstractArray, AbstractDtype
 
 from .axes import Axes, Axis
+from .plain_types import has_missing_names
 
 
 @dataclass(frozen=True)
 class Anything:
     """`Any`, `object` or no annotation: nothing to check."""
+
+    unchecked: Any = None  # a hint without tensors that beartype cannot check, such as `Self`
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class PlainSpec:
     """A hint without tensors, checked by beartype."""
 
     hint: Any
+    unchecked: Any = None  # what was written, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,29 @@ def axis_tokens(spec: Spec) -> Iterator[Axis]:
             for _, part in spec.fields:
                 yield from axis_tokens(part)
         case Anything() | PlainSpec():
+            return
+
+
+def unchecked_hints(spec: Spec) -> Iterator[Any]:
+    """Yield the hints in a spec that are not enforced."""
+    match spec:
+        case Anything() | PlainSpec():
+            if spec.unchecked is not None:
+                yield spec.unchecked
+            elif isinstance(spec, PlainSpec) and has_missing_names(spec.hint):
+                yield spec.hint
+        case UnionSpec(arms=parts) | TupleSpec(items=parts):
+            for part in parts:
+                yield from unchecked_hints(part)
+        case ItemsSpec():
+            yield from unchecked_hints(spec.item)
+        case MappingSpec():
+            yield from unchecked_hints(spec.key)
+            yield from unchecked_hints(spec.value)
+        case FieldsSpec():
+            for _, part in spec.fields:
+                yield from unchecked_hints(part)
+        case ArraySpec():
             return
 
 

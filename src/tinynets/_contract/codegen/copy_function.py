@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
-from types import CellType, CodeType, FunctionType
-from typing import cast
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any, NoReturn, cast
 
 from jaxtyping import AnnotationError
 
@@ -13,23 +14,102 @@ from .source import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Copy a wrapper made by `functools.wraps` so that it calls the checked function.
+    """Copy a decorator's function so that it calls the checked function, through other functions too.
 
     Raises:
-        AnnotationError: the wrapper does not hold the wrapped function in a closure cell.
+        AnnotationError: it holds the wrapped function elsewhere than in closures and defaults.
     """
-    cells = decorator.__closure__ or ()
     if checked is wrapped:
         return decorator
-    if not any(_contents(cell) is wrapped for cell in cells):
-        raise AnnotationError(
-            f"{wrapped.__qualname__}: its decorator does not hold it in a closure, so nothing inside would be"
-            " enforced; put @tinynets.contract directly above the def"
-        )
-    closure = tuple(CellType(checked) if _contents(cell) is wrapped else cell for cell in cells)
-    copy = copy_with_code(decorator, decorator.__code__, closure)
+    if not reaches(decorator, wrapped):
+        raise_hidden(wrapped)
+    copy = _Replacement(wrapped, checked).of(decorator)
     copy.__dict__ |= {"__wrapped__": checked, **checked.__dict__}
     return copy
+
+
+def reaches(decorator: FunctionType, wrapped: FunctionType) -> bool:
+    """Whether a function holds another one in closures and defaults only."""
+    held = _Replacement(wrapped, wrapped).reaches(decorator, set())
+    return held and wrapped not in _kept_in_objects(decorator)
+
+
+def raise_hidden(function: FunctionType) -> NoReturn:
+    """Raise AnnotationError for a function whose decorator keeps it where no check can be inserted."""
+    raise AnnotationError(
+        f"{function.__qualname__}: its decorator does not hold it in a closure, so nothing inside would be"
+        " enforced; put @tinynets.contract directly above the def"
+    )
+
+
+class _Replacement:
+    """Copies functions so that one function takes the place of another in all of them."""
+
+    def __init__(self, wrapped: FunctionType, checked: FunctionType) -> None:
+        self.wrapped, self.checked = wrapped, checked
+        self.copies: dict[int, FunctionType] = {}
+
+    def of(self, function: FunctionType) -> FunctionType:
+        """Return the function, or a copy if it can reach the replaced one."""
+        if function is self.wrapped:
+            return self.checked
+        if id(function) in self.copies or not self.reaches(function, set()):
+            return self.copies.get(id(function), function)
+        old = function.__closure__ or ()
+        changed = [self.reaches(_contents(cell), set()) for cell in old]
+        cells = tuple(CellType() if new else cell for cell, new in zip(old, changed, strict=True))
+        copy = copy_with_code(function, function.__code__, cells)
+        self.copies[id(function)] = copy  # before its cells are filled: it may be in one of them
+        for cell, before, new in zip(cells, old, changed, strict=True):
+            if new:
+                cell.cell_contents = self._value(before.cell_contents)
+        copy.__defaults__ = tuple(map(self._value, function.__defaults__ or ())) or None
+        copy.__kwdefaults__ = {k: self._value(v) for k, v in (function.__kwdefaults__ or {}).items()}
+        copy.__dict__ |= {name: self._value(value) for name, value in vars(function).items()}
+        return copy
+
+    def _value(self, value: Any) -> Any:
+        return self.of(value) if isinstance(value, FunctionType) else value
+
+    def reaches(self, value: object, seen: set[int]) -> bool:
+        """Whether a value is the replaced function, or holds it; `seen` are functions that were looked at."""
+        if value is self.wrapped or id(value) in self.copies:
+            return True
+        if not isinstance(value, FunctionType) or id(value) in seen:
+            return False
+        seen.add(id(value))
+        return any(self.reaches(held, seen) for held in _held(value))
+
+
+def _held(function: FunctionType) -> list[Any]:
+    cells = [_contents(cell) for cell in function.__closure__ or ()]
+    return [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
+def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
+    """Return functions that a function reaches through lists, dicts, partials and attributes of objects."""
+    found: list[FunctionType] = []
+    seen: set[int] = set()
+    todo = _held(function)
+    while todo and len(seen) < 1000:
+        value = todo.pop()
+        if id(value) in seen or isinstance(value, type | ModuleType):
+            continue
+        seen.add(id(value))
+        inside: list[Any] = []
+        if isinstance(value, FunctionType):
+            todo += _held(value)
+        elif isinstance(value, dict):
+            inside = list(cast("dict[Any, Any]", value).values())
+        elif isinstance(value, list | tuple | set | frozenset):
+            inside = list(cast("list[Any]", value))
+        elif isinstance(value, functools.partial):
+            inside = [value.func, *value.args, *value.keywords.values()]
+        else:
+            inside = list(getattr(value, "__dict__", {}).values())
+        found += [item for item in inside if isinstance(item, FunctionType)]
+        todo += inside
+    return found
 
 
 def copy_with_code(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:

@@ -15,7 +15,7 @@ from jaxtyping import AnnotationError
 
 from ..annotations.parse_hints import parse_hint
 from ..annotations.sites import Site
-from ..annotations.specs import Anything, Spec, axis_tokens
+from ..annotations.specs import Anything, Spec, axis_tokens, unchecked_hints
 from .guard_code import GuardWriter, axis_keys
 from .shape_code import axis_variable
 from .source import FunctionNode
@@ -57,6 +57,7 @@ class Rewriter:
         self.resolve, self.is_contract, self.writer, self.title = resolve, is_contract, writer, title
         self.has_walrus = has_walrus
         self.sites: list[Site] = []
+        self.unchecked: list[tuple[str, Any]] = []  # name and hint
         self.hoisted: list[ast.stmt] = []
         line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
         self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
@@ -71,7 +72,7 @@ class Rewriter:
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():
             place = self._argument_node(name)
-            checks += self._check(self._site("argument", name, spec, place), name, place, certain=True)
+            checks += self._check(self._site("argument", place.arg, spec, place), name, place, certain=True)
         body = checks + self._block(statements, {}, certain=True)
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
             body += self._return(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
@@ -88,7 +89,10 @@ class Rewriter:
             "        _tn_contract.note(_tn_error, locals())",
             "        raise",
         ]
-        unsure = [f"{axis_variable(name)} = None" for name in sorted(self.writer.scope.uncertain)]
+        initial = self.writer.scope.initial
+        unsure = [
+            f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.writer.scope.uncertain)
+        ]
         at_entry = [f"{held} = {name}" for name, held in self.writer.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
         main = cast("ast.If", located(frame, self.top)[0])
@@ -109,7 +113,7 @@ class Rewriter:
         for statement in statements:
             result += self._statement(statement, declared, previous, certain)
             previous = statement
-        return result or [ast.Pass()]
+        return result or [self.top]
 
     def _statement(
         self, statement: ast.stmt, declared: Declared, previous: ast.stmt | None, certain: bool
@@ -127,6 +131,7 @@ class Rewriter:
             case ast.AnnAssign(target=target, annotation=annotation, value=value):
                 name = ast.unparse(target)
                 spec = self._spec(annotation)
+                self.unchecked += [(name, hint) for hint in unchecked_hints(spec)]
                 if isinstance(target, ast.Name):
                     declared[name] = spec
                 if value is None:
@@ -274,7 +279,12 @@ class Rewriter:
         arguments = self.node.args
         optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *optional]
-        return next(argument for argument in every if argument.arg == name)
+        # A name such as `__x` is `_Net__x` to Python.
+        return next(
+            argument
+            for argument in every
+            if argument.arg == name or (argument.arg.startswith("__") and name.endswith(argument.arg))
+        )
 
     def _spec(self, annotation: ast.expr) -> Spec:
         try:

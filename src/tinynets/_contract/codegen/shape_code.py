@@ -33,6 +33,19 @@ class AxisScope:
     states: dict[str, AxisState] = field(default_factory=dict[str, AxisState])
     uncertain: set[str] = field(default_factory=set[str])  # axes whose variable must start as None
 
+    initial: dict[str, str] = field(default_factory=dict[str, str])  # axis -> its size at entry, or None
+
+    def hold_self(self, source: str) -> None:
+        """Read attributes of the first argument from a copy, since the body assigns its name."""
+        self.self_name = self.snapshots[source] = "_tn_at_entry_self"
+
+    def may_be_set(self, axes: Iterable[str]) -> None:
+        """Begin with axes whose size is an attribute of the first argument, or None."""
+        for name in sorted(axes):
+            self.states[name] = AxisState.MAYBE
+            self.uncertain.add(name)
+            self.initial[name] = f"{self.self_name}.{name}"
+
     def take_snapshots(self, axes: Iterable[Axis]) -> None:
         """Save arguments that axes such as `{width}` read, since the body may reassign them."""
         for axis in axes:

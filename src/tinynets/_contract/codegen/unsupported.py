@@ -55,8 +55,7 @@ def reject_unchecked_inner(
             continue
         if any(is_contract(decorator) for decorator in inner.decorator_list):
             continue
-        arguments = [*inner.args.posonlyargs, *inner.args.args, *inner.args.kwonlyargs]
-        hints = [inner.returns, *(argument.annotation for argument in arguments)]
+        hints = [inner.returns, *(a.annotation for a in ast.walk(inner.args) if isinstance(a, ast.arg))]
         hints += [line.annotation for line in ast.walk(inner) if isinstance(line, ast.AnnAssign)]
         if any(hint is not None and _has_tensors(hint, resolve) for hint in hints):
             raise_unsupported(

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..._contract.annotations.class_scope import declared_axes
 from ..._contract.annotations.specs import ArraySpec
 from ..._contract.contract import contract_of
 from ...inputs.symbolic_sizes import Sizes, axis_text
@@ -37,7 +38,7 @@ def build_frame(call: CallEvent, sizes: Sizes, counts: dict[int, int]) -> Frame:
         counts: identity of a parameter -> number of its elements.
     """
     shapes = _declared_shapes(call)
-    module_axes: frozenset[str] = getattr(type(call.owner), "_declared_axes", frozenset())
+    module_axes = frozenset(declared_axes(call.owner))
     # The header shows the axes of the model itself; a block inside may use the same name for another size.
     declarations = Declarations(sizes, call.owner, module_axes, None if call.path else sizes.measured)
     frame = Frame(call.path, type(call.owner).__name__, call.function, call.file, call.line)

@@ -55,6 +55,8 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
     arguments = caller.f_code.co_varnames[: caller.f_code.co_argcount]
     if arguments and caller.f_locals.get(arguments[0]) is module:
         return  # super().forward(...), or another method of the same module
+    if _is_being_called(module, caller):
+        return  # through a function that was assigned to `forward`, a mock, or a decorator of the class
     kind = type(module).__name__
     warnings.warn(
         f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"
@@ -62,6 +64,16 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
         DirectForwardWarning,
         stacklevel=4,  # this function, enter_from_elsewhere, the forward, its caller
     )
+
+
+def _is_being_called(module: nn.Module, caller: FrameType) -> bool:
+    """Whether a frame runs inside a call of the module itself."""
+    frame: FrameType | None = caller
+    while frame is not None:
+        if frame.f_code is CALL_IMPL and frame.f_locals.get("self") is module:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def outermost_called(module: nn.Module) -> nn.Module:

@@ -1,0 +1,92 @@
+"""Find names of annotations that do not exist yet: defined later, or imported for type checkers only."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from jaxtyping import AnnotationError
+
+from .parse_hints import has_tensors
+from .plain_types import later_name
+
+
+def stand_in(name: str, filename: str, module_globals: dict[str, Any]) -> Any:
+    """Return what a missing name stands for, if its file says where it comes from; else None.
+
+    A class that is not there yet is looked up when a value is checked; a stand-in takes its place.
+    """
+    places = _module_names("".join(linecache.getlines(filename, module_globals)))
+    if name not in places:
+        return None
+    module, attribute = places[name] or ("", "")
+    module = _absolute(module, str(module_globals.get("__package__") or ""))
+    if module in sys.modules:
+        found = sys.modules[module]
+        if not attribute or hasattr(found, attribute):
+            return getattr(found, attribute) if attribute else found
+    # A function, so that cloudpickle copies the globals that it reads, and no others.
+    read = eval(f"lambda: {name}", module_globals)
+
+    def look_up() -> Any:
+        try:
+            hint = read()
+        except NameError:
+            hint = getattr(sys.modules.get(module), attribute)
+        if has_tensors(hint):
+            raise AnnotationError(
+                f"the annotation {name} holds tensors, so it must exist when the function is defined:"
+                " define or import it before"
+            )
+        return hint
+
+    return later_name(name, look_up)
+
+
+def _absolute(module: str, package: str) -> str:
+    level = len(module) - len(module.lstrip("."))
+    if not level:
+        return module
+    parents = package.split(".")
+    return ".".join([*parents[: len(parents) - level + 1], *filter(None, [module[level:]])])
+
+
+@lru_cache(maxsize=2)
+def _module_names(text: str) -> dict[str, tuple[str, str] | None]:
+    """Return the names that a module binds: where they are imported from, or None for its own."""
+    try:
+        return dict(_bound_by(ast.parse(text).body))
+    except SyntaxError:
+        return {}
+
+
+def _bound_by(statements: list[ast.stmt]) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    for statement in statements:
+        match statement:
+            case ast.ImportFrom():
+                module = "." * statement.level + (statement.module or "")
+                for alias in statement.names:
+                    yield alias.asname or alias.name, (module, alias.name)
+            case ast.Import():
+                for alias in statement.names:
+                    name = alias.name if alias.asname else alias.name.split(".")[0]
+                    yield alias.asname or name, (name, "")
+            case ast.ClassDef() | ast.FunctionDef():
+                yield statement.name, None
+            case ast.Assign() | ast.AnnAssign():
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        yield target.id, None
+            case _:
+                name = getattr(statement, "name", None)
+                if isinstance(name, ast.Name):  # `type Images = ...`, Python 3.12
+                    yield name.id, None
+                for field in ("body", "orelse", "finalbody"):
+                    yield from _bound_by(getattr(statement, field, []))
+                for handler in getattr(statement, "handlers", []):
+                    yield from _bound_by(handler.body)
