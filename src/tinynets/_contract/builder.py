@@ -27,6 +27,7 @@ from .codegen.guard_code import GuardWriter
 from .codegen.rewrite import Rewriter
 from .codegen.shape_code import AxisScope
 from .codegen.source import FunctionNode, compile_function, function_node
+from .codegen.support import widen, without_generated_names
 from .runtime import FunctionContract
 from .toggle import toggle
 from .verdict.messages import Place
@@ -54,6 +55,8 @@ RUNTIME = {
     # Through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_entry": entry,
     "_tn_toggle": toggle,
+    "_tn_widen": widen,
+    "_tn_visible": without_generated_names,
 }
 
 
@@ -153,7 +156,7 @@ class FunctionBuilder:
             constants["_tn_check_mode"] = self.check_mode
         if reason:
             constants["_tn_original"] = self.function
-        return RewrittenFunction(rewritten, rewriter.sites, constants, reason)
+        return RewrittenFunction(rewritten, rewriter.checks.sites, constants, reason)
 
     def compile(self, rewritten: RewrittenFunction) -> CodeType:
         """Compile a rewritten definition in place of the original."""
