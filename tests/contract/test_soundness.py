@@ -98,8 +98,8 @@ def _checks_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def silence_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> Exception:
-        return tn.ContractError("validation is silent")
+    def refuse(*_: Any) -> list[Exception]:
+        return [tn.ContractError("validation is silent")]
 
     monkeypatch.setattr(FunctionContract, "validate", refuse)
 
@@ -186,7 +186,7 @@ def test_accepts_exactly_what_jaxtyping_and_beartype_accept() -> None:
 def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     silence_validation(monkeypatch)
     counts = count_cases(accepts_no_more, **QUICK)
-    assert counts["both accept"] > 0.1 * counts[ACCEPTED], counts
+    assert counts["both accept"] > 0.99 * counts[ACCEPTED], counts
 
 
 def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_the_fast_path_alone_is_sound_in_ten_thousand_cases(monkeypatch: pytest.
     silence_validation(monkeypatch)
     counts = count_cases(accepts_no_more, **THOROUGH)
     assert counts["cases"] >= 10_000, counts
-    assert counts["both accept"] > 0.3 * counts[ACCEPTED], counts
+    assert counts["both accept"] > 0.99 * counts[ACCEPTED], counts
 
 
 @pytest.mark.slow
@@ -287,6 +287,7 @@ def test_a_dropped_comparison_of_validation_is_seen(monkeypatch: pytest.MonkeyPa
 
 def test_validation_that_always_refuses_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     silence_validation(monkeypatch)
+    monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     with pytest.raises(AssertionError, match="ours refused, jaxtyping accepted"):
         count_cases(ours_is_the_oracles, **SEEN)
 
@@ -363,7 +364,7 @@ CONTAINER_NAMES = {
 }
 
 
-def count_containers(*, functions: int, calls: int, exact: bool = True) -> Counter[str]:
+def count_containers(*, functions: int, calls: int) -> Counter[str]:
     counts: Counter[str] = Counter()
 
     @examples(functions, shrink=True)
@@ -384,8 +385,7 @@ def count_containers(*, functions: int, calls: int, exact: bool = True) -> Count
             ours = verdict(names["f"], (x, y))
             bound = fits(first, x, classes, {})
             oracle = REFUSED if bound is None or fits(second, y, classes, bound) is None else ACCEPTED
-            holds = ours == oracle if exact else accepts_no_more(ours, oracle)
-            assert holds, f"ours {ours}, oracle {oracle}\n{text}called with {x!r} and {y!r}"
+            assert ours == oracle, f"ours {ours}, oracle {oracle}\n{text}called with {x!r} and {y!r}"
             counts[oracle] += 1
             counts["both accept"] += ours == oracle == ACCEPTED
 
@@ -399,8 +399,8 @@ def test_every_item_of_a_container_is_checked() -> None:
 
 def test_the_fast_path_alone_accepts_no_container_with_a_wrong_item(monkeypatch: pytest.MonkeyPatch) -> None:
     silence_validation(monkeypatch)
-    counts = count_containers(functions=20, calls=40, exact=False)
-    assert counts["both accept"] > 0.1 * counts[ACCEPTED], counts
+    counts = count_containers(functions=20, calls=40)
+    assert counts["both accept"] == counts[ACCEPTED], counts
 
 
 def test_validation_alone_checks_every_item_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +417,7 @@ def test_every_item_of_a_container_is_checked_in_ten_thousand_calls(
         silence_validation(monkeypatch)
     if path == "validation":
         monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
-    counts = count_containers(functions=150, calls=70, exact=path != "fast")
+    counts = count_containers(functions=150, calls=70)
     assert counts[ACCEPTED] + counts[REFUSED] >= 10_000, counts
 
 

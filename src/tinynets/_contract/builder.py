@@ -30,6 +30,7 @@ from .codegen.rebinding import rebinds
 from .codegen.rewrite import Rewriter
 from .codegen.shape_code import AxisScope
 from .codegen.source import FunctionNode, compile_function, function_node
+from .codegen.support import widen, without_generated_names
 from .runtime import FunctionContract
 from .toggle import toggle
 from .verdict.messages import Place
@@ -57,6 +58,8 @@ RUNTIME = {
     # Through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_entry": entry,
     "_tn_toggle": toggle,
+    "_tn_widen": widen,
+    "_tn_visible": without_generated_names,
 }
 
 
@@ -160,7 +163,7 @@ class FunctionBuilder:
         named = [*arguments.items(), ("return", returns), ("yield", yields)]
         unchecked = [(name, hint) for name, spec in named for hint in unchecked_hints(spec)]
         unchecked += rewriter.unchecked
-        return RewrittenFunction(rewritten, rewriter.sites, constants, reason, unchecked)
+        return RewrittenFunction(rewritten, rewriter.checks.sites, constants, reason, unchecked)
 
     def compile(self, rewritten: RewrittenFunction) -> CodeType:
         """Compile a rewritten definition in place of the original."""

@@ -48,15 +48,19 @@ class FunctionContract:
         code = self.original.__code__
         return code.co_varnames[0] if code.co_argcount else ""
 
-    def validate(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | Exception:
-        """Return the axis sizes if the value is accepted, else the error to raise."""
+    def validate(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | list[Exception]:
+        """Return the axis sizes if the value is accepted, else a list with the error to raise.
+
+        The function takes the error out of the list: a variable that holds an error, whose traceback holds
+        the frame, would keep everything in that frame alive.
+        """
         if is_dynamo_compiling():
             graph_break(self.refusals[index], value)
         return outside_of_dynamo(self._validate)(index, value, *rest)
 
     def _validate(
         self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]
-    ) -> dict[str, Any] | Exception:
+    ) -> dict[str, Any] | list[Exception]:
         # The error is returned, not raised, so that the traceback ends in the line of the user's code.
         if isinstance(value, torch.fx.Proxy):
             return known  # a symbolic trace records no shapes
@@ -69,14 +73,16 @@ class FunctionContract:
             mismatch = validate(site.spec, value, bindings)
             if mismatch is None:
                 return bindings.sizes
-            return contract_error(mismatch, site, self.place, before)
+            return [contract_error(mismatch, site, self.place, before)]
         except AnnotationError as error:
-            return AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")
+            return [AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")]
         finally:
             resume_tracing(state)
 
     def note(self, error: Exception, variables: dict[str, Any]) -> None:
         """Add to an error of torch where it happened and which sizes were bound."""
+        # Up to Python 3.12 this dict stays with the frame, which the error holds.
+        variables.pop("_tn_error", None)
         with contextlib.suppress(Exception):  # the note must never take the place of the error
             self._note(error, variables)
 

@@ -99,11 +99,15 @@ def _parse_token(token: str) -> Axis:
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed axis expression and the names it reads: axes, and arguments inside `{...}`."""
+    """A parsed axis expression and the names it reads: axes, and arguments inside `{...}`.
+
+    A builtin is one where it is called (`max(a, 2)`); elsewhere `max` or `input` is the name of an axis.
+    """
 
     tree: ast.expr
     axis_names: frozenset[str]
     argument_names: frozenset[str]
+    called_names: frozenset[str]
 
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -128,18 +132,27 @@ def parse_expression(text: str) -> Expression:
     except SyntaxError as error:
         raise UnsupportedAxesError(f"axis {text!r} is not an expression that can be evaluated") from error
     placeholders = {_PLACEHOLDER.format(index): brace for index, brace in enumerate(braces)}
-    names = _names(tree) - set(placeholders)
-    builtin = {name for name in names if hasattr(builtins, name)}
+    called = _called_builtins(tree).union(*map(_called_builtins, braces))
     arguments = {name for brace in braces for name in _names(brace)}
     return Expression(
         substitute(tree, placeholders),
-        frozenset(names - builtin),
-        frozenset(name for name in arguments if not hasattr(builtins, name)),
+        frozenset(_names(tree) - set(placeholders) - called),
+        frozenset(arguments - called),
+        frozenset(called),
     )
 
 
 def _names(tree: ast.expr) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _called_builtins(tree: ast.expr) -> set[str]:
+    called = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    return {name for name in called if hasattr(builtins, name)}
 
 
 class _Substitute(ast.NodeTransformer):

@@ -91,11 +91,11 @@ def parse_hint(hint: Any) -> Spec:
     fields = _parse_fields(hint)
     if fields is not None:
         return fields
-    if not has_tensors(hint):
-        return _parse_plain(hint)
-    if origin is collections.abc.Callable:
+    if origin is collections.abc.Callable and has_tensors(hint):
         return PlainSpec(collections.abc.Callable, unchecked=hint)
-    if origin is tuple and not any(map(is_unpacked, arguments)):
+    if not arguments or any(map(is_unpacked, arguments)):
+        origin = None
+    if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return ItemsSpec(tuple, parse_hint(arguments[0]))
         return TupleSpec(tuple(parse_hint(item) for item in arguments))
@@ -103,7 +103,9 @@ def parse_hint(hint: Any) -> Spec:
         return ItemsSpec(_ITEM_CONTAINERS[origin], parse_hint(arguments[0]))
     if origin in _MAPPING_CONTAINERS:
         return MappingSpec(_MAPPING_CONTAINERS[origin], parse_hint(arguments[0]), parse_hint(arguments[1]))
-    raise AnnotationError(_unenforceable(hint, origin))
+    if not has_tensors(hint):
+        return _parse_plain(hint)
+    raise AnnotationError(_unenforceable(hint, typing.get_origin(hint)))
 
 
 def is_unpacked(hint: Any) -> bool:
@@ -143,7 +145,11 @@ def _parse_fields(hint: Any) -> Spec | None:
         return None
     if not has_tensors(hint):
         return None
-    fields = tuple((name, parse_hint(field)) for name, field in _field_hints(hint).items() if name in names)
+    hints = {name: field for name, field in _field_hints(hint).items() if name in names}
+    # In a file whose annotations are strings, the class itself does not know which of its keys are optional.
+    optional |= {name for name, field in hints.items() if typing.get_origin(field) is typing.NotRequired}
+    optional -= {name for name, field in hints.items() if typing.get_origin(field) is typing.Required}
+    fields = tuple((name, parse_hint(field)) for name, field in hints.items())
     return FieldsSpec(dict if typing.is_typeddict(hint) else hint, fields, optional)
 
 

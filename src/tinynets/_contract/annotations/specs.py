@@ -155,12 +155,16 @@ class _Probe:
 
     shape = ()
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
 
 
 @lru_cache(maxsize=256)
 def accepted_dtypes(family: type[AbstractDtype]) -> frozenset[torch.dtype]:
     """Return the torch dtypes of a family such as `Float`, according to jaxtyping."""
-    annotation = cast(Any, family)[_Probe, "..."]
-    return frozenset(dtype for dtype in _torch_dtypes() if isinstance(_Probe(dtype), annotation))
+    return frozenset(dtype for dtype in _torch_dtypes() if has_dtype(dtype, family))
+
+
+def has_dtype(dtype: Any, family: type[AbstractDtype]) -> bool:
+    """Whether a dtype of any library belongs to a family, according to jaxtyping."""
+    return isinstance(_Probe(dtype), cast(Any, family)[_Probe, "..."])

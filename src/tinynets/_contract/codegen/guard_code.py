@@ -7,12 +7,16 @@ traces the same source, so it uses only what dynamo supports without a graph bre
 
 from __future__ import annotations
 
+import builtins
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, cast, get_args, get_origin
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import AbstractDtype, Shaped
 
 from ..annotations.axes import AxisKind
 from ..annotations.plain_types import classes_of, is_class, matches_hint
@@ -29,7 +33,8 @@ from ..annotations.specs import (
     accepted_dtypes,
     axis_tokens,
 )
-from .shape_code import AxisScope, write_shape_guard
+from .shape_code import AxisScope, AxisState, axis_variable, write_shape_guard
+from .support import ArrayTest
 from .syntax import indented
 
 # Comparing with the dtype of most tensors is faster than hashing.
@@ -81,13 +86,35 @@ class GuardWriter:
             certain: whether this place runs exactly once, before all places that are written later.
 
         Returns:
-            An expression that is true if the value is accepted; or lines that set `_tn_ok`; or no lines
-            where only validation can decide.
+            An expression that is true if the value is accepted; or lines that set `_tn_ok`.
         """
         test = self._expression(spec, value, atomic=not (certain and isinstance(spec, ArraySpec)))
-        result = test if test is not None else (self._lines(spec, value, depth=0) or [])
-        self.scope.learn(axis_keys(spec), certain=certain and _always_binds(spec))
+        keys = axis_keys(spec)
+        # A container that fails halfway must not leave behind what its first items have bound.
+        unsure = [key for key in self._unbound(spec) if key in self.scope.states or not certain]
+        result: str | list[str] = test or self._undone(
+            unsure, self._lines(spec, value, depth=0), "_tn_before"
+        )
+        if test is None:
+            items = sorted({word for line in result for word in re.findall(r"_tn_item\d+\w*", line)})
+            result = [*result, " = ".join([*items, "None"])] if items else result
+        self.scope.learn(keys, certain=certain and _always_binds(spec))
+        for name in sorted(self.scope.called):
+            self.constants.setdefault(f"_tn_builtin_{name}", getattr(builtins, name))
         return result
+
+    def _unbound(self, spec: Spec) -> list[str]:
+        """Return the axes that a value binds, or perhaps has to."""
+        keys = axis_keys(spec) - self.scope.module_axes
+        return sorted(key for key in keys if self.scope.states.get(key) is not AxisState.BOUND)
+
+    def _undone(self, keys: list[str], lines: list[str], saved: str) -> list[str]:
+        """Add lines that unbind axes again if the guard written in `lines` fails."""
+        if not keys:
+            return lines
+        self.scope.uncertain.update(keys)
+        variables = "".join(f"{axis_variable(key)}, " for key in keys)
+        return [f"{saved} = ({variables})", *lines, "if not _tn_ok:", f"    ({variables}) = {saved}"]
 
     # Guards that are one expression
 
@@ -100,8 +127,9 @@ class GuardWriter:
             case ArraySpec():
                 return self._array(spec, value, atomic=atomic)
             case UnionSpec():
-                # Tensors last: the other arms are faster and bind nothing.
-                arms = sorted(spec.arms, key=lambda arm: isinstance(arm, ArraySpec))
+                # What is never an array goes first: that is faster, and binds nothing. Of the others, the
+                # first that fits binds its axes.
+                arms = sorted(spec.arms, key=lambda arm: not _is_no_array(arm))
                 tests = [self._expression(arm, value, atomic=True) for arm in arms]
                 if any(test is None for test in tests):
                     return None
@@ -114,19 +142,31 @@ class GuardWriter:
             return f"{value} is None"
         if is_class(hint):
             return f"isinstance({value}, {self.type_constant(hint)})"
-        if get_origin(hint) is Literal and all(isinstance(choice, str) for choice in get_args(hint)):
-            return f"(isinstance({value}, str) and {value} in {get_args(hint)!r})"
+        if get_origin(hint) is Literal:
+            kinds = tuple(dict.fromkeys(map(type, get_args(hint))))
+            kind = self.constant("type", "_".join(kind.__name__ for kind in kinds), kinds)
+            choices = self.constant("choices", "literal", get_args(hint))
+            return f"(isinstance({value}, {kind}) and {value} in {choices})"
+        if hint is Callable or get_origin(hint) is Callable:
+            return f"callable({value})"
         # beartype cannot be traced, so these hints are not checked under torch.compile.
         matches = self.constant("matches", "hint", matches_hint)
         return f"(_tn_compiling() or {matches}({value}, {self.constant('hint', 'plain', hint)}))"
 
     def _array(self, spec: ArraySpec, value: str, *, atomic: bool) -> str | None:
-        if not (isinstance(spec.array_type, type) and issubclass(spec.array_type, torch.Tensor)):
-            return None
         shape = write_shape_guard(spec.axes, value, self.scope, atomic=atomic)
         if shape is None:
             return None
-        terms = [f"isinstance({value}, {self.type_constant(spec.array_type)})", *shape.tests]
+        kind, terms = spec.array_type, list[str]()
+        if kind is not Any:
+            if not isinstance(kind, type):
+                return None
+            terms.append(f"isinstance({value}, {self.type_constant(kind)})")
+        if kind is Any or not issubclass(cast(type, kind), torch.Tensor):
+            name = spec.family.__name__
+            terms.append(f"{self.constant('array', name, _array_test(spec.family))}({value})")
+            return " and ".join([*terms, *shape.tests, *shape.bindings])
+        terms += shape.tests
         dtypes = accepted_dtypes(spec.family)
         if dtypes != accepted_dtypes(Shaped):
             terms.append(self._dtype(spec.family.__name__, dtypes, value))
@@ -145,8 +185,8 @@ class GuardWriter:
 
     # Guards that need statements: containers
 
-    def _lines(self, spec: Spec, value: str, depth: int) -> list[str] | None:
-        """Write lines that set `_tn_ok`; None where only validation can decide."""
+    def _lines(self, spec: Spec, value: str, depth: int) -> list[str]:
+        """Write lines that set `_tn_ok`."""
         test = self._expression(spec, value, atomic=True)
         if test is not None:
             self.scope.learn(axis_keys(spec), certain=False)
@@ -159,14 +199,16 @@ class GuardWriter:
                 test = f"isinstance({value}, tuple) and len({value}) == {len(spec.items)}"
                 parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
                 return self._part_lines(test, parts, item, depth)
-            case FieldsSpec() if not spec.optional:
+            case FieldsSpec():
                 test = f"isinstance({value}, {self.type_constant(spec.container)})"
-                if spec.by_key:
-                    test = " and ".join([test, *(f"{name!r} in {value}" for name, _ in spec.fields)])
-                    parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
-                else:
+                if not spec.by_key:
                     parts = [(f"{value}.{name}", part) for name, part in spec.fields]
-                return self._part_lines(test, parts, item, depth)
+                    return self._part_lines(test, parts, item, depth)
+                needed = [name for name, _ in spec.fields if name not in spec.optional]
+                test = " and ".join([test, *(f"{name!r} in {value}" for name in needed)])
+                parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
+                present = {f"{value}[{name!r}]": f"{name!r} in {value}" for name in spec.optional}
+                return self._part_lines(test, parts, item, depth, present)
             case ItemsSpec():
                 return self._loop_lines(spec, f"for {item} in {value}:", [(item, spec.item)], value, depth)
             case MappingSpec():
@@ -174,17 +216,23 @@ class GuardWriter:
                 loop = f"for {item}_key, {item} in {value}.items():"
                 return self._loop_lines(spec, loop, parts, value, depth)
             case _:
-                return None
+                return ["_tn_ok = False"]  # an expression over axes that are not bound here
 
     def _part_lines(
-        self, test: str, parts: list[tuple[str, Spec]], item: str, depth: int
-    ) -> list[str] | None:
+        self,
+        test: str,
+        parts: list[tuple[str, Spec]],
+        item: str,
+        depth: int,
+        present: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[str]:
         lines = [f"_tn_ok = {test}"]
         for source, part in parts:
-            inner = self._lines(part, item, depth + 1)
-            if inner is None:
-                return None
-            lines += ["if _tn_ok:", *indented([f"{item} = {source}", *inner])]
+            if isinstance(part, Anything):
+                continue
+            condition = f"_tn_ok and {present[source]}" if source in present else "_tn_ok"
+            inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
+            lines += [f"if {condition}:", *indented(inner)]
         return lines
 
     def _loop_lines(
@@ -194,27 +242,31 @@ class GuardWriter:
         parts: list[tuple[str, Spec]],
         value: str,
         depth: int,
-    ) -> list[str] | None:
+    ) -> list[str]:
         body: list[str] = []
         for name, part in parts:
-            inner = self._lines(part, name, depth + 1)
-            if inner is None:
-                return None
-            body += [*inner, "if not _tn_ok:", "    break"]
-        container = self.type_constant(spec.container)
-        return [
-            f"_tn_ok = isinstance({value}, {container})",
-            "if _tn_ok:",
-            *indented([loop, *indented(body)]),
-        ]
+            if not isinstance(part, Anything):
+                body += [*self._lines(part, name, depth + 1), "if not _tn_ok:", "    break"]
+        lines = [f"_tn_ok = isinstance({value}, {self.type_constant(spec.container)})"]
+        return [*lines, "if _tn_ok:", *indented([loop, *indented(body)])] if body else lines
 
-    def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str] | None:
-        plain = tuple(arm for arm in spec.arms if isinstance(arm, PlainSpec))
-        others = [arm for arm in spec.arms if arm not in plain]
-        if len(others) != 1:
-            return None  # an arm that fails halfway may have bound axes for the next one
-        first = self._lines(UnionSpec(plain), value, depth)
-        second = self._lines(others[0], value, depth + 1)
-        if first is None or second is None:
-            return None
-        return [*first, "if not _tn_ok:", *indented(second)]
+    def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str]:
+        """Try arm by arm; an arm that fails halfway leaves nothing bound for the next one."""
+        lines: list[str] = []
+        for index, arm in enumerate(sorted(spec.arms, key=lambda arm: not _is_no_array(arm))):
+            unsure = self._unbound(arm) if not isinstance(arm, ArraySpec | PlainSpec) else []
+            last = index == len(spec.arms) - 1
+            inner = self._lines(arm, value, depth + 1)
+            inner = inner if last else self._undone(unsure, inner, f"_tn_before{depth}")
+            lines += ["if not _tn_ok:", *indented(inner)] if lines else inner
+        return lines
+
+
+@lru_cache(maxsize=256)
+def _array_test(family: type[AbstractDtype]) -> ArrayTest:
+    return ArrayTest(family)
+
+
+def _is_no_array(spec: Spec) -> bool:
+    """Whether no array of any class, nor a container of arrays, matches the spec."""
+    return isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes)

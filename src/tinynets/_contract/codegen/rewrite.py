@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
 
 from ..annotations.parse_hints import parse_hint
-from ..annotations.sites import Site
-from ..annotations.specs import Anything, Spec, axis_tokens, unchecked_hints
-from .guard_code import GuardWriter, axis_keys
+from ..annotations.specs import Anything, Spec, unchecked_hints
+from .checks import CheckWriter, item_spec
+from .guard_code import GuardWriter
+from .names import (
+    Names,
+    bound_names,
+    captured_names,
+    changed_containers,
+    interrupted,
+    is_irrefutable,
+    join,
+    leaves,
+    walrus_names,
+)
 from .shape_code import axis_variable
 from .source import FunctionNode
-from .syntax import assigned_names, indented, located, split_docstring
+from .syntax import find_parameter, indented, located, parameters_of, split_docstring
 from .unsupported import raise_unsupported, reject_hidden_assignments, reject_unchecked_inner
-
-Declared = dict[str, Spec]
 
 
 class Rewriter:
@@ -53,10 +62,10 @@ class Rewriter:
         title: str,
         has_walrus: bool,
     ) -> None:
-        self.node, self.arguments, self.returns, self.yields = node, arguments, returns, yields
-        self.resolve, self.is_contract, self.writer, self.title = resolve, is_contract, writer, title
-        self.has_walrus = has_walrus
-        self.sites: list[Site] = []
+        self.node, self.arguments, self.has_walrus = node, arguments, has_walrus
+        self.resolve, self.is_contract, self.title = resolve, is_contract, title
+        self.scope = writer.scope
+        self.checks = CheckWriter(writer, returns=returns, yields=yields)
         self.unchecked: list[tuple[str, Any]] = []  # name and hint
         self.hoisted: list[ast.stmt] = []
         line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
@@ -71,11 +80,12 @@ class Rewriter:
         documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():
-            place = self._argument_node(name)
-            checks += self._check(self._site("argument", place.arg, spec, place), name, place, certain=True)
-        body = checks + self._block(statements, {}, certain=True)
+            place = find_parameter(self.node, name)
+            checks += self.checks.argument(name, spec, place)
+        names = Names(assigned=dict.fromkeys(parameters_of(self.node), True))
+        body = checks + self._block(statements, names, certain=True)
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
-            body += self._return(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
+            body += self.checks.returning(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
         # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
         frame = [
             "if _tn_compiling():",
@@ -89,11 +99,9 @@ class Rewriter:
             "        _tn_contract.note(_tn_error, locals())",
             "        raise",
         ]
-        initial = self.writer.scope.initial
-        unsure = [
-            f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.writer.scope.uncertain)
-        ]
-        at_entry = [f"{held} = {name}" for name, held in self.writer.scope.snapshots.items()]
+        initial = self.scope.initial
+        unsure = [f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.scope.uncertain)]
+        at_entry = [f"{held} = {name}" for name, held in self.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
         main = cast("ast.If", located(frame, self.top)[0])
         main.body[1:] = body
@@ -105,189 +113,180 @@ class Rewriter:
 
     # Statements
 
-    def _block(
-        self, statements: list[ast.stmt], declared: Declared, *, certain: bool = False
-    ) -> list[ast.stmt]:
+    def _block(self, statements: list[ast.stmt], names: Names, *, certain: bool = False) -> list[ast.stmt]:
         result: list[ast.stmt] = []
         previous: ast.stmt | None = None
         for statement in statements:
-            result += self._statement(statement, declared, previous, certain)
+            result += self._statement(statement, names, previous, certain)
             previous = statement
         return result or [self.top]
 
     def _statement(
-        self, statement: ast.stmt, declared: Declared, previous: ast.stmt | None, certain: bool
+        self, statement: ast.stmt, names: Names, previous: ast.stmt | None, certain: bool
     ) -> list[ast.stmt]:
-        yields_tensors = not isinstance(self.yields, Anything)
-        if yields_tensors or (self.has_walrus and declared):
-            reject_hidden_assignments(self.title, statement, declared, yields_tensors=yields_tensors)
+        yields_tensors = not isinstance(self.checks.yields, Anything)
+        if yields_tensors or (self.has_walrus and names.declared):
+            reject_hidden_assignments(self.title, statement, names.declared, yields_tensors=yields_tensors)
+        if self.has_walrus:
+            names.assign(list(walrus_names(statement)), always=False)
         match statement:
             case ast.Global() | ast.Nonlocal():
                 self.hoisted.append(statement)
                 return []
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 reject_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
-                return [statement]
-            case ast.AnnAssign(target=target, annotation=annotation, value=value):
-                name = ast.unparse(target)
-                spec = self._spec(annotation)
-                self.unchecked += [(name, hint) for hint in unchecked_hints(spec)]
-                if isinstance(target, ast.Name):
-                    declared[name] = spec
-                if value is None:
-                    return [statement]
-                return [*self._yielding(statement), *self._check_target(target, spec, statement, certain)]
+                return [statement, *self._bound(statement, names, certain)]
+            case ast.AnnAssign(value=None):
+                return self._bare(statement, names, certain)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.declared[name] = self._spec(statement)
+                return [*self.checks.yielding(statement), *self._bound(statement, names, certain)]
+            case ast.AnnAssign(target=target):
+                lines = self.checks.store(statement, target, self._spec(statement), certain=certain)
+                return [*lines, *self._bound(statement, names, certain)]
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name)) as target]) if (
+                name in names.declared
+            ):
+                item = item_spec(names.declared[name], target.slice)
+                if item is not None:
+                    return self.checks.store(statement, target, item, certain=certain)
+                return [*self.checks.yielding(statement), *self._bound(statement, names, certain)]
             case ast.Assign() | ast.AugAssign():
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                names = [name for target in targets for name in assigned_names(target) if name in declared]
-                checks = [
-                    self._check_local(name, declared[name], statement, certain=certain) for name in names
-                ]
-                return [*self._yielding(statement), *(line for lines in checks for line in lines)]
+                return [*self.checks.yielding(statement), *self._bound(statement, names, certain)]
+            case ast.Import() | ast.ImportFrom():
+                return [statement, *self._bound(statement, names, certain)]
+            case ast.Delete(targets=targets):
+                names.delete([target.id for target in targets if isinstance(target, ast.Name)])
+                return [statement]
             case ast.Return():
-                return self._return(statement, self._just_checked(previous, declared))
+                return self.checks.returning(statement, self._just_checked(previous, names))
             case ast.Expr(value=ast.Yield()):
-                return self._yielding(statement)
+                return self.checks.yielding(statement)
+            case ast.If() | ast.While() | ast.For() | ast.AsyncFor() | ast.With() | ast.AsyncWith():
+                return [self._compound(statement, names)]
+            case ast.Match():
+                return [self._match(statement, names)]
+            case ast.Try() | ast.TryStar():
+                return [self._try(statement, names)]
             case _:
-                return [self._compound(statement, declared)]
+                return [statement]
 
-    def _compound(self, statement: ast.stmt, declared: Declared) -> ast.stmt:
-        """Rewrite the blocks inside a statement; a declaration outlives it if all its paths agree."""
+    def _compound(
+        self,
+        statement: ast.If | ast.While | ast.For | ast.AsyncFor | ast.With | ast.AsyncWith,
+        names: Names,
+    ) -> ast.stmt:
         statement = copy.copy(statement)
-        outer = dict(declared)
-        targets: list[ast.expr] = []
-        if isinstance(statement, ast.For | ast.AsyncFor):
-            targets = [statement.target]
-        elif isinstance(statement, ast.With | ast.AsyncWith):
-            targets = [item.optional_vars for item in statement.items if item.optional_vars]
-        first = [
-            line
-            for target in targets
-            for name in assigned_names(target)
-            if name in declared
-            for line in self._check_local(name, declared[name], target, certain=False)
-        ]
-        ends: list[Declared] = []
-        holders = [statement, *getattr(statement, "handlers", []), *getattr(statement, "cases", [])]
-        for index, holder in enumerate(holders):
-            holder = holder if index == 0 else copy.copy(holder)
-            for name in ("body", "orelse", "finalbody"):
-                block = getattr(holder, name, None)
-                if block:
-                    inner = dict(outer)
-                    new = self._block(block, inner)
-                    setattr(holder, name, first + new if name == "body" and index == 0 else new)
-                    ends.append(inner)
-            holders[index] = holder
-        for name, group in (("handlers", ast.ExceptHandler), ("cases", ast.match_case)):
-            if hasattr(statement, name):
-                setattr(statement, name, [holder for holder in holders if isinstance(holder, group)])
-        for name in set(outer).union(*ends):
-            if any(end.get(name) != outer.get(name) for end in ends):
-                declared.pop(name, None)
+        inner, other = names.copy(), names.copy()
+        first = self._bound(statement, inner, certain=False)
+        body, orelse = statement.body, getattr(statement, "orelse", [])
+        statement.body = [*first, *self._block(body, inner)]
+        if isinstance(statement, ast.With | ast.AsyncWith):
+            names.replace_by(inner)
+            return statement
+        if not isinstance(statement, ast.If) and not leaves(body):
+            other = join([other, inner])  # as many rounds as there are, perhaps none
+        if orelse:
+            setattr(statement, "orelse", self._block(orelse, other))  # noqa: B010
+        ends = [end for end, block in ((inner, body), (other, orelse)) if not leaves(block)]
+        names.replace_by(join(ends or [other]))
         return statement
 
-    def _check_target(
-        self, target: ast.expr, spec: Spec, statement: ast.stmt, certain: bool
-    ) -> list[ast.stmt]:
-        if isinstance(target, ast.Name):
-            return self._check_local(target.id, spec, statement, certain=certain)
-        lines = located([f"_tn_value = {ast.unparse(target)}"], statement)
-        site = self._site("local", ast.unparse(target), spec, statement)
-        return [*lines, *self._check(site, "_tn_value", statement, certain=certain)]
+    def _match(self, statement: ast.Match, names: Names) -> ast.stmt:
+        statement, ends = copy.copy(statement), [names.copy()]
+        cases: list[ast.match_case] = []
+        for case in statement.cases:
+            inner, captured = names.copy(), captured_names(case.pattern)
+            declared = [name for name in captured if name in names.declared]
+            if case.guard and declared:
+                reason = (
+                    f"{declared[0]} is declared and bound by a pattern with an `if`; use another name there"
+                )
+                raise_unsupported(self.title, case.pattern, reason)
+            inner.assign(captured)
+            first = self._check_declared(dict.fromkeys(captured, case.pattern), inner)
+            cases.append(ast.match_case(case.pattern, case.guard, [*first, *self._block(case.body, inner)]))
+            if not leaves(case.body):
+                ends.append(inner)
+        if is_irrefutable(statement.cases[-1]):
+            ends = ends[1:] or ends
+        statement.cases = cases
+        names.replace_by(join(ends))
+        return statement
 
-    def _check_local(
-        self, name: str, spec: Spec, statement: ast.stmt | ast.expr, *, certain: bool
-    ) -> list[ast.stmt]:
-        site = self._site("local", name, spec, statement)
-        return self._check(site, name, statement, certain=certain)
+    def _try(self, statement: ast.Try | ast.TryStar, names: Names) -> ast.stmt:
+        statement, inner = copy.copy(statement), names.copy()
+        ends: list[Names] = []
+        body, orelse = statement.body, statement.orelse
+        statement.body = self._block(body, inner)
+        stopped = interrupted(names, inner)
+        statement.orelse = self._block(orelse, inner) if orelse else []
+        if not leaves(orelse or body):
+            ends.append(inner)
+        handlers: list[ast.ExceptHandler] = []
+        for handler in statement.handlers:
+            handled, bound = stopped.copy(), [handler.name] if handler.name else []
+            handled.assign(bound)
+            first = self._check_declared(dict.fromkeys(bound, handler), handled)
+            new = copy.copy(handler)
+            new.body = [*first, *self._block(handler.body, handled)]
+            handlers.append(new)
+            handled.delete(bound)
+            if not leaves(handler.body):
+                ends.append(handled)
+        statement.handlers = handlers
+        after = join(ends or [stopped])
+        if statement.finalbody:
+            last = Names(after.declared, interrupted(names, after).assigned)
+            statement.finalbody = self._block(statement.finalbody, last)
+            after.declared = last.declared
+            after.assign([name for name, always in last.assigned.items() if always])
+        names.replace_by(after)
+        return statement
 
-    def _return(self, statement: ast.Return, checked: tuple[str, Spec] | None) -> list[ast.stmt]:
-        if isinstance(self.returns, Anything):
+    def _bare(self, statement: ast.AnnAssign, names: Names, certain: bool) -> list[ast.stmt]:
+        """Check what an annotation without a value says about a name that has one already."""
+        spec, target = self._spec(statement), statement.target
+        if not isinstance(target, ast.Name):
             return [statement]
-        value = statement.value
-        if isinstance(value, ast.Name) and checked == (value.id, self.returns):
-            return [statement]  # the line above has checked this value against the same spec
-        lines = located(["_tn_value = None", "return _tn_value"], statement)
-        if value is not None:
-            cast("ast.Assign", lines[0]).value = value
-        site = self._site("return", "return", self.returns, statement)
-        return [lines[0], *self._check(site, "_tn_value", statement, certain=False), lines[1]]
+        names.declared[target.id] = spec
+        if target.id not in names.assigned:
+            return [statement]
+        if names.assigned[target.id]:
+            return [statement, *self.checks.local(target.id, spec, statement, certain=certain)]
+        lines = self.checks.local(target.id, spec, statement, certain=False)
+        if not lines:
+            return [statement]
+        attempt = ["try:", f"    {target.id}", "except NameError:", "    pass", "else:", "    pass"]
+        test = cast("ast.Try", located(attempt, statement)[0])
+        test.orelse = lines
+        return [statement, test]
 
-    def _just_checked(self, previous: ast.stmt | None, declared: Declared) -> tuple[str, Spec] | None:
+    def _bound(self, statement: ast.stmt, names: Names, certain: bool) -> list[ast.stmt]:
+        """Check the declared names that a statement binds, and the declared containers that it changes."""
+        bound = bound_names(statement)
+        names.assign(list(bound))
+        return self._check_declared({**changed_containers(statement), **bound}, names, certain)
+
+    def _check_declared(
+        self, bound: Mapping[str, ast.AST], names: Names, certain: bool = False
+    ) -> list[ast.stmt]:
+        return [
+            line
+            for name, place in bound.items()
+            if name in names.declared
+            for line in self.checks.local(name, names.declared[name], place, certain=certain)
+        ]
+
+    def _just_checked(self, previous: ast.stmt | None, names: Names) -> tuple[str, Spec] | None:
         if isinstance(previous, ast.AnnAssign) and isinstance(previous.target, ast.Name) and previous.value:
-            return previous.target.id, declared[previous.target.id]
+            return previous.target.id, names.declared[previous.target.id]
         return None
 
-    def _yielding(self, statement: ast.stmt) -> list[ast.stmt]:
-        """Check the value of a `yield` that is the whole statement or right-hand side."""
-        value = getattr(statement, "value", None)
-        if not isinstance(value, ast.Yield) or isinstance(self.yields, Anything):
-            return [statement]
-        lines = located(["_tn_value = None"], statement)
-        if value.value is not None:
-            cast("ast.Assign", lines[0]).value = value.value
-        site = self._site("yield", "yield", self.yields, statement)
-        statement = copy.copy(statement)
-        read = ast.copy_location(ast.Name("_tn_value", ast.Load()), value)
-        setattr(statement, "value", ast.copy_location(ast.Yield(read), value))  # noqa: B010
-        return [*lines, *self._check(site, "_tn_value", statement, certain=False), statement]
-
-    # Checks
-
-    def _check(self, site: Site, value: str, place: ast.AST, *, certain: bool) -> list[ast.stmt]:
-        if isinstance(site.spec, Anything):
-            return []
-        self.writer.scope.take_snapshots(axis_tokens(site.spec))
-        known = list(self.writer.scope.states)
-        test = self.writer.write(site.spec, value, certain=certain)
-        if not certain:
-            # This place may run again and find what it bound before; until then the variable is None.
-            known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
-        index = len(self.sites)
-        self.sites.append(site)
-        bindings = ", ".join(f"{name!r}: {axis_variable(name)}" for name in known)
-        learned = sorted(axis_keys(site.spec) - self.writer.scope.module_axes)
-        owner = self.writer.scope.self_name or "None"
-        snapshots = ", ".join(f"{name!r}: {held}" for name, held in self.writer.scope.snapshots.items())
-        arguments = f"{index}, {value}, {{{bindings}}}, {owner}, {{{snapshots}}}"
-        validation = [
-            f"_tn_verdict = _tn_contract.validate({arguments})",
-            "if _tn_verdict.__class__ is not dict:",
-            "    raise _tn_verdict from None",
-            *(f"{axis_variable(name)} = _tn_verdict.get({name!r})" for name in learned),
-        ]
-        if isinstance(test, str):
-            lines = [f"if _tn_checks and (_tn_checks > 1 or not ({test})):", *indented(validation)]
-        elif test:
-            first = [
-                "_tn_ok = _tn_checks < 2",
-                "if _tn_ok:",
-                *indented(test),
-                "if not _tn_ok:",
-                *indented(validation),
-            ]
-            lines = ["if _tn_checks:", *indented(first)]
-        else:
-            lines = ["if _tn_checks:", *indented(validation)]
-        return located(lines, place)
-
-    def _site(self, kind: str, name: str, spec: Spec, place: ast.stmt | ast.expr | ast.arg) -> Site:
-        return Site(kind, name, spec, place.lineno, place.end_lineno or place.lineno)
-
-    def _argument_node(self, name: str) -> ast.arg:
-        arguments = self.node.args
-        optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
-        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *optional]
-        # A name such as `__x` is `_Net__x` to Python.
-        return next(
-            argument
-            for argument in every
-            if argument.arg == name or (argument.arg.startswith("__") and name.endswith(argument.arg))
-        )
-
-    def _spec(self, annotation: ast.expr) -> Spec:
+    def _spec(self, statement: ast.AnnAssign) -> Spec:
         try:
-            return parse_hint(self.resolve(annotation))
+            spec = parse_hint(self.resolve(statement.annotation))
         except AnnotationError as error:
-            raise_unsupported(self.title, annotation, str(error))
+            raise_unsupported(self.title, statement.annotation, str(error))
+        self.unchecked += [(ast.unparse(statement.target), hint) for hint in unchecked_hints(spec)]
+        return spec

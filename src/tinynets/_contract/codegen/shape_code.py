@@ -32,6 +32,8 @@ class AxisScope:
     snapshots: dict[str, str] = field(default_factory=dict[str, str])  # argument -> variable, for `{n}`
     states: dict[str, AxisState] = field(default_factory=dict[str, AxisState])
     uncertain: set[str] = field(default_factory=set[str])  # axes whose variable must start as None
+    called: set[str] = field(default_factory=set[str])  # builtins that expressions call
+    widened: set[str] = field(default_factory=set[str])  # `*name` that a `*#name` may have bound
 
     initial: dict[str, str] = field(default_factory=dict[str, str])  # axis -> its size at entry, or None
 
@@ -93,6 +95,7 @@ class _Writer:
         self.test = ShapeGuard()
         self.before: list[str] = []  # tests that must pass before sizes are computed
         self.first: dict[str, str] = {}  # name -> the size where this annotation binds it
+        self.broadcast: dict[str, list[str]] = {}  # name -> sizes that bind it unless they are 1
 
     def write(self) -> ShapeGuard | None:
         count = len(self.axes.axes)
@@ -106,7 +109,9 @@ class _Writer:
             if element is None:
                 return None
             row.append(element)
-        self.test.tests[:0] = [*self.before, *self._compare(row)]
+        # The number of axes is compared first, so that all sizes exist.
+        compared = self._compare(row)
+        self.test.tests[:0] = [*compared[:1], *self.before, *compared[1:]]
         return self.test
 
     def _element(self, axis: Axis, place: int) -> str | None:
@@ -122,9 +127,9 @@ class _Writer:
                 return wanted
             self.test.tests.append(f"({size} == 1 or {size} == {wanted})")
             return size
-        if axis.kind is AxisKind.EXPRESSION or axis.broadcast:
-            return None  # reads an axis that may be unbound here, or binds only if the size is not 1
-        return self._bind(axis.key, size)
+        if axis.kind is AxisKind.EXPRESSION:
+            return None  # reads an axis that is not bound here
+        return self._bind_broadcast(axis.key, size) if axis.broadcast else self._bind(axis.key, size)
 
     def _wanted(self, axis: Axis, size: str) -> str | None:
         """Return the source of the required size; None if this axis binds it."""
@@ -133,7 +138,7 @@ class _Writer:
         if axis.kind is AxisKind.EXPRESSION:
             return self._evaluated(axis)
         known = self._known(axis.name)
-        if known is None and not axis.broadcast and self.first[axis.name] != size:
+        if known is None and self.first.get(axis.name, size) != size:
             return self.first[axis.name]  # the name appears twice in this annotation
         return known
 
@@ -146,17 +151,24 @@ class _Writer:
 
     def _evaluated(self, axis: Axis) -> str | None:
         expression = parse_expression(axis.name)
-        sources = {name: self._known(name) or self.first.get(name) for name in expression.axis_names}
+        sources = {name: self._readable(name) for name in expression.axis_names}
         sources |= {name: self.scope.snapshots.get(name, name) for name in expression.argument_names}
         if None in sources.values():
             return None
+        sources |= {name: f"_tn_builtin_{name}" for name in expression.called_names}
+        self.scope.called |= expression.called_names
         trees = {name: ast.parse(str(source), mode="eval").body for name, source in sources.items()}
         tree = substitute(expression.tree, trees)
-        divisors = _divisors(tree)
-        if any("_tn_shape[" in divisor for divisor in divisors):
-            return None  # it would be read before the shape
-        self.before += [f"({divisor}) != 0" for divisor in divisors]
+        self.before += _preconditions(tree)
         return f"({ast.unparse(tree)})"
+
+    def _readable(self, name: str) -> str | None:
+        """Return the source of an axis that an expression reads; None where nothing has bound it."""
+        source = self._known(name) or self.first.get(name)
+        if source is None and name in self.scope.states:
+            source = axis_variable(name)
+            self.before.append(f"{source} is not None")
+        return source
 
     def _bind(self, key: str, size: str) -> str:
         held = axis_variable(key)
@@ -168,14 +180,32 @@ class _Writer:
         self.test.bindings.append(f"({held} := {size}) is not None")
         return size
 
-    def _many(self, axis: Axis) -> str | None:
-        if axis.broadcast:
-            return None
+    def _bind_broadcast(self, key: str, size: str) -> str:
+        """Bind an axis unless its size is 1, which fits any."""
+        held = axis_variable(key)
+        self.test.tests.append(f"({size} == 1 or {held} is None or {held} == {size})")
+        others = self.broadcast.setdefault(key, [])
+        self.test.tests += [f"({size} == 1 or {other} == 1 or {size} == {other})" for other in others]
+        others.append(size)
+        self.scope.uncertain.add(key)
+        self.test.bindings.append(f"({size} == 1 or ({held} := {size}) is not None)")
+        return size
+
+    def _many(self, axis: Axis) -> str:
         assert self.many is not None
         after = len(self.axes.axes) - self.many - 1
-        span = f"_tn_shape[{self.many}:{-after if after else ''}]"
-        if self.scope.states.get(axis.key) is AxisState.BOUND:
-            self.test.tests.append(f"{span} == {axis_variable(axis.key)}")
+        span, held = f"_tn_shape[{self.many}:{-after if after else ''}]", axis_variable(axis.key)
+        bound = self.scope.states.get(axis.key) is AxisState.BOUND
+        if axis.broadcast or axis.key in self.scope.widened:
+            if not bound:
+                self.scope.uncertain.add(axis.key)
+            if axis.broadcast:
+                self.scope.widened.add(axis.key)
+            self.test.tests.append(f"(_tn_span := _tn_widen({held}, {span}, {axis.broadcast})) is not None")
+            self.test.bindings.append(f"({held} := _tn_span) is not None")
+            return span
+        if bound:
+            self.test.tests.append(f"{span} == {held}")
             return span
         return self._bind(axis.key, span)
 
@@ -190,12 +220,13 @@ class _Writer:
             return [f"len(_tn_shape := {shape}) >= {count - 1}", *sizes]
         equal = f"({''.join(element + ', ' for element in row)})"
         reads = [element for element in row if "_tn_shape[" in element]
-        held = bool(reads or self.test.tests or self.test.bindings)
+        held = bool(reads or self.test.tests or self.test.bindings or self.before)
         if not held:
             return [f"{shape} == {equal}"]
         if all(element == f"_tn_shape[{i}]" for i, element in enumerate(row)):
             return [f"len(_tn_shape := {shape}) == {count}"]
-        if reads and all("_tn_shape[0]" in element for element in reads) and not self.test.tests:
+        only_first = all("_tn_shape[0]" in element for element in reads)
+        if reads and only_first and not self.test.tests and not self.before:
             return [
                 f"(_tn_shape := {shape})",
                 f"_tn_shape == {equal}",
@@ -203,12 +234,14 @@ class _Writer:
         return [f"len(_tn_shape := {shape}) == {count}", f"_tn_shape == {equal}"]
 
 
-def _divisors(tree: ast.expr) -> list[str]:
-    """Return the source of every divisor in an expression, except constants."""
-    return [
-        ast.unparse(node.right)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.BinOp)
-        and isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod)
-        and not (isinstance(node.right, ast.Constant) and node.right.value)
-    ]
+def _preconditions(tree: ast.expr) -> list[str]:
+    """Return the tests without which an expression may divide by zero, those of inner operations first."""
+    tests: list[str] = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.BinOp) or (isinstance(node.right, ast.Constant) and node.right.value):
+            continue
+        if isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod):
+            tests.append(f"({ast.unparse(node.right)}) != 0")
+        elif isinstance(node.op, ast.Pow):
+            tests.append(f"({ast.unparse(node.right)}) >= 0")
+    return tests[::-1]

@@ -24,6 +24,23 @@ def assigned_names(target: ast.expr) -> list[str]:
     ]
 
 
+def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast.arg]:
+    """Return all parameters of a function by name, as they are written."""
+    arguments = node.args
+    optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *optional]
+    return {argument.arg: argument for argument in every}
+
+
+def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.arg:
+    """Return a parameter by the name that Python has for it: `__x` is `_Net__x` in a class."""
+    return next(
+        argument
+        for written, argument in parameters_of(node).items()
+        if written == name or (written.startswith("__") and name.endswith(written))
+    )
+
+
 def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Split the body of a function into its docstring, if it has one, and the rest."""
     first = body[0]

@@ -1,0 +1,118 @@
+"""Follow local names through a body: which are assigned, and which are declared with a spec."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..annotations.specs import Spec
+from .syntax import assigned_names, own_expressions
+
+
+@dataclass
+class Names:
+    """The local names at one place of a body."""
+
+    declared: dict[str, Spec] = field(default_factory=dict[str, Spec])
+    assigned: dict[str, bool] = field(default_factory=dict[str, bool])  # name -> whether on every path
+
+    def copy(self) -> Names:
+        """Return a copy for another path."""
+        return Names(dict(self.declared), dict(self.assigned))
+
+    def replace_by(self, other: Names) -> None:
+        """Continue where another path ends."""
+        self.declared, self.assigned = dict(other.declared), dict(other.assigned)
+
+    def assign(self, names: list[str], *, always: bool = True) -> None:
+        """Record that names are assigned here, on each path that comes here if `always`."""
+        for name in names:
+            self.assigned[name] = always or self.assigned.get(name, False)
+
+    def delete(self, names: list[str]) -> None:
+        """Record that names have no value from here on."""
+        for name in names:
+            self.assigned.pop(name, None)
+
+
+def join(paths: list[Names]) -> Names:
+    """Return the names where paths meet; a declaration holds if all of them have it."""
+    first, *others = paths
+    joined = Names()
+    for name, spec in first.declared.items():
+        if all(path.declared.get(name) == spec for path in others):
+            joined.declared[name] = spec
+    for path in paths:
+        joined.assigned.update(dict.fromkeys(path.assigned, False))
+    for name in joined.assigned:
+        joined.assigned[name] = all(path.assigned.get(name, False) for path in paths)
+    return joined
+
+
+def interrupted(start: Names, end: Names) -> Names:
+    """Return the names after a block that may stop anywhere: at a handler of a `try`."""
+    declared = {**end.declared, **start.declared}
+    agreed = {name: spec for name, spec in declared.items() if end.declared.get(name, spec) == spec}
+    assigned = {name: start.assigned.get(name, False) for name in {**start.assigned, **end.assigned}}
+    return Names(agreed, assigned)
+
+
+def leaves(block: list[ast.stmt]) -> bool:
+    """Whether a block ends by leaving the function, so that nothing after it is reached."""
+    return bool(block) and isinstance(block[-1], ast.Return | ast.Raise)
+
+
+def captured_names(pattern: ast.pattern) -> list[str]:
+    """Return the names that a pattern of a `case` binds."""
+    names = [getattr(node, "name", None) or getattr(node, "rest", None) for node in ast.walk(pattern)]
+    return [name for name in names if name]
+
+
+def is_irrefutable(case: ast.match_case) -> bool:
+    """Whether a case takes whatever comes to it."""
+    return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
+
+
+def bound_names(statement: ast.stmt) -> dict[str, ast.AST]:
+    """Return the names that a statement itself binds, and the node that stands for each."""
+    match statement:
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name.partition(".")[0]: statement for alias in aliases}
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name: statement}
+        case _:
+            return {name: place for target, place in _targets(statement) for name in assigned_names(target)}
+
+
+def changed_containers(statement: ast.stmt) -> dict[str, ast.AST]:
+    """Return the names of which a statement assigns an item: `parts` for `parts[0] = x`."""
+    return {
+        node.value.id: place
+        for target, place in _targets(statement)
+        for node in ast.walk(target)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+    }
+
+
+def _targets(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.AST]]:
+    match statement:
+        case ast.Assign(targets=targets):
+            yield from ((target, statement) for target in targets)
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            yield target, statement
+        case ast.For(target=target) | ast.AsyncFor(target=target):
+            yield target, target
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            yield from ((item.optional_vars, item.optional_vars) for item in items if item.optional_vars)
+        case _:
+            return
+
+
+def walrus_names(statement: ast.stmt) -> Iterator[str]:
+    """Yield the names that `:=` binds in the expressions of a statement."""
+    for node in own_expressions(statement):
+        if isinstance(node, ast.NamedExpr):
+            yield node.target.id
