@@ -13,11 +13,11 @@ from .._torch.global_flags import read_flags, write_flags
 from .._torch.random_states import RandomStates, seed_everything
 from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
+from .measure.time_limit import time_limit
 from .plan import Plan
 from .report.results import Result, Status
-from .root_causes import roots_of
+from .report.root_causes import roots_of
 from .subject import Subject, raised
-from .time_limit import time_limit
 
 RUNS = "runs.eval"
 """The check that says whether the model runs at all: if it fails, the others do not run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +16,8 @@ from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import MakeInputs, float_dtype, integer_limit, made_arguments
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
+from .measure.model_errors import raised as raised
+from .measure.model_errors import set_mode
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4
@@ -294,37 +295,3 @@ class Subject:
 
     close = assert_close
     """The name of `assert_close` in 0.1."""
-
-
-def set_mode(model: nn.Module, training: bool) -> None:
-    """Switch a model to training or eval mode.
-
-    Raises:
-        Failure: its own `train` raised.
-    """
-    try:
-        model.train(training)
-    except Exception as error:
-        cause = f"{type(model).__name__} has a method train of its own: torch calls it as train(mode)"
-        failure = raised(error, f"model.train({training}) raised")
-        failure.cause = cause
-        raise failure from error
-
-
-def raised(error: Exception, how: str = "the model raised", *, own: bool = False) -> Failure:
-    """Return the failure that says what was raised, and in which line of the user's code.
-
-    Args:
-        error: the exception.
-        how: what comes before it in the message.
-        own: whether to name a line of this package if none of the user's was reached.
-    """
-    what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-    every = traceback.extract_tb(error.__traceback__)
-    frames = [
-        frame
-        for frame in every
-        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
-    ] or (every if own else [])
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
-    return Failure(f"{how} {what}", where=where, error=error)
