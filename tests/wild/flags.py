@@ -18,6 +18,10 @@ _NUMPY = {
 _LAYER_DROP = {
     "gradients.ddp": Exemption("drops whole layers at random in training", match="find_unused_parameters")
 }
+_LENGTHS = {
+    "device.meta_shapes": Exemption("makes its mask as long as the largest length", match="lengths"),
+    "purity.alias": Exemption("returns the lengths as they are", match=r"args\[1\]"),
+}
 _ZERO_BEFORE_NORM = {
     "gradients.scale": Exemption(
         "a class token and its position start at zero, and LayerNorm divides by their spread",
