@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from tinynets.testing import Exemption, check_model
+from tinynets.testing.measure.compare import Leaf
 from tinynets.testing.report.results import Status
 
 
@@ -86,3 +89,106 @@ def test_they_are_judged_where_there_are_more_values():
 
     report = check_model(RawPixels, "batch 3 4 4", groups=["gradients"], on_fail="collect")
     assert report["gradients.scale"].status is Status.WARNED
+
+
+class LeavesAutocast(Versioned):
+    """Computes a part in float32, whatever autocast says; the meta device has no autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.linear(x)
+
+
+class Rotary(Versioned):
+    """Keeps a table in float32 on purpose, and converts what it computes with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.linspace(0, 1, 6, dtype=torch.float32), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x * self.frequencies.cos().to(x.dtype))
+
+
+class PositionsFromZero(Versioned):
+    """Adds a table of positions that starts at zero, and moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + self.bias.sum(0)
+
+
+class Placeholder(Versioned):
+    """Holds an empty tensor for what is not there yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = torch.empty(0)
+
+
+class NoDouble(Versioned):
+    """Uses an operation that the platform has in some types only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            raise RuntimeError("\"grouped_mm\" not implemented for 'Double'")
+        return self.linear(x)
+
+
+class NeverUsed(Versioned):
+    """Has a layer that no batch reaches: one failure, not two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "check", "status", "note"),
+    [
+        (LeavesAutocast, "device.meta_shapes", "skipped", "torch.autocast, which the meta device has not"),
+        (Rotary, "dtype.default", "passed", "`frequencies`: float32, whatever the default dtype is"),
+        (PositionsFromZero, "state.init", "passed", ""),
+        (Placeholder, "state.registered", "passed", ""),
+        (NoDouble, "dtype.float64", "skipped", "there is no kernel for float64 here"),
+        (NeverUsed, "gradients.ddp", "passed", ""),
+    ],
+)
+def test_a_choice_and_a_missing_kernel_are_no_bugs(
+    make: Callable[[], nn.Module], check: str, status: str, note: str
+) -> None:
+    result = check_model(make, "batch 6", checks=check, on_fail="collect")[check]
+    assert result.status == status, result.message
+    assert note in result.note
+
+
+def test_a_last_bit_between_threads_is_no_mix_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinynets.testing.checks.purity import threads
+
+    real = threads.call_no_grad
+
+    def rounded(*args: Any, **options: Any) -> list[Leaf]:
+        found = real(*args, **options)
+        if threading.current_thread() is threading.main_thread():
+            return found
+        return [Leaf(leaf.path, leaf.tensor * (1 + 1e-7)) for leaf in found]
+
+    monkeypatch.setattr(threads, "call_no_grad", rounded)
+    result = check_model(Versioned, "batch 6", checks="purity.threads", on_fail="collect")["purity.threads"]
+    assert result.status == "passed", result.message
+    assert result.note.startswith("rounding: ")
+
+
+def test_a_last_bit_where_float64_is_impossible_is_rounding() -> None:
+    class LastBit(NoDouble):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x) * (1 + 1e-7 * (self.calls % 2))
+
+    result = check_model(LastBit, "batch 6", checks="purity.history", on_fail="collect")["purity.history"]
+    assert result.status == "passed", result.message

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import tinynets as tn
-from tinynets.testing.root_causes import ROOTS, depth, roots_of
+from tinynets.testing.report.root_causes import ROOTS, depth, roots_of
 
 
 class Base(nn.Module):

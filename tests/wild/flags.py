@@ -18,6 +18,10 @@ _NUMPY = {
 _LAYER_DROP = {
     "gradients.ddp": Exemption("drops whole layers at random in training", match="find_unused_parameters")
 }
+_LENGTHS = {
+    "device.meta_shapes": Exemption("makes its mask as long as the largest length", match="lengths"),
+    "purity.alias": Exemption("returns the lengths as they are", match=r"args\[1\]"),
+}
 _ZERO_BEFORE_NORM = {
     "gradients.scale": Exemption(
         "a class token and its position start at zero, and LayerNorm divides by their spread",
@@ -100,6 +104,49 @@ _FOUND: dict[str, dict[str, Exemption]] = {
     "diffusers PriorTransformer": {
         "gradients.reach": Exemption("its statistics are parameters, used after sampling only", match="clip_")
     },
+    "kornia DexiNed": {
+        "gradients.reach": Exemption("makes two norms and a layer that it does not call", match="side_5"),
+        "modes.ignored": Exemption("makes two norms that it does not call", match="side_5"),
+    },
+    "monai DynUNet": {
+        "state.registered": Exemption("keeps the outputs of its heads in a list", match="heads")
+    },
+    "monai VarAutoEncoder": {
+        "batch.gradient": Exemption(
+            "in eval mode, adds in place to the result of exp, whose gradient needs it", match="of Exp"
+        )
+    },
+    "monai ViT": {
+        "gradients.reach": Exemption("makes a norm for cross attention without any", match="norm_cross_attn")
+    },
+    "torchaudio Conformer": _LENGTHS,
+    "torchaudio Emformer": _LENGTHS
+    | {"batch.subset": Exemption("drops its padding mask for a single sample", match="_EmformerAttention")},
+    "vit-pytorch SimpleViT": {
+        "state.registered": Exemption("keeps its positions in a plain attribute", match="pos_embedding")
+    },
+    "vit-pytorch CaiT": {
+        "gradients.ddp": _LAYER_DROP["gradients.ddp"],
+        "modes.deterministic": Exemption("drops layers in eval mode too", match="Python's random"),
+    },
+    "vit-pytorch CCT": {
+        "dtype.default": Exemption("its positions are made from a float32 tensor", match="positional_emb")
+    },
+    "x-transformers Decoder alibi": {
+        "purity.parameters": Exemption("its first call replaces a buffer, the biases", match="rel_pos.bias")
+    },
+    **{
+        f"neuralop {name}": {
+            "purity.attributes": Exemption(
+                "keeps the grid of the last resolution", match="positional_embedding"
+            )
+        }
+        for name in ("FNO", "TFNO", "UNO")
+    },
 }
+_FOUND["neuralop FNO"]["state.roundtrip"] = Exemption(
+    "its extra state holds what weights_only=True refuses", match="_metadata"
+)
+_FOUND["neuralop TFNO"]["state.safetensors"] = Exemption("has an extra state", match="_metadata")
 FLAGS: dict[str, dict[str, Exemption]] = {f"transformers {name}": _READS_MASK for name in _READERS}
 FLAGS |= {name: FLAGS.get(name, {}) | flags for name, flags in _FOUND.items()}

@@ -354,7 +354,7 @@ SOUND = {
             num_layers=2,
             depthwise_conv_kernel_size=7,
         ),
-        (_normal(4, 10, 16), torch.tensor([10, 8, 5, 10])),
+        (_normal(4, 10, 16), torch.full((4,), 10)),
     ),
     "Emformer": Net(
         partial(torchaudio.Emformer, 16, 4, 32, 2, 4, right_context_length=1),

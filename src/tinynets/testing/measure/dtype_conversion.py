@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
         raise Skip("neither the inputs nor the parameters are floating-point")
     if source == dtype:
         raise Skip(f"the model is {name_of(dtype)} already")
-    converted = subject.model.to(dtype) if model is None else model
+    converted = _convert(subject.model, dtype) if model is None else model
     batch = batch.to(dtype)
     try:
         found = subject.outputs(batch, model=converted)
@@ -69,6 +69,17 @@ def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
         or "not implemented for" in text
         or re.search(r"Expected \w+ to be .* matrix, got", text) is not None
     )
+
+
+def _convert(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Convert floats to a dtype, and complex numbers to the one of that precision, where there is one."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(_COMPLEX.get(dtype, tensor.dtype))
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return cast("Any", model)._apply(convert)
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ...errors import Failure
 from ..check_ids import current_id
 from ..definition import Level
-from ..root_causes import depth
+from .root_causes import depth
 
 
 class Status(StrEnum):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
+
 from ...._torch.state.unregistered import unregistered_tensors
-from ....errors import Failure
+from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves
 from ...subject import Subject
@@ -23,6 +25,8 @@ def meta_shapes(subject: Subject) -> None:
     try:
         found = leaves(subject.run(subject.batch().map(lambda tensor: tensor.to("meta"))))
     except Failure as failure:
+        if _has_no_autocast(failure):
+            raise Skip("the model uses torch.autocast, which the meta device has not") from None
         behind = [path for path, tensor in unregistered_tensors(subject.model) if not tensor.is_meta]
         failure.what = f"on the meta device, {failure.what}"
         failure.cause = f"{quoted(behind)}: .to() does not move it" if behind else failure.cause
@@ -35,3 +39,10 @@ def meta_shapes(subject: Subject) -> None:
     real = [leaf.name for leaf in found if not leaf.tensor.is_meta]
     if real:
         raise Failure("an output is not on the meta device", where=quoted(real))
+
+
+def _has_no_autocast(failure: Failure) -> bool:
+    """Whether torch raised where an autocast for the device was made."""
+    where = failure.error.__traceback__ if failure.error else None
+    frames = traceback.extract_tb(where)
+    return any(f.filename.endswith("autocast_mode.py") and f.name == "__init__" for f in frames)

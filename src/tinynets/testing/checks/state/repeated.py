@@ -27,7 +27,8 @@ def repeated(subject: Subject) -> str | None:
             continue
         places: dict[int, list[str]] = {}
         for index, module in enumerate(container):
-            if next(module.parameters(), None) is not None:
+            # A list may hold None, whatever its type says.
+            if isinstance(module, nn.Module) and next(module.parameters(), None) is not None:  # pyright: ignore[reportUnnecessaryIsInstance]
                 places.setdefault(id(module), []).append(f"{path}.{index}".lstrip("."))
         several = [names for names in places.values() if len(names) > 1]
         found[isinstance(container, nn.Sequential)] += [" = ".join(names) for names in several]

@@ -51,7 +51,8 @@ def per_sample_gradients(subject: Subject, *, tolerance: float = 1e-4) -> str | 
 
 def _vmap_against_loop(subject: Subject) -> Difference | None:
     """Return the largest error of a gradient, as a share of the largest gradient of all."""
-    parameters = {name: p.detach() for name, p in subject.model.named_parameters() if p.requires_grad}
+    own = {name: p for name, p in subject.model.named_parameters() if p.requires_grad}
+    parameters = {name: parameter.detach() for name, parameter in own.items()}
     batch = subject.batch(2)
     axes = batch.axes
 
@@ -79,7 +80,7 @@ def _vmap_against_loop(subject: Subject) -> Difference | None:
         raise Skip("every gradient is 0")
     errors: list[tuple[float, str]] = []
     for index in range(2):
-        alone = _gradients(subject, batch.rows([index]), list(parameters))
+        alone = _gradients(subject, batch.rows([index]), list(own.values()))
         for name, gradient in zip(parameters, alone, strict=True):
             gap = (together[name][index] - gradient).abs().max()
             errors.append((float(gap.nan_to_num(nan=float("inf"))) / scale, name))
@@ -107,9 +108,8 @@ def _spell_out_batch_norms(model: nn.Module) -> bool:
     return bool(norms)
 
 
-def _gradients(subject: Subject, sample: Arguments, names: list[str]) -> list[Tensor]:
+def _gradients(subject: Subject, sample: Arguments, weights: list[nn.Parameter]) -> list[Tensor]:
     subject.model.train().eval()  # models may clear in train() what vmap left in their attributes
-    weights = [subject.model.get_parameter(name) for name in names]
     with torch.enable_grad():
         loss = objective(subject.call(sample))
     if loss is None or not loss.requires_grad:

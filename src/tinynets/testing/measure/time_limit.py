@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..errors import CheckTimeout
+from ...errors import CheckTimeout
 
 _PATIENCE = 10
 """How many times the limit a block may take by the clock: one that waits for a lock uses no processor."""

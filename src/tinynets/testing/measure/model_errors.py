@@ -1,0 +1,43 @@
+"""What the code of a model raises, as a failure that says where."""
+
+from __future__ import annotations
+
+import traceback
+
+from torch import nn
+
+from ...errors import Failure
+
+
+def set_mode(model: nn.Module, training: bool) -> None:
+    """Switch a model to training or eval mode.
+
+    Raises:
+        Failure: its own `train` raised.
+    """
+    try:
+        model.train(training)
+    except Exception as error:
+        cause = f"{type(model).__name__} has a method train of its own: torch calls it as train(mode)"
+        failure = raised(error, f"model.train({training}) raised")
+        failure.cause = cause
+        raise failure from error
+
+
+def raised(error: Exception, how: str = "the model raised", *, own: bool = False) -> Failure:
+    """Return the failure that says what was raised, and in which line of the user's code.
+
+    Args:
+        error: the exception.
+        how: what comes before it in the message.
+        own: whether to name a line of this package if none of the user's was reached.
+    """
+    what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [
+        frame
+        for frame in every
+        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
+    ] or (every if own else [])
+    where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    return Failure(f"{how} {what}", where=where, error=error)
