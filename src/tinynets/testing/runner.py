@@ -13,14 +13,12 @@ from .._torch.state.global_flags import read_flags, write_flags
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
-from .locate.model_errors import raised
+from .measure.model_errors import raised
 from .measure.time_limit import time_limit
 from .plan import Plan
 from .report.results import Result, Status
 from .report.root_causes import roots_of
-from .root_causes import roots_of
 from .subject import Subject
-from .time_limit import time_limit
 
 RUNS = "runs.eval"
 """The check that says whether the model runs at all: if it fails, the others do not run."""

@@ -15,10 +15,8 @@ from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.draw import Arguments, draw
 from ..inputs.examples import MakeInputs, float_dtype, integer_limit, made_arguments
-from .locate.model_errors import raised, set_mode
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
-from .measure.model_errors import raised as raised
-from .measure.model_errors import set_mode
+from .measure.model_errors import raised, set_mode
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4

@@ -1,4 +1,4 @@
-"""What the code of a model raises, as a failure that says where."""
+"""What the model raised, as the failure of a check."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import traceback
 
 from torch import nn
 
+from ..._torch.modules.source_files import TORCH_FOLDER
 from ...errors import Failure
 
 
@@ -33,11 +34,10 @@ def raised(error: Exception, how: str = "the model raised", *, own: bool = False
         own: whether to name a line of this package if none of the user's was reached.
     """
     what = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    others = (TORCH_FOLDER, "/tinynets/testing/")
     every = traceback.extract_tb(error.__traceback__)
     frames = [
-        frame
-        for frame in every
-        if "/torch/" not in frame.filename.replace("\\", "/") and "/tinynets/testing/" not in frame.filename
+        frame for frame in every if not any(other in frame.filename.replace("\\", "/") for other in others)
     ] or (every if own else [])
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return Failure(f"{how} {what}", where=where, error=error)

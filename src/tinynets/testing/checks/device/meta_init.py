@@ -10,8 +10,8 @@ from ...._torch.state.unregistered import non_persistent, unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import named_state
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import worst
+from ...measure.model_errors import raised
 from ...measure.state_compare import short, spelled, ties
 from ...subject import Subject
 from ...wording import quoted

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
-from ...locate.model_errors import raised
+from ...measure.model_errors import raised
 from ...measure.training import run_backward, trained
 from ...subject import Subject
 

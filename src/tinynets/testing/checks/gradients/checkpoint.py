@@ -9,7 +9,7 @@ from torch.utils import checkpoint as recomputing
 from ....errors import Failure
 from ....inputs.draw import Arguments
 from ...definition import Level, check
-from ...locate.model_errors import raised
+from ...measure.model_errors import raised
 from ...measure.training import backward, dense, trained
 from ...subject import Subject
 from ._shared import training_passes

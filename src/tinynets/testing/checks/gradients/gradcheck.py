@@ -10,8 +10,8 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import leaves
+from ...measure.model_errors import raised
 from ...measure.training import BACKWARD, differentiable, trained
 from ...subject import Subject
 

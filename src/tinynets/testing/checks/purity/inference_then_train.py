@@ -9,8 +9,8 @@ from ...._torch.state.model_walk import reachable
 from ....errors import Failure, Skip
 from ...call_helpers import listed
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import objective
+from ...measure.model_errors import raised
 from ...subject import Subject
 
 

@@ -14,8 +14,8 @@ from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import FLOAT32_LIMIT, worst
+from ...measure.model_errors import raised
 from ...measure.state_compare import perturb, tied_by_data
 from ...snapshot.snapshot import Snapshot
 from ...subject import Subject

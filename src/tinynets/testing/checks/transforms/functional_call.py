@@ -12,8 +12,8 @@ from ...._torch.state.random_states import seed_everything
 from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Skip
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
+from ...measure.model_errors import raised
 from ...measure.state_compare import tied_by_data
 from ...subject import Subject
 from ...wording import quoted

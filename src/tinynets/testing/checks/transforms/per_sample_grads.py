@@ -14,8 +14,8 @@ from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure, Skip
 from ....inputs.draw import Arguments
 from ...definition import Level, check
-from ...locate.model_errors import raised
 from ...measure.compare import Difference, objective
+from ...measure.model_errors import raised
 from ...measure.state_compare import short
 from ...subject import Subject
 
