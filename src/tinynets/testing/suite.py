@@ -20,7 +20,7 @@ from .discovery import list_checks
 from .exemptions import Exemption
 from .options import Options, with_declared
 from .plan import Plan, make_plan
-from .progress import progress
+from .report.progress import progress
 from .report.report import Report
 from .report.results import Result
 from .runner import Runner

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from .report.results import Result
+from .results import Result
 
 Callback = Callable[[Result], object]
 
