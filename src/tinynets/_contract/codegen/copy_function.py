@@ -9,7 +9,7 @@ from typing import cast
 
 from jaxtyping import AnnotationError
 
-from .source import FunctionNode
+from .syntax import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
