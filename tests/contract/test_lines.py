@@ -139,7 +139,7 @@ class TestLines:
     def test_axes_that_are_named_like_builtins(self) -> None:
         @tn.contract
         def f(
-            len: Float[Tensor, "input max"], input: Float[Tensor, "2*input max(max,3) {len.ndim}"]
+            len: Float[Tensor, "input sum"], input: Float[Tensor, "2*input max(sum,3) {len.ndim}"]
         ) -> Float[Tensor, "input+{input.ndim}"]:
             max = None  # the builtin is meant where it is called, whatever the body does with its name
             return ones(len.shape[0] + (3 if max is None else 0))
