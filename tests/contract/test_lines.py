@@ -140,7 +140,7 @@ class TestLines:
         @tn.contract
         def f(
             len: Float[Tensor, "input sum"], input: Float[Tensor, "2*input max(sum,3) {len.ndim}"]
-        ) -> Float[Tensor, "input+{input.ndim}"]:
+        ) -> Float[Tensor, "input+{len.ndim}+1"]:
             max = None  # the builtin is meant where it is called, whatever the body does with its name
             return ones(len.shape[0] + (3 if max is None else 0))
 
