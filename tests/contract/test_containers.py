@@ -92,6 +92,16 @@ CASES: list[tuple[Any, Any, Any, str]] = [
     (Literal["a", "b"], "a", "c", r"f\(value\)"),
     (Callable[[int], Tensor], abs, 3, "got 3, expected"),
     (list[int], [1, 2], "12", "got str, expected list"),
+    (list[Tensor], [good()] * 10, [*[good()] * 9, 1], r"\[9\]: got 1, expected Tensor"),
+    (dict[str, Tensor], {"a": good(), "b": good()}, {"a": good(), "b": 1}, r"\['b'\]"),
+    (tuple[Tensor, ...], (good(),) * 10, (*[good()] * 9, 1), r"\[9\]"),
+    (tuple[Tensor, int], (good(), 1), (good(), good()), r"\[1\]"),
+    (list[int], [1] * 10, [*[1] * 9, "1"], r"\[9\]: got str, expected int"),
+    (dict[str, list[int | None]], {"a": [1, None]}, {"a": [1, "1"]}, r"\['a'\]\[1\]"),
+    (tuple[()], (), (1,), "got tuple of 1 item"),
+    (tuple[*tuple[int, ...]], (1, 2), [1, 2], "got list of 2 items"),
+    (tuple, (1, "a"), [1], "got list"),
+    (list[Any], [1, "a"], (1,), "got tuple"),
 ]
 
 

@@ -136,6 +136,19 @@ class TestLines:
         monkeypatch.setattr(FunctionContract, "validate", fail)
         assert Net()(ones(4, 6)).shape == (2, 3)
 
+    def test_axes_that_are_named_like_builtins(self) -> None:
+        @tn.contract
+        def f(
+            len: Float[Tensor, "input sum"], input: Float[Tensor, "2*input max(sum,3) {len.ndim}"]
+        ) -> Float[Tensor, "input+{len.ndim}+1"]:
+            max = None  # the builtin is meant where it is called, whatever the body does with its name
+            return ones(len.shape[0] + (3 if max is None else 0))
+
+        assert f(ones(2, 2), ones(4, 3, 2)).shape == (5,)
+        for wrong in (ones(5, 3, 2), ones(4, 2, 2), ones(4, 3, 3)):
+            with pytest.raises(tn.ShapeError, match=r"f\(input\): axis"):
+                f(ones(2, 2), wrong)
+
     def test_declarations_that_differ_between_branches_end_with_them(self) -> None:
         @tn.contract
         def f(x: Float[Tensor, "b n"], flat: bool) -> Tensor:

@@ -276,3 +276,29 @@ def test_no_remedy_leads_to_the_same_error(seed: int) -> None:
             applied += 1
         assert len(set(texts)) == len(texts), texts
     assert applied > 5
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_remedy_for_an_item_leads_to_the_same_error(seed: int) -> None:
+    """Items before it have bound axes, which the remedy must fit too."""
+    random, applied = Random(seed), 0
+    for _ in range(60):
+        family = HINTS[random.choice(["Float", "Float32", "Int", "Num"])]
+        item = family[Tensor, random.choice(["n 4", "n m", "1 n m", "batch 3 h w", "n n", "*rest n"])]
+        hint = random.choice([list[item], dict[str, item], list[item] | None])
+
+        @tn.contract
+        def f(x: hint) -> None: ...  # type: ignore[valid-type]
+
+        made = [ones([random.choice([1, 2, 3, 4]) for _ in range(random.randrange(1, 5))]) for _ in range(3)]
+        made = [tensor.to(random.choice(DTYPES[:4])) for tensor in made]
+        value: Any = dict(zip("abc", made, strict=True)) if hint == dict[str, item] else made
+        texts = list[str]()
+        while code := next_remedy(f, value, texts):
+            if found := re.match(r"x\[[^]]+\]", code.removeprefix("torch.from_numpy(")):
+                exec(f"{found[0]} = {code}", {"x": value, "torch": torch})
+                applied += 1
+            else:
+                break
+        assert len(set(texts)) == len(texts), texts
+    assert applied > 5

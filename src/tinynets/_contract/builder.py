@@ -25,12 +25,14 @@ from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.sites import Site
 from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec, unchecked_hints
 from .codegen.copy_function import copy_with_code, forwarding_node
-from .codegen.guard_code import GuardWriter
+from .codegen.guard_code import CALLED, GuardWriter
 from .codegen.rebinding import rebinds
 from .codegen.rewrite import Rewriter
 from .codegen.shape_code import AxisScope
-from .codegen.source import FunctionNode, compile_function, function_node
+from .codegen.source import compile_function, function_node
 from .codegen.support import widen, without_generated_names
+from .codegen.syntax import FunctionNode, with_visible_names
+from .codegen.unsupported import reject_reserved_names
 from .runtime import FunctionContract
 from .toggle import toggle
 from .verdict.messages import Place
@@ -58,6 +60,7 @@ RUNTIME = {
     # Through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_entry": entry,
     "_tn_toggle": toggle,
+    "_tn_dict": dict,
     "_tn_widen": widen,
     "_tn_visible": without_generated_names,
 }
@@ -140,11 +143,15 @@ class FunctionBuilder:
             node, text = function_node(self.function)
         except NoSourceError as error:
             node, text, reason = forwarding_node(self.function, self.signature), "", str(error)
+        reject_reserved_names(self.name, node, text)
         arguments = in_order_of_binding(self._argument_specs(), self.scope.axes)
+        code = self.function.__code__
+        known = {*code.co_varnames, *code.co_cellvars, *code.co_freevars, *self.function.__globals__}
         returns, yields = self._result_specs()
-        writer = GuardWriter(self._axis_scope(text, [*arguments.values(), returns, yields]))
+        scope = self._axis_scope(text, [*arguments.values(), returns, yields])
+        writer = GuardWriter(scope, shadowed=CALLED & known)
         rewriter = Rewriter(
-            node,
+            with_visible_names(node, text),
             arguments=arguments,
             returns=returns,
             yields=yields,
@@ -249,6 +256,8 @@ class FunctionBuilder:
     # Code
 
     def _is_contract(self, decorator: ast.expr) -> bool:
+        if not all(isinstance(node, ast.Name | ast.Attribute | ast.Load) for node in ast.walk(decorator)):
+            return False  # evaluating a call may do something
         try:
             return self.names.resolve(decorator) is self.contract
         except AnnotationError:

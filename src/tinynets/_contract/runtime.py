@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -79,20 +78,39 @@ class FunctionContract:
         finally:
             resume_tracing(state)
 
-    def note(self, error: Exception, variables: dict[str, Any]) -> None:
-        """Add to an error of torch where it happened and which sizes were bound."""
-        # Up to Python 3.12 this dict stays with the frame, which the error holds.
-        variables.pop("_tn_error", None)
-        with contextlib.suppress(Exception):  # the note must never take the place of the error
-            self._note(error, variables)
+    def note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
+        """Add to an error of torch where it happened and which sizes were bound.
 
-    def _note(self, error: Exception, variables: dict[str, Any]) -> None:
+        Returns:
+            A list with the error to raise in its place, or an empty one.
+        """
+        # Up to Python 3.12 this dict stays with the frame, which the traceback of the error holds.
+        variables.pop("_tn_error", None)
+        try:
+            return self._without_shape(error, variables) or self._add_note(error, variables)
+        except Exception:
+            return []  # such as an `add_note` that fails: what happened must not be hidden
+
+    def _without_shape(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
+        """Return our own error where a guard asked a tensor without a shape for it."""
+        traceback = error.__traceback__
+        if traceback is None or traceback.tb_next is not None or "NestedTensorImpl" not in str(error):
+            return []
+        for index, site in enumerate(self.sites):
+            if site.line <= traceback.tb_lineno <= site.end_line and site.variable in variables:
+                owner = variables.get(self.self_name)
+                verdict = self._validate(index, variables[site.variable], {}, owner, variables)
+                if not isinstance(verdict, dict):
+                    return verdict
+        return []
+
+    def _add_note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
         if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
             error, ContractError
         ):
-            return
+            return []
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
-            return  # the innermost forward has added its note
+            return []  # the innermost forward has added its note
         owner = variables.get(self.self_name)
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
@@ -109,3 +127,4 @@ class FunctionContract:
         lines += [f"  axes: {'; '.join(bound)}"] if bound else []
         lines += [f"  tensors: {'; '.join(tensors)}"] if tensors else []
         error.add_note("\n".join(lines + [f"  {remedy}" for remedy in torch_remedy(error)]))
+        return []

@@ -16,3 +16,4 @@ class Site:
     spec: Spec
     line: int = 0
     end_line: int = 0
+    variable: str = ""  # what holds the value: the name again, or a generated variable

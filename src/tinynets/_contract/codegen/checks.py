@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from dataclasses import replace
 from typing import cast
 
 from ..annotations.plain_types import matches_hint
@@ -115,7 +116,7 @@ class CheckWriter:
             # This place may run again and find what it bound before; until then the variable is None.
             known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
         index = len(self.sites)
-        self.sites.append(site)
+        self.sites.append(replace(site, variable=value))
         bindings = ", ".join(f"{name!r}: {axis_variable(name)}" for name in known)
         learned = sorted(axis_keys(site.spec) - self.writer.scope.module_axes)
         owner = self.writer.scope.self_name or "None"
@@ -123,7 +124,7 @@ class CheckWriter:
         arguments = f"{index}, {value}, {{{bindings}}}, {owner}, {{{snapshots}}}"
         validation = [
             f"_tn_verdict = _tn_contract.validate({arguments})",
-            "if _tn_verdict.__class__ is not dict:",
+            "if _tn_verdict.__class__ is not _tn_dict:",
             *([f"    {value} = None"] if owned else []),
             "    raise _tn_verdict.pop() from None",
             *(f"{axis_variable(name)} = _tn_verdict.get({name!r})" for name in learned),
@@ -133,7 +134,7 @@ class CheckWriter:
         else:
             guard = ["if _tn_ok:", *indented(test), "if not _tn_ok:", *indented(validation)]
             lines = ["if _tn_checks:", *indented(["_tn_ok = _tn_checks < 2", *guard])]
-        return located(lines, place)
+        return located(self.writer.with_builtins(lines), place)
 
 
 def item_spec(spec: Spec, index: ast.expr) -> Spec | None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 
 from jaxtyping import AnnotationError
 
-from .source import FunctionNode
+from .syntax import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:

@@ -37,6 +37,9 @@ from .shape_code import AxisScope, AxisState, axis_variable, write_shape_guard
 from .support import ArrayTest
 from .syntax import indented
 
+# What generated code calls by name.
+CALLED = frozenset({"isinstance", "len", "callable", "locals"})
+
 # Comparing with the dtype of most tensors is faster than hashing.
 _USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
 
@@ -64,6 +67,7 @@ class GuardWriter:
     """Writes the guards of one function, in source order."""
 
     scope: AxisScope
+    shadowed: frozenset[str] = frozenset()  # builtins of which the function, or its module, has names too
     constants: dict[str, Any] = field(default_factory=dict[str, Any])  # free variable of the source -> value
 
     def constant(self, kind: str, name: str, value: Any) -> str:
@@ -102,6 +106,14 @@ class GuardWriter:
         for name in sorted(self.scope.called):
             self.constants.setdefault(f"_tn_builtin_{name}", getattr(builtins, name))
         return result
+
+    def with_builtins(self, lines: list[str]) -> list[str]:
+        """Replace calls of builtins that the function would find under another meaning."""
+        if not self.shadowed:
+            return lines
+        names = "|".join(sorted(self.shadowed))
+        self.constants.update({f"_tn_builtin_{name}": getattr(builtins, name) for name in self.shadowed})
+        return [re.sub(rf"(?<![\w.])({names})\(", r"_tn_builtin_\1(", line) for line in lines]
 
     def _unbound(self, spec: Spec) -> list[str]:
         """Return the axes that a value binds, or perhaps has to."""
@@ -196,7 +208,9 @@ class GuardWriter:
             case UnionSpec():
                 return self._union_lines(spec, value, depth)
             case TupleSpec():
-                test = f"isinstance({value}, tuple) and len({value}) == {len(spec.items)}"
+                test = (
+                    f"isinstance({value}, {self.type_constant(tuple)}) and len({value}) == {len(spec.items)}"
+                )
                 parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
                 return self._part_lines(test, parts, item, depth)
             case FieldsSpec():

@@ -29,8 +29,7 @@ from .names import (
     walrus_names,
 )
 from .shape_code import axis_variable
-from .source import FunctionNode
-from .syntax import find_parameter, indented, located, parameters_of, split_docstring
+from .syntax import FunctionNode, find_parameter, indented, located, parameters_of, split_docstring
 from .unsupported import raise_unsupported, reject_hidden_assignments, reject_unchecked_inner
 
 
@@ -96,14 +95,16 @@ class Rewriter:
             "    try:",
             "        _tn_body",
             "    except Exception as _tn_error:",
-            "        _tn_contract.note(_tn_error, locals())",
+            "        _tn_verdict = _tn_contract.note(_tn_error, locals())",
+            "        if _tn_verdict:",
+            "            raise _tn_verdict.pop() from None",
             "        raise",
         ]
         initial = self.scope.initial
         unsure = [f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.scope.uncertain)]
         at_entry = [f"{held} = {name}" for name, held in self.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
-        main = cast("ast.If", located(frame, self.top)[0])
+        main = cast("ast.If", located(self.checks.writer.with_builtins(frame), self.top)[0])
         main.body[1:] = body
         cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
         rewritten = copy.copy(self.node)

@@ -18,8 +18,7 @@ from types import CodeType, FunctionType
 from typing import Any, cast
 
 from ...errors import NoSourceError
-
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+from .syntax import FunctionNode
 
 _FUTURE_FLAGS = sum(int(getattr(__future__, name).compiler_flag) for name in __future__.all_feature_names)
 

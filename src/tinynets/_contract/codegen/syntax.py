@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterator
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
@@ -39,6 +42,41 @@ def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> a
         for written, argument in parameters_of(node).items()
         if written == name or (written.startswith("__") and name.endswith(written))
     )
+
+
+class _VisibleNames(ast.NodeTransformer):
+    """Wraps what shows all local variables, in one function without those inside it."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if not (isinstance(node.func, ast.Name) and node.func.id in _SHOW_NAMES and not node.args):
+            return node
+        function = ast.copy_location(ast.Name("_tn_visible", ast.Load()), node)
+        return ast.copy_location(ast.Call(function, [node], []), node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        return node
+
+
+_SHOW_NAMES = ("locals", "vars", "dir")
+
+
+def with_visible_names(node: FunctionNode, text: str) -> FunctionNode:
+    """Return a definition, given with its source text, in which `locals()` has no generated names."""
+    if not any(f"{name}(" in text for name in _SHOW_NAMES):
+        return node
+    node, transformer = copy.deepcopy(node), _VisibleNames()
+    node.body = [transformer.visit(statement) for statement in node.body]
+    return node
 
 
 def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:

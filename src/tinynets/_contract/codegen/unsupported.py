@@ -39,6 +39,23 @@ def reject_hidden_assignments(
             raise_unsupported(title, node, "the yield is inside an expression; give it a line of its own")
 
 
+def reject_reserved_names(title: str, node: ast.AST, text: str) -> None:
+    """Reject a function, given with its source text, that has a name like those of the checks.
+
+    Raises:
+        AnnotationError: a variable, argument or inner function begins with `_tn_`.
+    """
+    if "_tn_" not in text:
+        return
+    for inner in ast.walk(node):
+        names = [getattr(inner, field, None) for field in ("id", "arg", "name", "asname")]
+        for name in names:
+            if isinstance(name, str) and name.startswith("_tn_"):
+                raise_unsupported(
+                    title, inner, f"names that begin with `_tn_` are kept for the checks; rename {name!r}"
+                )
+
+
 def reject_unchecked_inner(
     title: str,
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef,

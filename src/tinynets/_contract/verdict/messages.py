@@ -30,7 +30,7 @@ from ..annotations.specs import (
     UnionSpec,
 )
 from .remedies import module_fact, suggest_remedy
-from .validate import Bindings, Mismatch, known_size
+from .validate import Bindings, Mismatch, has_shape, known_size
 
 _FAMILIES = {
     "Float": "a floating dtype",
@@ -149,6 +149,8 @@ def dtype_name(value: Any) -> str:
 
 def description(value: Any) -> str:
     """Describe a value by its type, dtype and shape, without numbers from inside a tensor."""
+    if not has_shape(value):
+        return f"nested {dtype_name(value)} tensor of strided layout"
     if isinstance(value, torch.Tensor):
         return f"{dtype_name(value)} [{' '.join(map(str, value.shape))}]"
     kind = cast(Any, type(value))

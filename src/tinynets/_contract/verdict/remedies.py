@@ -14,7 +14,7 @@ from torch import nn
 
 from ..annotations.axes import AxisKind
 from ..annotations.specs import ArraySpec, accepted_dtypes
-from .validate import Bindings, Mismatch, validate
+from .validate import Bindings, Mismatch, has_shape, validate
 
 Fits = Callable[[torch.Size], bool]
 
@@ -34,6 +34,8 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
     if not wants_tensor or not accepted_dtypes(spec.family):
         return []  # such as a NumPy array, or strings
     known = mismatch.known or bindings
+    if not has_shape(value):
+        return ["It has no shape. Make it with layout=torch.jagged, or pad it."]
 
     def fits(shape: torch.Size) -> bool:
         # Asked of an empty stand-in with the right dtype: only the shape is in question here.

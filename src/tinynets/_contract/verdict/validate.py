@@ -155,7 +155,7 @@ def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) 
 
 
 def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) -> Mismatch | None:
-    if not _is_array(spec, value):
+    if not _is_array(spec, value) or not has_shape(value):
         return Mismatch(path, value, spec)
     shape = tuple(value.shape)
     wanted = _wanted_sizes(spec, shape, bindings)
@@ -179,6 +179,11 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
         return mismatch(problem=problem, reason=annotation.__instancecheck_str__(value))
     bindings.sizes.update(wanted.bound)
     return None
+
+
+def has_shape(value: Any) -> bool:
+    """Whether a tensor has a shape: a nested one of strided layout raises an error instead."""
+    return not (isinstance(value, torch.Tensor) and value.is_nested and value.layout is torch.strided)
 
 
 def _is_array(spec: ArraySpec, value: Any) -> bool:
