@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -165,12 +165,12 @@ def rebuild(cls: type[M], checkpoint: Checkpoint, *, allow_nonfinite: bool = Fal
     complaint = None if allow_nonfinite else nonfinite(tensors)
     if complaint:
         raise refusal(f"{file.path} {complaint}; pass allow_nonfinite=True to load it all the same")
-    if computed_buffers(model, with_shared(model, tensors)):
+    state_dict = with_shared(model, tensors)
+    if computed_buffers(model, state_dict) and not _init_buffers(model, state_dict, header):
         # Their values come from the constructor, which draws weights too: the caller's random state is kept.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # pyright: ignore[reportUnknownMemberType]
             model = cls(**header.config)
     first_names = first_names_of(model)
-    state_dict = with_shared(model, tensors)
     model.load_state_dict(state_dict, assign=True)
     share_again(model, first_names)
     _restore_computed(model, state_dict, checkpoint)
@@ -217,12 +217,34 @@ def _misfit_of(normalization: Normalization | None, model: nn.Module) -> str | N
     )
 
 
+def _init_buffers(model: nn.Module, state_dict: Mapping[str, Tensor], header: Header) -> bool:
+    """Compute buffers without the constructor, as the zoo can, and return whether they are what they were.
+
+    A subclass may have computed buffers that its base does not know, which the digest then shows.
+    """
+    init: Callable[[], None] | None = getattr(model, "_init_buffers", None)
+    if init is None or header.computed_sha256 is None:
+        return False
+    for name, buffer in computed_buffers(model, state_dict).items():
+        set_buffer(model, name, torch.zeros_like(buffer, device="cpu"))
+    init()
+    return digest_of(_as_saved(model, state_dict, header)) == header.computed_sha256
+
+
+def _as_saved(model: nn.Module, state_dict: Mapping[str, Tensor], header: Header) -> dict[str, Tensor]:
+    """Return the computed buffers in the dtypes that they had when the file was saved."""
+    return {
+        name: buffer.to(header.computed_buffers.get(name, buffer.dtype))
+        for name, buffer in computed_buffers(model, state_dict).items()
+    }
+
+
 def _restore_computed(model: nn.Module, state_dict: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
     """Give computed buffers the dtypes that they had, and say so if their values are not what they were."""
     header = checkpoint.header
-    for name, buffer in computed_buffers(model, state_dict).items():
-        set_buffer(model, name, buffer.to(header.computed_buffers.get(name, buffer.dtype)))
-    computed = computed_buffers(model, state_dict)
+    computed = _as_saved(model, state_dict, header)
+    for name, buffer in computed.items():
+        set_buffer(model, name, buffer)
     if header.computed_sha256 is not None and header.computed_sha256 != digest_of(computed):
         _note(
             f"{', '.join(computed)}, which {header.class_name} computes when it is built, is not what it was "

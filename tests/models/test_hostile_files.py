@@ -25,7 +25,11 @@ from tinynets.models.registry import MODELS
 from .test_weight_files import same
 from .weight_file_edits import read, sign, write
 
-CLASSES = {entry.class_name: name for name, entry in reversed(MODELS.items())}
+CLASSES = {
+    entry.class_name: name
+    for name, entry in reversed(MODELS.items())
+    if name not in ("vgg16_cifar", "resnet18_cifar")  # large files, and no argument that others do not have
+}
 
 
 def load_or_refuse(path: Path) -> tn.Module | None:
@@ -259,7 +263,7 @@ def numbered(seed):
 
 models = [numbered(seed) for seed in range(8)]
 seen = set()
-for _ in range(50):
+for _ in range(25):
     models[mine].save(path)
     loaded = tn.load(path)
     seed = round(loaded.normalization.mean[0])

@@ -227,6 +227,17 @@ def test_a_computed_buffer_that_comes_out_differently_is_said(tmp_path: Path):
     assert loaded.positions.dtype == torch.float64
 
 
+def test_a_subclass_may_compute_more_than_its_base(tmp_path: Path):
+    class Marked(SimpleViT):
+        def __init__(self, *, image_size: int = 8) -> None:
+            super().__init__(image_size=image_size, depth=1, embed_dim=8, num_heads=2, hidden=8)
+            self.register_buffer("marks", torch.arange(5), persistent=False)
+
+    model = Marked().half()
+    model.save(tmp_path / "model")
+    assert same(Marked.load(tmp_path / "model"), model.eval())
+
+
 @pytest.mark.parametrize(("stored", "built"), [("F32", "I32"), ("I64", "F64")])
 def test_ints_do_not_stand_for_floats(tmp_path: Path, stored: str, built: str):
     path = tmp_path / "model"

@@ -129,6 +129,7 @@ class ImageClassifier(Module):
         """
         head = self.classifier
         with torch.no_grad():
+            self._init_buffers()
             for module in self.modules():
                 if module is not head:
                     init_norm(module)
@@ -155,6 +156,9 @@ class ImageClassifier(Module):
         decay = [parameter for parameter in self.parameters() if id(parameter) in decaying]
         rest = [parameter for parameter in self.parameters() if id(parameter) not in decaying]
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+    def _init_buffers(self) -> None:
+        """Compute the buffers that are not in the state dict; `load` calls it, and so draws no weights."""
 
     def _allocate(self, generator: torch.Generator | None) -> None:
         """Allocate layers that were built on the meta device, and draw their weights for the first time.

@@ -185,11 +185,12 @@ class SimpleViT(ImageClassifier):
         """Map tokens to one row per image: their mean."""
         return features.mean(1)
 
+    def _init_buffers(self) -> None:
+        self.positions.copy_(sine_positions(self.side, self.embed_dim))
+
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw as the authors' code does: Xavier uniform in the blocks, LeCun normal patches."""
-        if module is self:
-            self.positions.copy_(sine_positions(self.side, self.embed_dim))
-        elif isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear):
             # Queries, keys and values are three square matrices in that code, each with its own fan.
             attentions = (other for other in self.modules() if isinstance(other, SelfAttention))
             gain = math.sqrt(2) if any(module is attention.qkv for attention in attentions) else 1.0
