@@ -158,7 +158,7 @@ def test_what_is_exempt_explains_warnings_only_and_what_is_not_selected_nothing(
         SoftmaxOverTheBatch, "batch 6", expected_failures=exempt, groups="batch", on_fail="collect"
     )
     assert {result.id for result in report.bad} == {"batch.gradient", "batch.subset"}
-    assert report.followers("batch.neighbour") == ["batch.nan"]
+    assert "batch.nan" in report.followers("batch.neighbour")
     alone = tn.testing.check_model(SoftmaxOverTheBatch, "batch 6", checks="batch.subset", on_fail="collect")
     assert [result.id for result in alone.bad] == ["batch.subset"]
 
