@@ -152,12 +152,13 @@ def test_one_bug_is_one_failure_with_its_cause(model: type[nn.Module], root: str
     assert (f"  and      {len(followers)} check" in message) == bool(followers)
 
 
-def test_what_is_exempt_or_not_selected_explains_nothing() -> None:
+def test_what_is_exempt_explains_warnings_only_and_what_is_not_selected_nothing() -> None:
     exempt = {"batch.neighbour": "contrastive"}
     report = tn.testing.check_model(
         SoftmaxOverTheBatch, "batch 6", expected_failures=exempt, groups="batch", on_fail="collect"
     )
     assert {result.id for result in report.bad} == {"batch.gradient", "batch.subset"}
+    assert "batch.nan" in report.followers("batch.neighbour")
     alone = tn.testing.check_model(SoftmaxOverTheBatch, "batch 6", checks="batch.subset", on_fail="collect")
     assert [result.id for result in alone.bad] == ["batch.subset"]
 

@@ -43,6 +43,11 @@ def uses_rng(subject: Subject) -> bool:
     return bool(states.moved())
 
 
+def has_forward(module: nn.Module) -> bool:
+    """Whether a module has a forward of Python: lists and dicts of modules have none, scripts another."""
+    return not isinstance(module, torch.jit.ScriptModule) and type(module).forward is not nn.Module.forward
+
+
 def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the parameters and buffers of a model with their names."""
     return [*model.named_parameters(), *model.named_buffers()]

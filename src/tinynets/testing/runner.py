@@ -87,7 +87,7 @@ class Runner:
     def _explained(self, result: Result) -> Result | None:
         """Return a result that follows from another one, if the objection of that one explains it.
 
-        A warning does not explain a failure away, and what is exempt explains nothing.
+        A warning, or a failure that is exempt, explains warnings only.
         """
         by_id = {check.id: check for check in self.plan.checks if self.plan.includes(check)}
         for id in roots_of(result.id):
@@ -96,7 +96,8 @@ class Runner:
             root = self.result(by_id[id])
             if root.follows in by_id:
                 root = self.result(by_id[root.follows])
-            explains = root.status is Status.FAILED or (root.status, result.status) == (Status.WARNED,) * 2
+            mild = root.status in (Status.WARNED, Status.XFAILED) and result.status is Status.WARNED
+            explains = root.status is Status.FAILED or mild
             if explains and result.failure is not None:
                 note = f"follows from {root.id}: {result.failure.what}"
                 return replace(result, status=Status.SKIPPED, note=note, follows=root.id)

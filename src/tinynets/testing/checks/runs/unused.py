@@ -9,6 +9,7 @@ from torch import nn
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure
+from ...call_helpers import has_forward
 from ...definition import Level, check
 from ...subject import Subject
 from ...wording import quoted
@@ -32,7 +33,7 @@ def unused(subject: Subject) -> None:
     modules = [
         (path, module)
         for path, module in named_modules(subject.model)
-        if type(module).forward is not nn.Module.forward and next(module.parameters(), None) is None
+        if has_forward(module) and next(module.parameters(), None) is None
     ]
     with forward_hooks(modules, before=before):
         subject.run(subject.batch())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import torch
 from torch import nn
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure
+from ...call_helpers import has_forward
 from ...definition import Level, check
 from ...subject import Subject
 from ...wording import quoted
@@ -29,7 +29,7 @@ def hooks(subject: Subject) -> str | None:
     """
     fired: set[int] = set()
     direct: set[int] = set()
-    modules = [(path, module) for path, module in named_modules(subject.model) if _callable(module)]
+    modules = [(path, module) for path, module in named_modules(subject.model) if has_forward(module)]
 
     def before(path: str, module: nn.Module, *_: object) -> None:  # runs even if the module raises
         fired.add(id(module))
@@ -50,11 +50,6 @@ def hooks(subject: Subject) -> str | None:
             cause=f"`{bypassed[0]}.forward(...)` is called: call the module itself",
         )
     return f"hooks do not run on {quoted([path for path, _ in silent])}: never called as a module"
-
-
-def _callable(module: nn.Module) -> bool:
-    """Whether a module has a forward: lists and dicts of modules have none."""
-    return type(module).forward is not nn.Module.forward and not isinstance(module, torch.jit.ScriptModule)
 
 
 def _watch_forward(module: nn.Module, seen: set[int]) -> None:

@@ -75,6 +75,7 @@ def _vmap_against_loop(subject: Subject) -> Difference | None:
         failure = raised(error)
         failure.what = f"vmap(grad(...)) raised {short(error)}"
         raise failure from error
+    subject.restore()  # functional_call may leave what vmap made in modules that share their weights
     scale = max(float(gradient.abs().max()) for gradient in together.values() if gradient.numel())
     if scale == 0:
         raise Skip("every gradient is 0")
