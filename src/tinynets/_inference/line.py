@@ -1,0 +1,243 @@
+"""A straight line: one generated function that accepts what was traced and computes it, or returns `MISS`."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import keyword
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._torch.tracing.pytree import tree_flatten, tree_unflatten
+from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
+from .body_code import BodyWriter
+from .trace import Trace
+from .watch import Watch
+
+MISS = object()
+"""What a straight line returns for arguments, or a model, that it was not traced for."""
+
+_RESERVED = frozenset(
+    "MISS Tensor inference hooks attributes traced_attributes checks modules module_types shape"
+    " leaves arrangement math args kwargs flatten unflatten structure returned autocast autocast_state strided".split()
+) | frozenset(dir(builtins))
+
+
+@dataclass(frozen=True)
+class Line:
+    """The code of a straight line, to be bound to the tensors of a model.
+
+    Attributes:
+        source: the function as Python.
+        code: the same, compiled.
+        constants: what it reads besides the model.
+        weights: variable -> path of a parameter or buffer.
+    """
+
+    source: str
+    code: CodeType
+    constants: Mapping[str, Any]
+    weights: Mapping[str, str]
+
+    def bind(self, model: nn.Module, watched: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return the function for a model as it is now."""
+        weights = {name: _tensor_at(model, path) for name, path in self.weights.items()}
+        return FunctionType(self.code, {**self.constants, **watched, **weights})
+
+
+def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line:
+    """Write the straight line of a trace.
+
+    Args:
+        trace: what to write.
+        signature: the signature of the model's forward, for the names of arguments.
+        watch: the model as it was traced.
+
+    Raises:
+        ValueError: the graph does something that a straight line cannot.
+    """
+    parameters = _parameters(trace, signature)
+    weights = {_name(path): path for path in trace.weights.values()}
+    used = {node.name for node in trace.graph.nodes if node.op == "placeholder" and node.users}
+    variables = dict(zip(trace.leaves, parameters or [f"leaf{i}" for i in range(len(trace.leaves))], strict=True))
+    accept = _accept(trace, variables)
+    sizes = accept.sizes
+    constants = {_name(name): tensor for name, tensor in trace.constants.items()}
+    inputs = {**variables, **{p: _name(path) for p, path in trace.weights.items()}}
+    inputs |= {placeholder: _name(placeholder) for placeholder in trace.constants}
+    taken = _RESERVED | set(inputs.values()) | set(sizes.values()) | set(weights)
+    autocast = autocast_state()
+    writer = BodyWriter(
+        trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), in_place=not autocast
+    )
+    outputs = writer.write()
+    head, tail = _call_and_return(trace, parameters, outputs)
+    read = [path for placeholder, path in trace.weights.items() if placeholder in used]
+    lines = [
+        *head,
+        *_require(accept.tests),
+        *_require([f"autocast(){' and autocast_state() == traced_autocast' if autocast else ' is False'}", *watch.tests()]),
+        *_require(_weight_tests(read, watch.modules[0], accept.constants)),
+        "with inference(True):",
+        *(f"    {line}" for line in writer.lines or ["pass"]),
+        *tail,
+    ]
+    source = "\n".join([f"def straight_line({', '.join(parameters) or '*args, **kwargs'}):", *(f"    {x}" for x in lines)])
+    code = compile(source, f"<straight line of {type(watch.modules[0]).__name__}>", "exec")
+    return Line(
+        source,
+        next(c for c in code.co_consts if isinstance(c, CodeType)),
+        {
+            **accept.constants,
+            **writer.constants,
+            **constants,
+            "MISS": MISS,
+            "Tensor": Tensor,
+            "strided": torch.strided,
+            "inference": InferenceGuard,
+            "autocast": any_autocast_enabled,
+            "autocast_state": autocast_state,
+            "traced_autocast": autocast,
+            "flatten": tree_flatten,
+            "unflatten": tree_unflatten,
+            "structure": trace.taken,
+            "returned": trace.returned,
+        },
+        {_name(path): path for path in read},
+    )
+
+
+def _parameters(trace: Trace, signature: inspect.Signature) -> list[str]:
+    """Return the arguments by name, or nothing where they are to be flattened."""
+    named = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ][: len(trace.leaves)]
+    plain = trace.alone and len(named) == len(trace.leaves) and not _RESERVED & set(named)
+    weights = {_name(path) for path in trace.weights.values()}
+    return named if plain and not weights & set(named) else []
+
+
+class _Accept:
+    """The tests of the arguments.
+
+    Attributes:
+        tests: expressions that are true for what was traced.
+        sizes: symbol -> variable of a free size.
+        constants: what the tests read.
+    """
+
+    def __init__(self) -> None:
+        self.tests: list[str] = []
+        self.sizes: dict[str, str] = {}
+        self.constants: dict[str, Any] = {"math": math}
+
+
+def _accept(trace: Trace, variables: Mapping[str, str]) -> _Accept:
+    """Write the tests that accept what is like the traced arguments."""
+    accept = _Accept()
+    sizes = accept.sizes
+    for placeholder, leaf in trace.leaves.items():
+        name = variables[placeholder]
+        if not isinstance(leaf, Tensor):
+            accept.tests.append(_constant_test(name, leaf))
+            continue
+        dtype = str(leaf.dtype).removeprefix("torch.")
+        accept.constants[dtype] = leaf.dtype
+        kind = [f"type({name}) is Tensor", f"{name}.dtype is {dtype}", f"{name}.layout is strided"]
+        if leaf.device.type == "cpu":
+            kind.append(f"{name}.is_cpu")
+        else:
+            device = _name(str(leaf.device))
+            accept.constants[device] = leaf.device
+            kind.append(f"{name}.device == {device}")
+        kind.append(f"{name}.{_layout(leaf, accept.constants)}")
+        row: list[str] = []
+        for axis, size in enumerate(trace.shapes[placeholder]):
+            if isinstance(size, str) and size not in sizes and size.isidentifier():
+                sizes[size] = f"{name}_size{axis}"
+                row.append(f"({sizes[size]} := shape[{axis}])")
+            else:
+                row.append(_renamed(str(size), sizes))
+        shape = f"({', '.join(row)}{',' if len(row) == 1 else ''})"
+        if any("shape[" in size for size in row):
+            kind += [f"len(shape := {name}.shape) == {len(row)}", f"shape == {shape}"]
+        else:
+            kind.append(f"{name}.shape == {shape}")
+        accept.tests.append(" and ".join(kind))
+    accept.tests += [_renamed(condition, sizes) for condition in trace.conditions]
+    return accept
+
+
+def _renamed(source: str, sizes: Mapping[str, str]) -> str:
+    return re.sub(r"\b[a-z]+\d+\b", lambda found: sizes.get(found[0], found[0]), source)
+
+
+def _constant_test(name: str, value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return f"{name} is {value}"
+    if type(value) in (int, float, str) and value == value:
+        return f"type({name}) is {type(value).__name__} and {name} == {value!r}"
+    raise ValueError(f"it takes a {type(value).__name__} as an argument")
+
+
+def _layout(tensor: Tensor, constants: dict[str, Any]) -> str:
+    if tensor.is_contiguous():
+        return "is_contiguous()"
+    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if tensor.ndim == rank and tensor.is_contiguous(memory_format=layout):
+            name = str(layout).removeprefix("torch.")
+            constants[name] = layout
+            return f"is_contiguous(memory_format={name})"
+    raise ValueError("an argument is a view of a larger tensor")
+
+
+def _weight_tests(paths: list[str], model: nn.Module, constants: dict[str, Any]) -> list[str]:
+    """Test what forward may depend on besides the values of its weights: their shapes and dtypes."""
+    tests: list[str] = []
+    for path in paths:
+        tensor = _tensor_at(model, path)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        constants[dtype] = tensor.dtype
+        tests.append(f"{_name(path)}.shape == {tuple(tensor.shape)} and {_name(path)}.dtype is {dtype}")
+    return tests
+
+
+def _require(tests: list[str]) -> list[str]:
+    """Write the source that gives up unless all tests hold."""
+    if not tests:
+        return []
+    return ["if not (", *(f"    {'and ' if i else ''}{test}" for i, test in enumerate(tests)), "):", "    return MISS"]
+
+
+def _call_and_return(trace: Trace, parameters: list[str], outputs: list[str]) -> tuple[list[str], list[str]]:
+    head: list[str] = []
+    if not parameters:
+        names = "".join(f"leaf{i}, " for i in range(len(trace.leaves)))
+        head = ["leaves, arrangement = flatten((args, kwargs))", "if arrangement != structure:", "    return MISS"]
+        head += [f"{names}= leaves"] if names else []
+    if trace.returned.is_leaf():
+        return head, [f"return {outputs[0]}"]
+    if trace.returned.type is tuple and all(part.is_leaf() for part in trace.returned.children()):
+        return head, [f"return ({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"]
+    return head, [f"return unflatten(({', '.join(outputs)}{',' if len(outputs) == 1 else ''}), returned)"]
+
+
+def _name(path: str) -> str:
+    name = re.sub(r"\W", "_", path)
+    return f"{name}_" if keyword.iskeyword(name) or name in _RESERVED or not name.isidentifier() else name
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor:
+    parent, _, name = path.rpartition(".")
+    tensor = getattr(model.get_submodule(parent), name)
+    assert isinstance(tensor, Tensor)
+    return tensor
