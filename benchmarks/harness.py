@@ -110,7 +110,9 @@ def control(seconds: Seconds, base: str) -> str:
     """Say how the base compares with itself, and whether the figures of the run can be believed."""
     found = ratio(seconds, CONTROL, base)
     believable = 0.98 <= found.median <= 1.02
-    return f"control, {base} / {base}: {found.text(3)}{'' if believable else ': TOO NOISY, run again when idle'}"
+    return (
+        f"control, {base} / {base}: {found.text(3)}{'' if believable else ': TOO NOISY, run again when idle'}"
+    )
 
 
 def ratio(seconds: Seconds, name: str, base: str) -> Spread:

@@ -187,7 +187,9 @@ class BodyWriter:
     def _assign(self, node: Any, source: str) -> None:
         parts = node.meta.get("val")
         users = [user for user in node.users if self._is_written(user)]
-        unpacked = isinstance(parts, list | tuple) and users and all(u.target is operator.getitem for u in users)
+        unpacked = (
+            isinstance(parts, list | tuple) and users and all(u.target is operator.getitem for u in users)
+        )
         self._release(node)
         if not self._uses[node]:
             self.lines.append(source)
@@ -230,7 +232,9 @@ class BodyWriter:
             items = [self._source(item) for item in value]
             return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         if isinstance(value, slice):
-            return f"slice({self._source(value.start)}, {self._source(value.stop)}, {self._source(value.step)})"
+            return (
+                f"slice({self._source(value.start)}, {self._source(value.stop)}, {self._source(value.step)})"
+            )
         if value is None or isinstance(value, bool | int | str):
             return repr(value)
         if isinstance(value, float | complex):
@@ -277,7 +281,9 @@ def _must_run(node: Any) -> bool:
     """Return whether an operation does more than to return a value."""
     if not is_operator(node.target):
         return False
-    return computes(node) and (bool(writes(node.target)) or is_random(node.target) or not node.target._schema.returns)
+    return computes(node) and (
+        bool(writes(node.target)) or is_random(node.target) or not node.target._schema.returns
+    )
 
 
 def _is_finite(value: complex) -> bool:

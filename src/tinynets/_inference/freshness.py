@@ -23,7 +23,14 @@ _COMPUTED = {
         *("scaled_dot_product_attention", "matmul", "embedding"),
     )
 }
-_OVERWRITABLE = {"aten.conv1d", "aten.conv2d", "aten.linear", "aten.batch_norm", "aten.layer_norm", "aten.add"}
+_OVERWRITABLE = {
+    "aten.conv1d",
+    "aten.conv2d",
+    "aten.linear",
+    "aten.batch_norm",
+    "aten.layer_norm",
+    "aten.add",
+}
 
 
 def is_dropped(node: Any) -> bool:

@@ -24,10 +24,12 @@ from .watch import Watch
 MISS = object()
 """What a straight line returns for arguments, or a model, that it was not traced for."""
 
-_RESERVED = frozenset(
-    "MISS Tensor inference hooks attributes traced_attributes checks modules module_types shape"
-    " leaves arrangement math args kwargs flatten unflatten structure returned autocast autocast_state strided".split()
-) | frozenset(dir(builtins))
+# What the source refers to besides weights, arguments, sizes and operators.
+_RESERVED = frozenset(dir(builtins)) | set(
+    """MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
+    autocast autocast_state traced_autocast in_inference_mode inference compute shape args kwargs
+    flatten unflatten leaves arrangement structure returned""".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,24 @@ class Line:
 
     Attributes:
         source: the function as Python.
-        code: the same, compiled.
+        test: the code of its first function, which accepts or returns `MISS`.
+        body: the code of its second function, which computes.
         constants: what it reads besides the model.
         weights: variable -> path of a parameter or buffer.
     """
 
     source: str
-    code: CodeType
+    test: CodeType
+    body: CodeType
     constants: Mapping[str, Any]
     weights: Mapping[str, str]
 
     def bind(self, model: nn.Module, watched: Mapping[str, Any]) -> Callable[..., Any]:
         """Return the function for a model as it is now."""
         weights = {name: _tensor_at(model, path) for name, path in self.weights.items()}
-        return FunctionType(self.code, {**self.constants, **watched, **weights})
+        names = {**self.constants, **watched, **weights}
+        names["compute"] = FunctionType(self.body, names)
+        return FunctionType(self.test, names)
 
 
 def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line:
@@ -66,7 +72,9 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
     parameters = _parameters(trace, signature)
     weights = {_name(path): path for path in trace.weights.values()}
     used = {node.name for node in trace.graph.nodes if node.op == "placeholder" and node.users}
-    variables = dict(zip(trace.leaves, parameters or [f"leaf{i}" for i in range(len(trace.leaves))], strict=True))
+    variables = dict(
+        zip(trace.leaves, parameters or [f"leaf{i}" for i in range(len(trace.leaves))], strict=True)
+    )
     accept = _accept(trace, variables)
     sizes = accept.sizes
     constants = {_name(name): tensor for name, tensor in trace.constants.items()}
@@ -80,20 +88,32 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
     outputs = writer.write()
     head, tail = _call_and_return(trace, parameters, outputs)
     read = [path for placeholder, path in trace.weights.items() if placeholder in used]
-    lines = [
-        *head,
-        *_require(accept.tests),
-        *_require([f"autocast(){' and autocast_state() == traced_autocast' if autocast else ' is False'}", *watch.tests()]),
-        *_require(_weight_tests(read, watch.modules[0], accept.constants)),
-        "with inference(True):",
-        *(f"    {line}" for line in writer.lines or ["pass"]),
-        *tail,
-    ]
-    source = "\n".join([f"def straight_line({', '.join(parameters) or '*args, **kwargs'}):", *(f"    {x}" for x in lines)])
+    given = ", ".join([*(variables[p] for p in trace.shapes), *accept.sizes.values()])
+    traced = f"autocast(){' and autocast_state() == traced_autocast' if autocast else ' is False'}"
+    source = "\n".join(
+        [
+            f"def straight_line({', '.join(parameters) or '*args, **kwargs'}):",
+            *_indented(
+                *head,
+                *_require(accept.tests),
+                *_require([traced, *watch.tests()]),
+                *_require(_weight_tests(read, watch.modules[0], accept.constants)),
+                "if in_inference_mode():",
+                f"    return compute({given})",
+                "with inference(True):",
+                f"    return compute({given})",
+            ),
+            "",
+            f"def compute({given}):",
+            *_indented(*writer.lines, tail),
+        ]
+    )
     code = compile(source, f"<straight line of {type(watch.modules[0]).__name__}>", "exec")
+    test, body = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return Line(
         source,
-        next(c for c in code.co_consts if isinstance(c, CodeType)),
+        test,
+        body,
         {
             **accept.constants,
             **writer.constants,
@@ -102,6 +122,7 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
             "Tensor": Tensor,
             "strided": torch.strided,
             "inference": InferenceGuard,
+            "in_inference_mode": torch.is_inference_mode_enabled,
             "autocast": any_autocast_enabled,
             "autocast_state": autocast_state,
             "traced_autocast": autocast,
@@ -167,7 +188,7 @@ def _accept(trace: Trace, variables: Mapping[str, str]) -> _Accept:
                 row.append(f"({sizes[size]} := shape[{axis}])")
             else:
                 row.append(_renamed(str(size), sizes))
-        shape = f"({', '.join(row)}{',' if len(row) == 1 else ''})"
+        shape = _row(row)
         if any("shape[" in size for size in row):
             kind += [f"len(shape := {name}.shape) == {len(row)}", f"shape == {shape}"]
         else:
@@ -211,24 +232,41 @@ def _weight_tests(paths: list[str], model: nn.Module, constants: dict[str, Any])
     return tests
 
 
+def _indented(*lines: str) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
 def _require(tests: list[str]) -> list[str]:
     """Write the source that gives up unless all tests hold."""
     if not tests:
         return []
-    return ["if not (", *(f"    {'and ' if i else ''}{test}" for i, test in enumerate(tests)), "):", "    return MISS"]
+    return [
+        "if not (",
+        *(f"    {'and ' if i else ''}{test}" for i, test in enumerate(tests)),
+        "):",
+        "    return MISS",
+    ]
 
 
-def _call_and_return(trace: Trace, parameters: list[str], outputs: list[str]) -> tuple[list[str], list[str]]:
+def _call_and_return(trace: Trace, parameters: list[str], outputs: list[str]) -> tuple[list[str], str]:
     head: list[str] = []
     if not parameters:
         names = "".join(f"leaf{i}, " for i in range(len(trace.leaves)))
-        head = ["leaves, arrangement = flatten((args, kwargs))", "if arrangement != structure:", "    return MISS"]
+        head = [
+            "leaves, arrangement = flatten((args, kwargs))",
+            "if arrangement != structure:",
+            "    return MISS",
+        ]
         head += [f"{names}= leaves"] if names else []
     if trace.returned.is_leaf():
-        return head, [f"return {outputs[0]}"]
+        return head, f"return {outputs[0]}"
     if trace.returned.type is tuple and all(part.is_leaf() for part in trace.returned.children()):
-        return head, [f"return ({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"]
-    return head, [f"return unflatten(({', '.join(outputs)}{',' if len(outputs) == 1 else ''}), returned)"]
+        return head, f"return {_row(outputs)}"
+    return head, f"return unflatten({_row(outputs)}, returned)"
+
+
+def _row(items: list[str]) -> str:
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def _name(path: str) -> str:

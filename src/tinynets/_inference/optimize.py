@@ -42,7 +42,7 @@ def _examples(model: nn.Module, inputs: tuple[Any, ...]) -> list[tuple[Arguments
 
     One is special to torch. It is also what this is for, so that its line is for no other sizes.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         try:
             example = example_arguments(model, inputs, {})
         except TypeError as error:

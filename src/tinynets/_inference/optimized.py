@@ -28,8 +28,8 @@ class OptimizedModel:
     """A model as straight lines of operations, called like the model.
 
     It always computes in eval mode, without gradients; what it returns are inference tensors. It reads the
-    weights where the model has them, and compares the model with what was traced at every call. Arguments that
-    no line was traced for go to the model, in `inference`; so errors are the model's.
+    weights where the model has them, and compares the model with what was traced at every call. What no line
+    was traced for goes to the model, in `inference`; so errors are the model's.
 
     Attributes:
         model: the model.
@@ -55,7 +55,7 @@ class OptimizedModel:
         """
         try:
             for call in self._calls:
-                result = call(*args, **kwargs)
+                result = call(*args, **kwargs) if kwargs else call(*args)
                 if result is not MISS:
                     return result
         except Exception:
@@ -183,7 +183,7 @@ class OptimizedModel:
 def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return what a line depends on in arguments, in a form that can be compared."""
     leaves, structure = pytree.tree_flatten((args, kwargs))
-    kinds = [
+    kinds: list[Any] = [
         (type(leaf), leaf.shape, leaf.dtype, leaf.device, leaf.layout)
         if isinstance(leaf, Tensor)
         else (type(leaf), repr(leaf))
@@ -202,6 +202,11 @@ def _equal(found: Any, expected: Any) -> bool:
 def _same(first: Any, second: Any) -> bool:
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return type(first) is type(second) and bool(first == second)
-    if (type(first), first.shape, first.dtype, first.device) != (type(second), second.shape, second.dtype, second.device):
+    if (type(first), first.shape, first.dtype, first.device) != (
+        type(second),
+        second.shape,
+        second.dtype,
+        second.device,
+    ):
         return False
     return bool(torch.equal(first, second) or ((first == second) | (first.isnan() & second.isnan())).all())

@@ -127,6 +127,5 @@ _LIBRARIES = tuple(f"/{name}/" for name in ("torch", "einops", "_inference", "_t
 
 def _is_of_a_library(path: str) -> bool:
     path = path.replace("\\", "/")
-    return path.startswith("<") or "/lib/python3" in path and "site-packages" not in path or any(
-        name in path for name in _LIBRARIES
-    )
+    standard = "/lib/python3" in path and "site-packages" not in path
+    return standard or path.startswith("<") or any(name in path for name in _LIBRARIES)

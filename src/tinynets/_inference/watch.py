@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,11 @@ class Watch:
     def changed(self) -> bool:
         """Return whether the model is not what it was: its flags and the identity of its tensors included."""
         try:
-            return self.live != self.then or list(map(type, self.modules)) != self.types or self._others_changed()
+            return (
+                self.live != self.then
+                or list(map(type, self.modules)) != self.types
+                or self._others_changed()
+            )
         except Exception:  # values that cannot be compared are other values
             return True
 
@@ -124,7 +128,10 @@ class Watch:
             {name: _metadata(value, first) for name, value in table.items()}
             for table in self.then[: self._tables]
         ]
-        return [*tables, *({n: v for n, v in t.items() if n not in _IGNORED} for t in self.then[self._tables :])]
+        return [
+            *tables,
+            *({n: v for n, v in t.items() if n not in _IGNORED} for t in self.then[self._tables :]),
+        ]
 
     def _add(self, live: dict[str, Any], then: dict[str, Any]) -> None:
         self._seen.add(id(live))
@@ -145,12 +152,17 @@ class Watch:
         elif type(value) in (list, tuple, set, frozenset, deque):
             return type(value)(self._copied(item, name, depth + 1) for item in value)
         elif type(value) is dict:
-            return {key: self._copied(item, name, depth + 1) for key, item in value.items()}
-        elif isinstance(getattr(value, "__dict__", None), dict) and not is_foreign(value):
-            if id(value) not in self._seen and not isinstance(value, torch.Generator):
-                self._seen.add(id(value))
-                self._add_attributes(value, depth + 1)
+            items = cast("dict[Any, Any]", value)
+            return {key: self._copied(item, name, depth + 1) for key, item in items.items()}
+        elif id(value) not in self._seen and _has_attributes(value):
+            self._seen.add(id(value))
+            self._add_attributes(value, depth + 1)
         return value
+
+
+def _has_attributes(value: object) -> bool:
+    own = isinstance(getattr(value, "__dict__", None), dict)
+    return own and not is_foreign(value) and not isinstance(value, torch.Generator)
 
 
 def _is(first: object, second: object) -> bool:
@@ -168,7 +180,7 @@ def _metadata(tensor: Any, first: dict[int, int]) -> Any:
 def _class_facts(types: list[type]) -> Iterator[tuple[type, tuple[str, ...], Any]]:
     """Yield for each class the names of its attributes that are compared, and their values."""
     for kind in dict.fromkeys(types):
-        names = dict.fromkeys(("forward", "__call__"))
+        names: dict[str, None] = {"forward": None, "__call__": None}
         for base in kind.__mro__:
             home = base.__module__.partition(".")[0]
             if home in ("torch", "builtins") or base.__module__ == "tinynets.module":

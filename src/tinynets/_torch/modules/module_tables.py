@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -92,15 +92,17 @@ def computed_by_a_hook(module: nn.Module, name: str) -> bool:
     return bool(hooks) and any(name in getattr(hook, "__dict__", {}).values() for hook in hooks.values())
 
 
-def tables_of(module: nn.Module) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None], dict[str, nn.Module | None]]:
+def tables_of(
+    module: nn.Module,
+) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None], dict[str, nn.Module | None]]:
     """Return the tables of a module's own parameters, buffers and submodules; not copies."""
     return cast("dict[str, Tensor | None]", module._parameters), module._buffers, module._modules
 
 
 def forward_hook_tables(module: nn.Module) -> tuple[dict[int, object], dict[int, object]]:
     """Return the tables of the hooks that a call of a module runs; not copies."""
-    tables = module._forward_pre_hooks, module._forward_hooks
-    return cast("tuple[dict[int, object], dict[int, object]]", tables)
+    own: Any = module
+    return own._forward_pre_hooks, own._forward_hooks
 
 
 def global_forward_hook_tables() -> list[dict[int, object]]:

@@ -1,4 +1,4 @@
-"""What a straight line needs of torch: the graph of `torch.export`, the fastest name of each operator, the guard.
+"""What a straight line needs of torch: the graph of `torch.export`, the fastest operators, the guard.
 
 An operator of `torch.ops` is called through a dispatcher in Python, at 2 us; most have a binding in C that
 takes the same arguments, at 0.5 us. Should torch drop a binding, the operator itself is called.
@@ -28,7 +28,7 @@ InferenceGuard: Any = torch._C._InferenceMode
 _HOMES: tuple[Any, ...] = (torch._C._nn, torch._C._VariableFunctions, torch.Tensor)
 # Overloads whose binding takes the same positional arguments as the schema says.
 _OVERLOADS = frozenset(
-    "default Tensor Scalar Tensor_Scalar int dim using_ints dtype size input_dtype dim_IntList".split()
+    ("default", "Tensor", "Scalar", "int", "dim", "using_ints", "dtype", "dim_IntList", "Tensor_Scalar")
 )
 
 
