@@ -13,7 +13,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._torch.tracing.pytree import tree_flatten, tree_unflatten
 from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
@@ -41,19 +41,24 @@ class Line:
         test: the code of its first function, which accepts or returns `MISS`.
         body: the code of its second function, which computes.
         constants: what it reads besides the model.
-        weights: variable -> path of a parameter or buffer.
+        weights: variable -> place of a parameter or buffer in a `Watch`.
     """
 
     source: str
     test: CodeType
     body: CodeType
     constants: Mapping[str, Any]
-    weights: Mapping[str, str]
+    weights: Mapping[str, tuple[int, str]]
 
-    def bind(self, model: nn.Module, watched: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the function for a model as it is now."""
-        weights = {name: _tensor_at(model, path) for name, path in self.weights.items()}
-        names = {**self.constants, **watched, **weights}
+    def bind(self, watch: Watch, *, in_block: bool = False) -> Callable[..., Any]:
+        """Return the function for a model as it is now.
+
+        Args:
+            watch: the model.
+            in_block: whether an open mode block is none of its concern.
+        """
+        weights = {name: watch.tensor_at(*place) for name, place in self.weights.items()}
+        names = {**self.constants, **watch.constants(in_block=in_block), **weights}
         names["compute"] = FunctionType(self.body, names)
         return FunctionType(self.test, names)
 
@@ -69,25 +74,23 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
     Raises:
         ValueError: the graph does something that a straight line cannot.
     """
-    parameters = _parameters(trace, signature)
-    weights = {_name(path): path for path in trace.weights.values()}
-    used = {node.name for node in trace.graph.nodes if node.op == "placeholder" and node.users}
-    variables = dict(
-        zip(trace.leaves, parameters or [f"leaf{i}" for i in range(len(trace.leaves))], strict=True)
-    )
+    tensors = _tensor_names(trace)
+    parameters = _parameters(trace, signature, frozenset(tensors.values()))
+    arguments = parameters or [f"leaf{i}" for i in range(len(trace.leaves))]
+    variables = dict(zip(trace.leaves, arguments, strict=True))
     accept = _accept(trace, variables)
     sizes = accept.sizes
-    constants = {_name(name): tensor for name, tensor in trace.constants.items()}
-    inputs = {**variables, **{p: _name(path) for p, path in trace.weights.items()}}
-    inputs |= {placeholder: _name(placeholder) for placeholder in trace.constants}
-    taken = _RESERVED | set(inputs.values()) | set(sizes.values()) | set(weights)
+    inputs = {**variables, **tensors}
+    taken = _RESERVED | set(inputs.values()) | set(sizes.values())
     autocast = autocast_state()
     writer = BodyWriter(
         trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), in_place=not autocast
     )
     outputs = writer.write()
     head, tail = _call_and_return(trace, parameters, outputs)
-    read = [path for placeholder, path in trace.weights.items() if placeholder in used]
+    used = {node.name for node in trace.graph.nodes if node.users}
+    read = {tensors[p]: tensor for p, tensor in trace.tensors.items() if p in used}
+    places = watch.places()
     given = ", ".join([*(variables[p] for p in trace.shapes), *accept.sizes.values()])
     traced = f"autocast(){' and autocast_state() == traced_autocast' if autocast else ' is False'}"
     source = "\n".join(
@@ -97,7 +100,7 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
                 *head,
                 *_require(accept.tests),
                 *_require([traced, *watch.tests()]),
-                *_require(_weight_tests(read, watch.modules[0], accept.constants)),
+                *_require(_tensor_tests(read, accept.constants)),
                 "if in_inference_mode():",
                 f"    return compute({given})",
                 "with inference(True):",
@@ -117,7 +120,7 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
         {
             **accept.constants,
             **writer.constants,
-            **constants,
+            **read,
             "MISS": MISS,
             "Tensor": Tensor,
             "strided": torch.strided,
@@ -131,20 +134,30 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
             "structure": trace.taken,
             "returned": trace.returned,
         },
-        {_name(path): path for path in read},
+        {name: places[id(tensor)] for name, tensor in read.items() if id(tensor) in places},
     )
 
 
-def _parameters(trace: Trace, signature: inspect.Signature) -> list[str]:
+def _tensor_names(trace: Trace) -> dict[str, str]:
+    """Return a variable for each tensor that the graph reads: its path, as far as it can be a name."""
+    names: dict[str, str] = {}
+    for placeholder in trace.tensors:
+        name = _name(trace.paths.get(placeholder, placeholder))
+        while name in names.values():
+            name += "_"
+        names[placeholder] = name
+    return names
+
+
+def _parameters(trace: Trace, signature: inspect.Signature, taken: frozenset[str]) -> list[str]:
     """Return the arguments by name, or nothing where they are to be flattened."""
     named = [
         name
         for name, parameter in signature.parameters.items()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ][: len(trace.leaves)]
-    plain = trace.alone and len(named) == len(trace.leaves) and not _RESERVED & set(named)
-    weights = {_name(path) for path in trace.weights.values()}
-    return named if plain and not weights & set(named) else []
+    plain = trace.alone and len(named) == len(trace.leaves) and not (_RESERVED | taken) & set(named)
+    return named if plain else []
 
 
 class _Accept:
@@ -221,14 +234,13 @@ def _layout(tensor: Tensor, constants: dict[str, Any]) -> str:
     raise ValueError("an argument is a view of a larger tensor")
 
 
-def _weight_tests(paths: list[str], model: nn.Module, constants: dict[str, Any]) -> list[str]:
-    """Test what forward may depend on besides the values of its weights: their shapes and dtypes."""
+def _tensor_tests(tensors: Mapping[str, Tensor], constants: dict[str, Any]) -> list[str]:
+    """Test what forward may depend on besides the values of tensors: their shapes and dtypes."""
     tests: list[str] = []
-    for path in paths:
-        tensor = _tensor_at(model, path)
+    for name, tensor in tensors.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
         constants[dtype] = tensor.dtype
-        tests.append(f"{_name(path)}.shape == {tuple(tensor.shape)} and {_name(path)}.dtype is {dtype}")
+        tests.append(f"{name}.shape == {tuple(tensor.shape)} and {name}.dtype is {dtype}")
     return tests
 
 
@@ -271,11 +283,5 @@ def _row(items: list[str]) -> str:
 
 def _name(path: str) -> str:
     name = re.sub(r"\W", "_", path)
-    return f"{name}_" if keyword.iskeyword(name) or name in _RESERVED or not name.isidentifier() else name
-
-
-def _tensor_at(model: nn.Module, path: str) -> Tensor:
-    parent, _, name = path.rpartition(".")
-    tensor = getattr(model.get_submodule(parent), name)
-    assert isinstance(tensor, Tensor)
-    return tensor
+    name = name if name.isidentifier() else f"_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name in _RESERVED else name

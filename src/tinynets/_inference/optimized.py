@@ -79,11 +79,9 @@ class OptimizedModel:
         refuse_in_train_mode(self._watch.modules, f"optimize_for_inference({type(self.model).__name__})")
         if self._watch.changed():
             self._renew()
-            calls = self._calls
-        else:
-            calls = self._calls_in_blocks if open_blocks else ()
+        args, kwargs = self._positional(args, kwargs)
         try:
-            for call in calls:
+            for call in self._calls_in_blocks if open_blocks else self._calls:
                 result = call(*args, **kwargs)
                 if result is not MISS:
                     return result
@@ -109,6 +107,18 @@ class OptimizedModel:
                 self._lock.release()
         return result
 
+    def _positional(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the same arguments, by position where that is possible."""
+        if not kwargs:
+            return args, kwargs
+        try:
+            bound = inspect.signature(self.model.forward).bind(*args, **kwargs)
+        except (TypeError, ValueError):  # the model will say what is wrong
+            return args, kwargs
+        return bound.args, bound.kwargs
+
     def _renew(self) -> None:
         """Take the model as it is now; lines are kept where only tensors were replaced, or flags switched."""
         with self._lock:
@@ -118,10 +128,8 @@ class OptimizedModel:
             self._bind(watch, self._lines)
 
     def _bind(self, watch: Watch, lines: tuple[Line, ...]) -> None:
-        alone, inside = watch.constants(), watch.constants()
-        inside["hooks"] = [table for table in inside["hooks"] if table is not open_blocks]
-        calls = tuple(line.bind(self.model, alone) for line in lines)
-        in_blocks = tuple(line.bind(self.model, inside) for line in lines)
+        calls = tuple(line.bind(watch) for line in lines)
+        in_blocks = tuple(line.bind(watch, in_block=True) for line in lines)
         self._watch, self._lines = watch, lines
         self._calls, self._calls_in_blocks = calls, in_blocks
 
@@ -159,12 +167,9 @@ class OptimizedModel:
         return ""
 
     def _add_line(self, args: tuple[Any, ...], kwargs: dict[str, Any], expected: Any, any_size: bool) -> None:
-        signature = inspect.signature(self.model.forward)
-        bound = signature.bind(*args, **kwargs)
-        traced = trace(self.model, bound.args, bound.kwargs, any_size=any_size)
-        line = write_line(traced, signature, self._watch)
-        watched = {**self._watch.constants(), "hooks": ()}
-        call = line.bind(self.model, watched)
+        traced = trace(self.model, args, kwargs, any_size=any_size)
+        line = write_line(traced, inspect.signature(self.model.forward), self._watch)
+        call = line.bind(self._watch, in_block=True)
         if not self._agrees(call, args, kwargs, expected):
             raise ValueError("the graph that torch.export traced gives other results than the model")
         self._bind(self._watch, (*self._lines, line))

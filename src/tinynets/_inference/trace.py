@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._torch.modules.module_copies import shallow_copy
+from .._torch.modules.module_tables import tables_of
 from .._torch.state.unregistered import unregistered_tensors
 from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import (
@@ -33,8 +34,8 @@ class Trace:
 
     Attributes:
         graph: the operations.
-        weights: placeholder -> path of a parameter or buffer.
-        constants: placeholder -> another tensor.
+        tensors: placeholder -> parameter, buffer or other tensor that it stands for.
+        paths: placeholder -> path of a parameter or buffer.
         leaves: placeholder -> leaf of the arguments, as it was.
         shapes: placeholder -> the sizes of a tensor: numbers, or names.
         conditions: what the named sizes must satisfy, as Python source.
@@ -44,8 +45,8 @@ class Trace:
     """
 
     graph: torch.fx.Graph
-    weights: Mapping[str, str]
-    constants: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]
+    paths: Mapping[str, str]
     leaves: Mapping[str, Any]
     shapes: Mapping[str, Sequence[int | str]]
     conditions: Sequence[str]
@@ -87,11 +88,12 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, an
         if isinstance(leaf, Tensor)
     }
     symbols = frozenset(size for shape in shapes.values() for size in shape if isinstance(size, str))
-    weights = weight_names(program)
+    paths = weight_names(program)
+    weights = {placeholder: _tensor_at(model, path) for placeholder, path in paths.items()}
     return Trace(
         graph=program.graph,
-        weights=weights,
-        constants=_own_constants(model, constant_tensors(program)),
+        tensors={**weights, **_own_constants(model, constant_tensors(program))},
+        paths=paths,
         leaves=by_name,
         shapes=shapes,
         conditions=conditions(program, symbols),
@@ -105,6 +107,14 @@ def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[st
     """Replace aliases by the unregistered tensors of the model that they stand for."""
     own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
     return {name: own.get(_storage(tensor), tensor) for name, tensor in constants.items()}
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor:
+    parent, _, name = path.rpartition(".")
+    parameters, buffers, _ = tables_of(model.get_submodule(parent))
+    tensor = parameters.get(name, buffers.get(name))
+    assert tensor is not None
+    return tensor
 
 
 def _storage(tensor: Tensor) -> tuple[Any, ...]:

@@ -62,14 +62,14 @@ class Watch:
         self.class_facts = list(_class_facts(self.types))
         self.toggle = toggle.on
 
-    def constants(self) -> dict[str, Any]:
-        """Return the values that `tests` reads."""
+    def constants(self, *, in_block: bool) -> dict[str, Any]:
+        """Return the values that `tests` reads; an open mode block fails them unless it is known."""
         return {
             "attributes": self.live,
             "traced_attributes": self.then,
             "modules": self.modules,
             "module_types": self.types,
-            "hooks": [*self.must_be_empty, open_blocks],
+            "hooks": self.must_be_empty if in_block else [*self.must_be_empty, open_blocks],
             "checks": toggle,
             **{f"class{i}": kind for i, (kind, _, _) in enumerate(self.class_facts)},
             **{
@@ -78,6 +78,23 @@ class Watch:
                 for name, value in zip(names, values, strict=True)
             },
         }
+
+    def places(self) -> dict[int, tuple[int, str]]:
+        """Return where each parameter and buffer is, by identity: index of its module, and its name."""
+        return {
+            id(tensor): (index, name)
+            for index, module in enumerate(self.modules)
+            for table in tables_of(module)[:2]
+            for name, tensor in table.items()
+            if tensor is not None
+        }
+
+    def tensor_at(self, index: int, name: str) -> Tensor:
+        """Return the parameter or buffer at a place."""
+        parameters, buffers, _ = tables_of(self.modules[index])
+        tensor = parameters[name] if name in parameters else buffers[name]
+        assert tensor is not None
+        return tensor
 
     def tests(self) -> list[str]:
         """Return expressions over `constants` that are true while the model is what it was."""
