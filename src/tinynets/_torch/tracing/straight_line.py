@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -40,7 +40,7 @@ def export_program(
     To torch, the sizes 0 and 1 are special: a program for any size is none for these.
     """
     free = {"args": tree_map(_free_axes, args), "kwargs": tree_map(_free_axes, kwargs)} if any_size else None
-    with _quiet():
+    with _quiet(), _backends_untouched():
         return torch.export.export(_Call(model), (args, kwargs), dynamic_shapes=free)
 
 
@@ -72,6 +72,26 @@ def _quiet() -> Generator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def _backends_untouched() -> Generator[None]:
+    """Keep torch from switching oneDNN and cuDNN off while it traces: that is for the whole process.
+
+    Other threads would compute other bits, and the graph would ask BatchNorm not to use cuDNN. Should torch
+    rename the switch, only that comes back, and the test of threads fails.
+    """
+    import torch.export._trace as home
+
+    switch = getattr(home, "_ignore_backend_decomps", None)
+    if switch is None or switch is nullcontext:
+        yield
+        return
+    home._ignore_backend_decomps = nullcontext
+    try:
+        yield
+    finally:
+        home._ignore_backend_decomps = switch
 
 
 def weight_names(program: ExportedProgram) -> dict[str, str]:
