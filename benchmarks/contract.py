@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from harness import Spread, Variant, difference, interleaved, ratio, table, write
+from harness import CONTROL, Spread, Variant, control, difference, interleaved, ratio, table, write
 from jaxtyping import TypeCheckError
 from nets import Bare, Deep, Dltyped, Jaxtyped, Plain, define, digits, num_checked, with_weights_of
 
@@ -55,13 +55,15 @@ def compare(rounds: int) -> Record:
         images = digits(batch)
         with tn.inference(model):
             assert all(torch.equal(side.call(images), plain(images)) for side in sides)
-            seconds = interleaved(sides, images, rounds=rounds)
+            seconds = interleaved(sides, images, rounds=rounds, base=PLAIN)
+        print(f"batch {batch}: {control(seconds, PLAIN)}")
         for side in sides:
             to_plain[side.name, batch] = ratio(seconds, side.name, PLAIN)
         overhead = difference(seconds, CHECKED, UNCHECKED)
         record["batches"][str(batch)] = {
             "microseconds": {name: Spread.of(times).scaled(1e6).record() for name, times in seconds.items()},
             "ratio to plain": {side.name: to_plain[side.name, batch].record() for side in sides},
+            "control": ratio(seconds, CONTROL, PLAIN).record(),
             "checked to unchecked": ratio(seconds, CHECKED, UNCHECKED).record(),
             "nanoseconds per checked tensor": overhead.scaled(1e9 / tensors[CHECKED]).record(),
             "overhead to that of jaxtyped": overhead.median / difference(seconds, JAXTYPED, PLAIN).median,
@@ -92,6 +94,7 @@ def deep(rounds: int) -> Record:
         sides = [Variant(CHECKED, model), Variant(UNCHECKED, model, checks_off)]
         with tn.inference(model):
             seconds = interleaved(sides, torch.rand(1, model.width), rounds=rounds)
+        print(f"{depth} blocks: {control(seconds, CHECKED)}")
         each = difference(seconds, CHECKED, UNCHECKED).scaled(1e9 / checked)
         total = ratio(seconds, CHECKED, UNCHECKED)
         record[f"{depth} blocks"] = {
@@ -115,7 +118,9 @@ def compiled(rounds: int) -> Record:
     for side in sides:
         with side.context():
             side.call(images)
-    cost = ratio(interleaved(sides, images, rounds=rounds), CHECKED, UNCHECKED)
+    seconds = interleaved(sides, images, rounds=rounds)
+    cost = ratio(seconds, CHECKED, UNCHECKED)
+    print(f"compiled: {control(seconds, CHECKED)}")
     print(f"compiled ({backend}), checked / unchecked: {cost.text(3)}")
     return {"backend": backend, "checked to unchecked": cost.record()}
 
@@ -153,7 +158,8 @@ def errors(rounds: int) -> Record:
 
     sides = [Variant(CHECKED, refused(model)), Variant(JAXTYPED, refused(with_weights_of(model, Jaxtyped())))]
     seconds = interleaved(sides, rounds=max(4, rounds // 10), milliseconds=50)
-    record = {name: Spread.of(times).scaled(1e3) for name, times in seconds.items()}
+    print(f"raising an error: {control(seconds, CHECKED)}")
+    record = {name: Spread.of(times).scaled(1e3) for name, times in seconds.items() if name != CONTROL}
     for name, spread in record.items():
         print(f"raising an error, {name}: {spread.text(2)} ms")
     return {f"{name} [ms]": spread.record() for name, spread in record.items()}

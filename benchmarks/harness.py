@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import random
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.benchmark import Timer
 
 RESULTS = Path(__file__).parent / "results"
 Seconds = dict[str, list[float]]
+CONTROL = "control"
+UNTIMED = 3  # calls before each turn
 
 
 @dataclass(frozen=True)
@@ -55,31 +61,58 @@ class Spread:
 
 
 def interleaved(
-    variants: Sequence[Variant], *inputs: object, rounds: int, milliseconds: float = 2
+    variants: Sequence[Variant],
+    *inputs: object,
+    rounds: int,
+    base: str = "",
+    milliseconds: float = 2,
+    clock: Callable[[], float] = time.thread_time,
 ) -> Seconds:
-    """Time one call of each variant in every round, on one thread.
+    """Time one turn of each variant in every round, on one thread.
 
     Noise on a shared machine comes in waves longer than a round, so a ratio taken within a round is steadier
-    than one of two medians. The order rotates, so that no variant always follows the same one.
-    The clock counts the thread's own time, without what other programs took of the processor.
+    than one of two medians. What ran before leaves the caches as it likes, so the order is shuffled in every
+    round, and each turn starts with calls that are not timed. The base is timed twice, as itself and as
+    `CONTROL`: `control` tells what the figures of a run are worth.
+
+    Args:
+        variants: the sides.
+        inputs: the arguments of each call.
+        rounds: how many turns each side takes.
+        base: the side that the others are compared with; by default the first.
+        milliseconds: the least time of a turn.
+        clock: by default, the thread's own time, without what other programs took of the processor; for sides
+            that compute in threads of their own, `time.process_time`.
     """
+    base = base or variants[0].name
+    again = next(side for side in variants if side.name == base)
+    sides = [*variants, Variant(CONTROL, again.call, again.context)]
     timers = [
-        Timer("call(*inputs)", globals={"call": side.call, "inputs": inputs}, timer=time.thread_time)
-        for side in variants
+        Timer("call(*inputs)", globals={"call": side.call, "inputs": inputs}, timer=clock) for side in sides
     ]
-    calls = [1] * len(variants)
-    for index, (side, timer) in enumerate(zip(variants, timers, strict=True)):
+    calls = [1] * len(sides)
+    for index, (side, timer) in enumerate(zip(sides, timers, strict=True)):
         with side.context():
             timer.timeit(20)  # warm-up
-            calls[index] = max(1, int(milliseconds / 1000 / timer.timeit(20).mean))
-
-    seconds: Seconds = {side.name: [] for side in variants}
-    for turn in range(rounds):
-        for step in range(len(variants)):
-            index = (turn + step) % len(variants)
-            with variants[index].context():
-                seconds[variants[index].name].append(timers[index].timeit(calls[index]).mean)
+            calls[index] = math.ceil(milliseconds / 1000 / timer.timeit(20).mean)
+    shuffled = random.Random(0)
+    seconds: Seconds = {side.name: [] for side in sides}
+    for _ in range(rounds):
+        for index in shuffled.sample(range(len(sides)), len(sides)):
+            with sides[index].context():
+                for _ in range(UNTIMED):
+                    sides[index].call(*inputs)
+                seconds[sides[index].name].append(timers[index].timeit(calls[index]).mean)
     return seconds
+
+
+def control(seconds: Seconds, base: str) -> str:
+    """Say how the base compares with itself, and whether the figures of the run can be believed."""
+    found = ratio(seconds, CONTROL, base)
+    believable = 0.98 <= found.median <= 1.02
+    return (
+        f"control, {base} / {base}: {found.text(3)}{'' if believable else ': TOO NOISY, run again when idle'}"
+    )
 
 
 def ratio(seconds: Seconds, name: str, base: str) -> Spread:
@@ -97,6 +130,7 @@ def machine() -> dict[str, Any]:
     packages = ("torch", "einops", "jaxtyping", "beartype", "dltype", "numpy")
     return {
         "processor": processor(),
+        "blas": blas(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -111,6 +145,12 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def blas() -> str:
+    """Name the library that multiplies matrices: MKL takes other paths on AMD than on Intel."""
+    found = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return f"{found[1] if found else 'unknown'}, {torch.get_num_threads()} threads"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import Spread, Variant, interleaved, ratio, table, write
+from harness import CONTROL, Spread, Variant, control, interleaved, ratio, table, write
 from torch import Tensor, nn
 
 import tinynets as tn
@@ -126,13 +126,15 @@ def compare(pair: Pair, batch: int, rounds: int, compiled: bool) -> dict[str, di
         if not compiled:
             off = Variant("checks off", timed(sides[0]), lambda: tn.checks(False))
             variants.append(off)
-        seconds = interleaved(variants, images, rounds=rounds)
+        seconds = interleaved(variants, images, rounds=rounds, base="partner")
+        print(f"{task}: {control(seconds, 'partner')}")
         results[task] = {
             "milliseconds": Spread.of(seconds["ours"]).scaled(1000),
             **{
                 side.name: ratio(seconds, side.name, "partner") for side in variants if side.name != "partner"
             },
             # What a busy machine does to a call only makes it slower: the fastest calls compare best.
+            "control": ratio(seconds, CONTROL, "partner"),
             "fastest": min(seconds["ours"]) / min(seconds["partner"]),
         }
     return results

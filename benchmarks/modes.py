@@ -8,11 +8,13 @@ from __future__ import annotations
 import gc
 import json
 import platform
+import random
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from harness import CONTROL, UNTIMED, blas, processor
 from torch import nn
 from torch.utils.benchmark import Timer
 
@@ -20,6 +22,7 @@ from tinynets.modes import evaluating, frozen, guard, inference, training
 
 REPEATS = 25
 SECONDS = 0.04  # of one repeat of one side
+BY_HAND = "1,000 modules, m.eval(); m.train()"
 
 
 def thousand_modules() -> nn.Module:
@@ -41,7 +44,8 @@ def sides() -> dict[str, Callable[[], None]]:
     big, small = thousand_modules(), nn.Sequential(nn.Linear(1, 1), nn.Dropout())
     quiet_big = thousand_modules().eval()
     return {
-        "1,000 modules, m.eval(); m.train()": lambda: by_hand(big),
+        BY_HAND: lambda: by_hand(big),
+        CONTROL: lambda: by_hand(big),
         "1,000 modules, with evaluating(m)": lambda: inside(evaluating(big)),
         "1,000 modules, with inference(m)": lambda: inside(inference(big)),
         "1,000 modules, with training(m), already training": lambda: inside(training(big)),
@@ -67,7 +71,7 @@ def guard_timers(entered: nn.Module) -> dict[str, Timer]:
 
 
 def measure() -> dict[str, list[float]]:
-    """Microseconds per side and repeat; each repeat runs every side once, so that drift hits all alike."""
+    """Return microseconds per side and repeat; each repeat runs every side once, in another order."""
     entered = nn.Sequential(nn.Linear(1, 1), nn.Dropout())
     timers = {name: Timer("f()", globals={"f": run}) for name, run in sides().items()} | guard_timers(entered)
     with evaluating(entered):  # approves it, as inference does
@@ -76,9 +80,11 @@ def measure() -> dict[str, list[float]]:
             numbers[name] = max(1, int(SECONDS / timer.timeit(min(numbers[name], 1000)).median))
         gc.disable()
         found: dict[str, list[float]] = {name: [] for name in timers}
+        shuffled = random.Random(0)
         for _ in range(REPEATS):
-            for name, timer in timers.items():
-                found[name].append(timer.timeit(numbers[name]).median * 1e6)
+            for name in shuffled.sample(list(timers), len(timers)):
+                timers[name].timeit(UNTIMED)
+                found[name].append(timers[name].timeit(numbers[name]).median * 1e6)
         gc.enable()
     return found
 
@@ -94,18 +100,13 @@ def ratio(found: dict[str, list[float]], name: str, base: str) -> str:
     return f"{middle:.2f}x [{low:.2f}, {high:.2f}]"
 
 
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
 def main() -> None:
     torch.set_num_threads(1)
     found = measure()
     machine = {
         "machine": platform.machine(),
         "cpu": processor(),
+        "blas": blas(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "repeats": REPEATS,
@@ -114,9 +115,9 @@ def main() -> None:
     for name, values in found.items():
         print(f"{name:52} {spread(values)}")
     ratios = {
-        name: ratio(found, name, "1,000 modules, m.eval(); m.train()")
+        name: ratio(found, name, BY_HAND)
         for name in found
-        if name.startswith("1,000") and "with" in name
+        if name == CONTROL or (name.startswith("1,000") and "with" in name)
     } | {
         name: ratio(found, name, "3 modules, m.eval(); m.train()")
         for name in found

@@ -33,12 +33,15 @@ from .module import Module as Module
 
 if TYPE_CHECKING:
     from . import testing as testing
+    from ._inference.optimize import optimize_for_inference as optimize_for_inference
 
 
 def __getattr__(name: str) -> Any:
-    """Import `tinynets.testing` on first use: training and inference do not need it."""
+    """Import on first use what training and most inference do not need."""
     if name == "testing":
         return importlib.import_module(".testing", __name__)
+    if name == "optimize_for_inference":
+        return importlib.import_module("._inference.optimize", __name__).optimize_for_inference
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -67,6 +70,7 @@ __all__ = [
     "load_exported",
     "mode_report",
     "models",
+    "optimize_for_inference",
     "training",
     "unfreeze",
 ]

@@ -78,8 +78,8 @@ def open_pt2(path: Path) -> LoadedProgram:
 
 def open_aoti(path: Path) -> LoadedProgram:
     """Load a compiled library, which knows the number of its tensors but not their shapes."""
-    model, taken, returned = load_package(str(path))
-    return LoadedProgram(lambda inputs: model(*inputs), [TensorInfo()] * taken, [TensorInfo()] * returned)
+    run, taken, returned = load_package(str(path))
+    return LoadedProgram(run, [TensorInfo()] * taken, [TensorInfo()] * returned)
 
 
 def _info(value: torch.Tensor) -> TensorInfo:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._torch.tracing.pytree import tree_leaves
+from .accept import MISS, accepting_call, without_gradients
 from .signature import Signature
 
 
@@ -54,7 +54,9 @@ class Exported:
         self.path = path
         self.format = format
         self.signature = signature
-        self._run = run
+        self._run = without_gradients(run)
+        # Compiled programs and ONNX Runtime record nothing for autograd, unless an input asks for it.
+        self._accepting_call = accepting_call(signature, self._run if format == "pt2" else run)
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         self._parameters = inspect.Signature([inspect.Parameter(t.name, kind) for t in signature.inputs])
 
@@ -65,10 +67,16 @@ class Exported:
             TypeError: too many or too few arguments.
             ShapeError, DtypeError, ContractError: an argument or a result does not fit the contract.
         """
+        if self._accepting_call is not None:
+            try:
+                result = self._accepting_call(*inputs, **named)
+                if result is not MISS:
+                    return result
+            except Exception:
+                pass  # what is wrong is said below
         values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
         bindings = self.signature.check_inputs(values)
-        with torch.no_grad():
-            returned = self._run(values)
+        returned = self._run(values)
         self.signature.check_outputs(tree_leaves(returned), bindings)
         return returned
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from .._contract.annotations.axes import Axis, AxisKind
+from .._inference.onnx_session import open_session
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
 from .signature import KEY, TensorSpec
@@ -104,15 +104,8 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
 def open_onnx(model: Any) -> LoadedProgram:
     """Load a model into ONNX Runtime, on the CPU."""
     import onnx
-    import onnxruntime
 
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [value.name for value in model.graph.input]
-
-    def run(inputs: list[Tensor]) -> Any:
-        arrays = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
-        returned = tuple(torch.from_numpy(array) for array in session.run(None, arrays))
-        return returned[0] if len(returned) == 1 else returned
+    run = open_session(model.SerializeToString())
 
     def info(value: Any) -> TensorInfo:
         kind = value.type.tensor_type

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from torch import nn
@@ -23,7 +24,7 @@ Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"
 
 # Reentrant: a `train` override may itself use these blocks.
 lock = threading.RLock()
-_open: list[Block] = []
+open_blocks: list[Block] = []
 
 # Modules whose innermost open block put them in eval mode, so that the guard need not look at them.
 approved: set[nn.Module] = set()
@@ -55,7 +56,7 @@ class Block:
         with lock:
             refuse_conflict(self.wanted)
             self.before = {module: flag_of(module) for module in self.wanted}
-            _open.append(self)
+            open_blocks.append(self)
             apply_flags(self.wanted, self.called)
             if self.approves:
                 approved.update(self.wanted)
@@ -65,10 +66,10 @@ class Block:
     def leave(self) -> None:
         """Put every flag back, or hand the note on to the block above that still holds the module."""
         with lock:
-            if self not in _open:  # the entry was refused, or it has left
+            if self not in open_blocks:  # the entry was refused, or it has left
                 _refresh_approved()
                 return
-            later = _open[_open.index(self) + 1 :]
+            later = open_blocks[open_blocks.index(self) + 1 :]
             mine = self._hand_over(later) if later else self.before
             try:
                 self._put_back(mine)
@@ -76,7 +77,7 @@ class Block:
                 _restore(mine)
                 raise
             finally:
-                _open.remove(self)
+                open_blocks.remove(self)
                 _refresh_approved()
 
     def _hand_over(self, later: list[Block]) -> dict[nn.Module, bool]:
@@ -106,7 +107,7 @@ def _restore(before: dict[nn.Module, bool]) -> None:
 
 def _refresh_approved() -> None:
     now: set[nn.Module] = set()
-    for block in _open:
+    for block in open_blocks:
         if block.approves:
             now.update(block.wanted)
         else:
@@ -123,12 +124,30 @@ def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
         ModeError: one does.
     """
     owner = current_owner()
-    for block in _open:
+    for block in open_blocks:
         if block.owner is owner or block.wanted == wanted:
             continue
         for module, flag in wanted.items():
             if block.wanted.get(module, flag) != flag:
                 raise _conflict(module, flag, block.owner)
+
+
+def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
+    """Raise if the innermost open block of one of the modules holds it in train mode.
+
+    Raises:
+        ModeError: it does.
+    """
+    with lock:
+        held = {module: block.wanted[module] for block in open_blocks for module in block.wanted}
+    for module in modules:
+        if held.get(module, False):
+            raise ModeError(
+                f"{what} always computes in eval mode, but an open block holds {type(module).__name__} in"
+                " train mode\n  Call it outside of that block, or call the model itself.",
+                expected="eval mode",
+                got="train mode, held by an open block",
+            )
 
 
 def current_owner() -> Owner:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -91,3 +91,23 @@ def computed_by_a_hook(module: nn.Module, name: str) -> bool:
     """
     hooks = cast("dict[int, object]", module._forward_pre_hooks)
     return bool(hooks) and any(name in getattr(hook, "__dict__", {}).values() for hook in hooks.values())
+
+
+def tables_of(
+    module: nn.Module,
+) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None], dict[str, nn.Module | None]]:
+    """Return the tables of a module's own parameters, buffers and submodules; not copies."""
+    return cast("dict[str, Tensor | None]", module._parameters), module._buffers, module._modules
+
+
+def forward_hook_tables(module: nn.Module) -> tuple[dict[int, object], dict[int, object]]:
+    """Return the tables of the hooks that a call of a module runs; not copies."""
+    own: Any = module
+    return own._forward_pre_hooks, own._forward_hooks
+
+
+def global_forward_hook_tables() -> list[dict[int, object]]:
+    """Return the tables of the hooks that a call of any module runs; not copies."""
+    from torch.nn.modules import module as home
+
+    return cast("list[dict[int, object]]", [home._global_forward_pre_hooks, home._global_forward_hooks])

@@ -1,0 +1,1 @@
+"""A model as a straight line of operations for inference, exact and never out of date."""

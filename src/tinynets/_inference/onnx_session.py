@@ -1,0 +1,39 @@
+"""A session of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
+
+# onnxruntime has no complete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportMissingImports=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def open_session(model: bytes) -> Callable[[list[Tensor]], Any]:
+    """Return a function that runs a model of ONNX on the CPU; it may be called by several threads.
+
+    By default, the threads of a session spin after a call, waiting for the next one.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    results = [value.name for value in session.get_outputs()]
+    run = session.run
+
+    def run_one(inputs: list[Tensor]) -> Tensor:
+        return torch.from_numpy(run(results, {names[0]: inputs[0].detach().cpu().numpy()})[0])
+
+    def run_all(inputs: list[Tensor]) -> Any:
+        arrays = {name: value.detach().cpu().numpy() for name, value in zip(names, inputs, strict=True)}
+        returned = tuple(torch.from_numpy(array) for array in run(results, arrays))
+        return returned[0] if len(returned) == 1 else returned
+
+    return run_one if len(names) == len(results) == 1 else run_all

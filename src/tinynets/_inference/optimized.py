@@ -1,0 +1,217 @@
+"""The callable that `optimize_for_inference` returns: straight lines, and the model itself for all else."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._torch.state.random_states import preserved_random_states, seed_everything
+from .._torch.tracing import pytree
+from .._torch.tracing.straight_line import autocast_state
+from ..modes import inference
+from ..modes.blocks import open_blocks, refuse_in_train_mode
+from .line import MISS, Line, write_line
+from .trace import trace
+from .watch import Watch
+
+_MOST_LINES = 8  # each costs 1 us where an earlier one has to say no
+_MOST_TRACES = 64  # a model that changes with every call is not worth more
+_MOST_REFUSED = 256
+
+
+class OptimizedModel:
+    """A model as straight lines of operations, called like the model.
+
+    It always computes in eval mode, without gradients; what it returns are inference tensors. It reads the
+    weights where the model has them, and compares the model with what was traced at every call. What no line
+    was traced for goes to the model, in `inference`; so errors are the model's.
+
+    Attributes:
+        model: the model.
+        reason: why the last call that went to the model did not lead to a line, or "".
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.reason = ""
+        self._lock = threading.Lock()
+        self._lines: tuple[Line, ...] = ()
+        self._calls: tuple[Callable[..., Any], ...] = ()
+        self._calls_in_blocks: tuple[Callable[..., Any], ...] = ()
+        self._watch = Watch(model)
+        self._refused: set[Any] = set()
+        self._traces = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute what the model computes in eval mode.
+
+        Raises:
+            ModeError: an open block, such as `training(model)`, holds the model in train mode.
+        """
+        try:
+            for call in self._calls:
+                result = call(*args, **kwargs) if kwargs else call(*args)
+                if result is not MISS:
+                    return result
+        except Exception:
+            pass  # the model will say what is wrong
+        return self._call_model(args, kwargs)
+
+    @property
+    def source(self) -> str:
+        """The straight lines as Python."""
+        return "\n\n\n".join(line.source for line in self._lines)
+
+    def __repr__(self) -> str:
+        count = len(self._lines)
+        note = f"; the last call went to the model: {self.reason}" if self.reason else ""
+        return f"OptimizedModel({type(self.model).__name__}, {count} straight line{'s'[: count != 1]}{note})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model,)  # the code is generated anew, at the first call
+
+    def _call_model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        refuse_in_train_mode(self._watch.modules, f"optimize_for_inference({type(self.model).__name__})")
+        if self._watch.changed():
+            self._renew()
+        args, kwargs = self._positional(args, kwargs)
+        try:
+            for call in self._calls_in_blocks if open_blocks else self._calls:
+                result = call(*args, **kwargs)
+                if result is not MISS:
+                    return result
+        except Exception:
+            pass
+        return self.learn(args, kwargs, any_size=True)
+
+    def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool) -> Any:
+        """Call the model, trace the call, and return the result of the model.
+
+        Args:
+            args: positional arguments.
+            kwargs: keyword arguments.
+            any_size: whether the line is for as many sizes as possible, or for these alone.
+        """
+        before = Watch(self.model)
+        with inference(self.model):
+            result = self.model(*args, **kwargs)
+        if self._lock.acquire(blocking=False):  # else another thread is tracing
+            try:
+                self.reason = self._learn(args, kwargs, result, before, any_size)
+            finally:
+                self._lock.release()
+        return result
+
+    def _positional(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the same arguments, by position where that is possible."""
+        if not kwargs:
+            return args, kwargs
+        try:
+            bound = inspect.signature(self.model.forward).bind(*args, **kwargs)
+        except (TypeError, ValueError):  # the model will say what is wrong
+            return args, kwargs
+        return bound.args, bound.kwargs
+
+    def _renew(self) -> None:
+        """Take the model as it is now; lines are kept where only tensors were replaced, or flags switched."""
+        with self._lock:
+            watch = Watch(self.model)
+            if not watch.same_structure(self._watch):
+                self._lines, self._refused = (), set()
+            self._bind(watch, self._lines)
+
+    def _bind(self, watch: Watch, lines: tuple[Line, ...]) -> None:
+        calls = tuple(line.bind(watch) for line in lines)
+        in_blocks = tuple(line.bind(watch, in_block=True) for line in lines)
+        self._watch, self._lines = watch, lines
+        self._calls, self._calls_in_blocks = calls, in_blocks
+
+    def _learn(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], expected: Any, before: Watch, any_size: bool
+    ) -> str:
+        """Trace a call whose result is known; return why that is not possible, or ""."""
+        key = _description(args, kwargs)
+        if key in self._refused:
+            return self.reason
+        reason = self._why_not(before)
+        if not reason:
+            self._traces += 1
+            try:
+                self._add_line(args, kwargs, expected, any_size)
+            except ValueError as error:
+                reason = str(error)
+        if reason and len(self._refused) < _MOST_REFUSED:
+            self._refused.add(key)
+        return reason
+
+    def _why_not(self, before: Watch) -> str:
+        watch = self._watch
+        hooked = next((i for i, table in enumerate(watch.must_be_empty) if table), None)
+        if hooked is not None:
+            return "a hook has to run at every call"
+        if before.changed():
+            return "forward changes attributes of the model"
+        if watch.hidden_state:
+            return watch.hidden_state
+        if len(self._lines) >= _MOST_LINES:
+            return f"there are {_MOST_LINES} straight lines already"
+        if self._traces >= _MOST_TRACES:
+            return f"it was traced {_MOST_TRACES} times already"
+        return ""
+
+    def _add_line(self, args: tuple[Any, ...], kwargs: dict[str, Any], expected: Any, any_size: bool) -> None:
+        traced = trace(self.model, args, kwargs, any_size=any_size)
+        line = write_line(traced, inspect.signature(self.model.forward), self._watch)
+        call = line.bind(self._watch, in_block=True)
+        if not self._agrees(call, args, kwargs, expected):
+            raise ValueError("the graph that torch.export traced gives other results than the model")
+        self._bind(self._watch, (*self._lines, line))
+
+    def _agrees(self, call: Callable[..., Any], args: Any, kwargs: Any, expected: Any) -> bool:
+        with preserved_random_states(self.model):
+            if _equal(call(*args, **kwargs), expected):
+                return True
+            seed_everything(0)  # the model may be random in eval mode
+            found = call(*args, **kwargs)
+            seed_everything(0)
+            with inference(self.model):
+                return _equal(found, self.model(*args, **kwargs))
+
+
+def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what a line depends on in arguments, in a form that can be compared."""
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    kinds: list[Any] = [
+        (type(leaf), leaf.shape, leaf.dtype, leaf.device, leaf.layout)
+        if isinstance(leaf, Tensor)
+        else (type(leaf), repr(leaf))
+        for leaf in leaves
+    ]
+    return str(structure), tuple(kinds), autocast_state()
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    """Return whether two outputs are the same to the bit; a NaN equals a NaN."""
+    ours, our_structure = pytree.tree_flatten(found)
+    theirs, structure = pytree.tree_flatten(expected)
+    return our_structure == structure and all(map(_same, ours, theirs))
+
+
+def _same(first: Any, second: Any) -> bool:
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return type(first) is type(second) and bool(first == second)
+    if (type(first), first.shape, first.dtype, first.device) != (
+        type(second),
+        second.shape,
+        second.dtype,
+        second.device,
+    ):
+        return False
+    return bool(torch.equal(first, second) or ((first == second) | (first.isnan() & second.isnan())).all())

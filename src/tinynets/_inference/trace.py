@@ -1,0 +1,141 @@
+"""A model traced for some arguments: its graph, what the graph reads, and for which sizes it holds."""
+
+# What torch.export returns has no complete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._torch.modules.module_copies import shallow_copy
+from .._torch.modules.module_tables import tables_of
+from .._torch.state.unregistered import unregistered_tensors
+from .._torch.tracing import pytree
+from .._torch.tracing.straight_line import (
+    conditions,
+    constant_tensors,
+    export_program,
+    mutated_buffers,
+    size_of,
+    weight_names,
+)
+from .._torch.tracing.torch_warnings import ignored_torch_deprecations
+from ..modes import evaluating
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One traced call.
+
+    Attributes:
+        graph: the operations.
+        tensors: placeholder -> parameter, buffer or other tensor that it stands for.
+        paths: placeholder -> path of a parameter or buffer.
+        leaves: placeholder -> leaf of the arguments, as it was.
+        shapes: placeholder -> the sizes of a tensor: numbers, or names.
+        conditions: what the named sizes must satisfy, as Python source.
+        taken: how leaves are arranged in `(args, kwargs)`.
+        returned: how outputs are arranged.
+        alone: whether the arguments are leaves themselves, without containers.
+    """
+
+    graph: torch.fx.Graph
+    tensors: Mapping[str, Tensor]
+    paths: Mapping[str, str]
+    leaves: Mapping[str, Any]
+    shapes: Mapping[str, Sequence[int | str]]
+    conditions: Sequence[str]
+    taken: Any
+    returned: Any
+    alone: bool
+
+
+def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool) -> Trace:
+    """Trace a call in eval mode, for its sizes alone or for as many as possible.
+
+    Raises:
+        ValueError: it cannot be traced; the message says why, and in which line.
+    """
+    # A copy of the modules, with the same tensors: while torch traces, it replaces the tensors in the tables.
+    state = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    copy = shallow_copy(model, state)
+    args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), (args, kwargs))
+    try:
+        with (
+            ignored_torch_deprecations(),
+            torch.random.fork_rng(devices=[]),
+            evaluating(copy),
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):
+            program = export_program(copy, args, kwargs, any_size=any_size)
+    except Exception as error:  # whatever torch and the model make of it
+        raise ValueError(_why(error)) from error
+    if buffers := mutated_buffers(program):
+        raise ValueError(f"it assigns its buffer {buffers[0]} when it is called")
+    leaves, taken = pytree.tree_flatten((args, kwargs))
+    names = [str(node.name) for node in program.graph.nodes if node.op == "placeholder"][-len(leaves) :]
+    by_name = dict(zip(names, leaves, strict=True)) if leaves else {}
+    metadata = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    shapes = {
+        name: [size_of(size) for size in metadata[name].shape]
+        for name, leaf in by_name.items()
+        if isinstance(leaf, Tensor)
+    }
+    symbols = frozenset(size for shape in shapes.values() for size in shape if isinstance(size, str))
+    paths = weight_names(program)
+    weights = {placeholder: _tensor_at(model, path) for placeholder, path in paths.items()}
+    return Trace(
+        graph=program.graph,
+        tensors={**weights, **_own_constants(model, constant_tensors(program))},
+        paths=paths,
+        leaves=by_name,
+        shapes=shapes,
+        conditions=conditions(program, symbols),
+        taken=taken,
+        returned=program.call_spec.out_spec,
+        alone=len(leaves) == len(args) + len(kwargs),
+    )
+
+
+def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace aliases by the unregistered tensors of the model that they stand for."""
+    own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
+    return {name: own.get(_storage(tensor), tensor) for name, tensor in constants.items()}
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor:
+    parent, _, name = path.rpartition(".")
+    parameters, buffers, _ = tables_of(model.get_submodule(parent))
+    tensor = parameters.get(name, buffers.get(name))
+    assert tensor is not None
+    return tensor
+
+
+def _storage(tensor: Tensor) -> tuple[Any, ...]:
+    place = tensor.data_ptr() or id(tensor)
+    return (place, tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+
+
+def _why(error: BaseException) -> str:
+    """Return what torch or the model said, and the innermost line that is not theirs."""
+    text = " ".join(str(error).strip().partition("\n\n")[0].split())
+    text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")[:300]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_of_a_library(frame.filename)]
+    place = f", at line {own[-1].lineno} of {own[-1].filename}: {own[-1].line}" if own else ""
+    return f"torch.export raised {type(error).__name__}: {text}{place}"
+
+
+_LIBRARIES = tuple(f"/{name}/" for name in ("torch", "einops", "_inference", "_torch", "modes"))
+
+
+def _is_of_a_library(path: str) -> bool:
+    path = path.replace("\\", "/")
+    standard = "/lib/python3" in path and "site-packages" not in path
+    return standard or path.startswith("<") or any(name in path for name in _LIBRARIES)

@@ -1,0 +1,219 @@
+"""What a straight line needs of torch: the graph of `torch.export`, the fastest operators, the guard.
+
+An operator of `torch.ops` is called through a dispatcher in Python, at 2 us; most have a binding in C that
+takes the same arguments, at 0.5 us. Should torch drop a binding, the operator itself is called.
+"""
+
+# What torch.export returns has no complete types.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportMissingTypeStubs=false
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.export import Dim, ExportedProgram
+
+from .pytree import tree_map
+from .symbolic_sizes import expression_of
+
+# The guard itself: `torch.inference_mode` is a Python class around it, at twice the time.
+InferenceGuard: Any = torch._C._InferenceMode
+
+_HOMES: tuple[Any, ...] = (torch._C._nn, torch._C._VariableFunctions, torch.Tensor)
+# Overloads whose binding takes the same positional arguments as the schema says.
+_OVERLOADS = frozenset(
+    ("default", "Tensor", "Scalar", "int", "dim", "using_ints", "dtype", "dim_IntList", "Tensor_Scalar")
+)
+
+
+def export_program(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool
+) -> ExportedProgram:
+    """Export a model for the sizes of its arguments, or with every axis free that is longer than 1.
+
+    To torch, the sizes 0 and 1 are special: a program for any size is none for these.
+    """
+    free = {"args": tree_map(_free_axes, args), "kwargs": tree_map(_free_axes, kwargs)} if any_size else None
+    with _quiet(), _backends_untouched():
+        return torch.export.export(_Call(model), (args, kwargs), dynamic_shapes=free)
+
+
+class _Call(nn.Module):
+    """Calls a model; by its own signature torch would ask for the axes in as many forms as there are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, args: Any, kwargs: Any) -> Any:
+        """Call the model."""
+        return self.model(*args, **kwargs)
+
+
+def _free_axes(value: object) -> Any:
+    if not isinstance(value, Tensor):
+        return None
+    return {axis: Dim.AUTO for axis, size in enumerate(value.shape) if size > 1}
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep torch from logging that an axis got one size, which is what `Dim.AUTO` asks for."""
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _backends_untouched() -> Generator[None]:
+    """Keep torch from switching oneDNN and cuDNN off while it traces: that is for the whole process.
+
+    Other threads would compute other bits, and the graph would ask BatchNorm not to use cuDNN. Should torch
+    rename the switch, only that comes back, and the test of threads fails.
+    """
+    import torch.export._trace as home
+
+    switch = getattr(home, "_ignore_backend_decomps", None)
+    if switch is None or switch is nullcontext:
+        yield
+        return
+    home._ignore_backend_decomps = nullcontext
+    try:
+        yield
+    finally:
+        home._ignore_backend_decomps = switch
+
+
+def weight_names(program: ExportedProgram) -> dict[str, str]:
+    """Return the parameter or buffer of the model that each placeholder stands for, by its path."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return {placeholder: name.removeprefix("model.") for placeholder, name in names.items()}
+
+
+def constant_tensors(program: ExportedProgram) -> dict[str, Tensor]:
+    """Return the other tensors that the graph reads, by their placeholders."""
+    constants = program.graph_signature.inputs_to_lifted_tensor_constants
+    return {placeholder: cast(Tensor, program.constants[name]) for placeholder, name in constants.items()}
+
+
+def mutated_buffers(program: ExportedProgram) -> list[str]:
+    """Return the buffers that the model assigns when it is called."""
+    return [name.removeprefix("model.") for name in program.graph_signature.buffers_to_mutate.values()]
+
+
+def size_of(size: Any) -> int | str:
+    """Return a traced size: a number, the name of a symbol, or another expression as Python source."""
+    from torch.utils._sympy.printers import PythonPrinter
+
+    expression = expression_of(size)
+    if isinstance(expression, int):
+        return expression
+    return int(expression) if expression.is_Integer else PythonPrinter().doprint(expression)
+
+
+def conditions(program: ExportedProgram, symbols: frozenset[str]) -> list[str]:
+    """Return what the sizes must satisfy for the graph to hold, as Python source over their symbols.
+
+    Raises:
+        ValueError: it depends on something else, such as the values of a tensor.
+    """
+    import sympy
+    from torch.utils._sympy.printers import PythonPrinter
+
+    environment: Any = next(
+        (
+            node.meta["val"].fake_mode.shape_env
+            for node in program.graph.nodes
+            if hasattr(node.meta.get("val"), "fake_mode")
+        ),
+        None,
+    )
+    found: dict[str, None] = {}
+    if environment is None:
+        return []
+    for guard in environment.guards:
+        expression = guard.expr.xreplace(environment.replacements)
+        if expression == sympy.true:
+            continue
+        if not {str(symbol) for symbol in expression.free_symbols} <= symbols:
+            raise ValueError(f"it depends on values of tensors: {expression}")
+        found[PythonPrinter().doprint(expression)] = None
+    for symbol, limits in program.range_constraints.items():
+        if str(symbol) in symbols:
+            found[f"{symbol} >= {int(limits.lower)}"] = None
+            if getattr(limits.upper, "is_Integer", False):
+                found[f"{symbol} <= {int(limits.upper)}"] = None
+    return list(found)
+
+
+def is_operator(target: object) -> bool:
+    """Return whether a node of a graph calls an operator, rather than a function on sizes."""
+    return isinstance(target, OpOverload)
+
+
+def packet_name(target: Any) -> str:
+    """Return the name of an operator without its overload: `aten.relu`."""
+    return f"{target.namespace}.{target._schema.name.partition('::')[2]}"
+
+
+def binding(target: Any, *, in_place: bool = False) -> tuple[str, Callable[..., Any]]:
+    """Return a name for an operator, and the fastest function that does the same.
+
+    Args:
+        target: the operator.
+        in_place: whether to return the variant that writes its result into its first argument.
+    """
+    name = target._schema.name.partition("::")[2] + ("_" if in_place else "")
+    if target.namespace == "aten" and target._overloadname in _OVERLOADS:
+        for home in _HOMES:
+            function = getattr(home, name, None)
+            if callable(function):
+                return name, function
+    if in_place:
+        return name, getattr(getattr(torch.ops.aten, name), target._overloadname)
+    return f"{name}_{target._overloadname}", target
+
+
+def module_path(node: Any) -> str:
+    """Return the path of the module whose forward calls an operator."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]).removeprefix("model").removeprefix(".") if stack else ""
+
+
+def writes(target: Any) -> list[int]:
+    """Return the positions of the arguments that an operator writes to."""
+    arguments = target._schema.arguments
+    return [i for i, argument in enumerate(arguments) if argument.alias_info and argument.alias_info.is_write]
+
+
+def may_alias(target: Any) -> bool:
+    """Return whether an operator may return its argument, or a view of it."""
+    return any(value.alias_info is not None for value in target._schema.returns)
+
+
+def is_random(target: Any) -> bool:
+    """Return whether an operator draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in target.tags
+
+
+def any_autocast_enabled() -> bool:
+    """Return whether autocast is on for any device."""
+    return torch._C._is_any_autocast_enabled()
+
+
+def autocast_state() -> tuple[Any, ...]:
+    """Return for which devices autocast is on, and the dtypes."""
+    if not any_autocast_enabled():
+        return ()
+    return tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda"))

@@ -1,0 +1,44 @@
+"""The whole zoo is exact to the bit, at every batch and image size that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import tinynets as tn
+
+from ..export.nets import images_for, trained
+from . import nets
+
+SMALL = ("tiny_vision_mlp", "lenet5", "cct_2_3x2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in tn.list_models()],
+)
+def test_the_bits_of_the_model(name: str) -> None:
+    model = trained(name)
+    fast = tn.optimize_for_inference(model)
+    first = images_for(model, 7)
+    for height, width in {first.shape[2:], (40, 36)}:
+        for batch in (0, 1, 2, 7):
+            x = torch.randn(batch, first.shape[1], height, width)
+            error = error_of(tn.inference(model)(lambda x=x: model(x)))
+            if error is not None:
+                found = error_of(lambda x=x: fast(x))
+                assert (type(found), str(found)) == (tn.ShapeError, str(error))
+                continue
+            assert nets.equal(fast, model, x), (batch, height)
+            assert nets.equal(fast, model, x), (batch, height)
+            assert nets.took_a_line(fast, x), (batch, height)
+
+
+def error_of(call: Callable[[], object]) -> Exception | None:
+    try:
+        call()
+    except Exception as error:
+        return error
+    return None
