@@ -159,15 +159,15 @@ def test_a_remedy_is_named_only_where_the_numbers_support_it() -> None:
 
 
 def test_an_error_that_accepts_no_note_is_not_replaced() -> None:
-    class Own(RuntimeError):
+    class OwnError(RuntimeError):
         def add_note(self, note: str) -> None:
             raise ValueError("no notes")
 
     @tn.contract
     def f(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        raise Own("mine")
+        raise OwnError("mine")
 
-    with pytest.raises(Own, match="mine"):
+    with pytest.raises(OwnError, match="mine"):
         f(torch.ones(2))
 
 
