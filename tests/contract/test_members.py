@@ -207,6 +207,34 @@ class TestParentsThatAreNotEnforced:
             Net().widen(ones(1, 4))
 
 
+def test_compiled_they_add_no_graph_break_and_no_node() -> None:
+    class Net(Methods):
+        def forward(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+            return (
+                self.partial(self.static(self.project(self.line(x))))
+                + self.shift[0]
+                + self.of_class(x[:2])[0]
+            )
+
+        @property
+        def shift(self) -> Float[Tensor, "heads 1"]:
+            return ones(2, 1)
+
+    def nodes_of(graph: torch.fx.GraphModule, _: object) -> Any:
+        nodes.append(len(graph.graph.nodes))
+        return graph.forward
+
+    counts: list[list[int]] = []
+    for checked in (False, True):
+        torch._dynamo.reset()
+        nodes: list[int] = []
+        with tn.checks(checked):
+            torch.compile(Net(), backend=nodes_of, fullgraph=True)(ones(3, 4))
+        counts.append(nodes)
+    assert counts[0] == counts[1]
+    assert len(counts[0]) == 1
+
+
 def test_call() -> None:
     class Called(tn.Module):
         def __call__(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:  # type: ignore[override]

@@ -93,6 +93,9 @@ def _inherited(cls: type, root: type) -> Iterator[tuple[str, Any, bool]]:
     for base in bases:
         package = base.__module__.split(".")[0]
         foreign = not issubclass(base, root) and package not in ("builtins", "torch", "typing", "abc")
+        if not (foreign or copies):
+            seen.update(vars(base))
+            continue
         for name, member in list(vars(base).items()):
             if name in seen or name in vars(base).get(_COPIED, ()):
                 continue

@@ -75,9 +75,10 @@ def parse_hint(hint: Any) -> Spec:
             return ArraySpec(hint.array_type, hint.dtypes, parse_axis_string(hint.dim_str), hint)
         except UnsupportedAxesError as error:
             raise AnnotationError(str(error)) from None
+    value = _without_alias(hint)
+    if value is not hint:
+        return parse_hint(value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if type(hint).__name__ == "TypeAliasType":  # `type Images = ...`, Python 3.12
-        return parse_hint(hint.__value__)
     if isinstance(hint, typing.NewType):
         return parse_hint(hint.__supertype__)
     if isinstance(hint, TypeVar):
@@ -121,6 +122,19 @@ def _parse_plain(hint: Any) -> Spec:
     except Exception:
         return Anything(unchecked=hint)
     return PlainSpec(hint)
+
+
+def _without_alias(hint: Any) -> Any:
+    """Return what `type Images = ...` and `type Pair[T] = ...` stand for, from Python 3.12 on."""
+    if type(hint).__name__ == "TypeAliasType":
+        return hint.__value__
+    alias = typing.get_origin(hint)
+    if type(alias).__name__ != "TypeAliasType":
+        return hint
+    value = cast(Any, alias).__value__
+    given = dict(zip(cast(Any, alias).__type_params__, typing.get_args(hint), strict=False))
+    names: tuple[Any, ...] = getattr(value, "__parameters__", ())
+    return value[tuple(given.get(name, name) for name in names)] if names else given.get(value, value)
 
 
 def _parse_typevar(variable: TypeVar) -> Spec:
@@ -167,8 +181,9 @@ def _tensors_in(hint: Any, seen: set[int]) -> Iterator[bool]:
     for argument in typing.get_args(hint):
         for part in cast("list[Any]", argument) if isinstance(argument, list) else [argument]:
             yield from _tensors_in(part, seen)
-    if type(hint).__name__ == "TypeAliasType":
-        yield from _tensors_in(hint.__value__, seen)
+    value = _without_alias(hint)
+    if value is not hint:
+        yield from _tensors_in(value, seen)
     if isinstance(hint, typing.NewType):
         yield from _tensors_in(hint.__supertype__, seen)
     if isinstance(hint, TypeVar):

@@ -19,6 +19,8 @@ from .source import function_node
 
 # What `name: hint` begins with, or an inner function; most functions have neither and are not parsed.
 _MAY_ANNOTATE = re.compile(r"^\s*(async\s+def\b|def\b|[\w.]+(\[.*\])?\s*:\s*[\w\"'(])")
+# Most hints of constructors: they need no look.
+_WITHOUT_TENSORS: tuple[Any, ...] = (None, "None", int, "int", float, "float", bool, "bool", str, "str")
 
 
 def annotated_lines(function: FunctionType) -> Iterator[ast.AnnAssign]:
@@ -36,21 +38,25 @@ def annotates_tensors(function: FunctionType, owner: type | None = None) -> bool
         owner: the class that is being created, if it is a method.
     """
     function = innermost(function)
-    names = NameResolver(function.__globals__, function, owner)
-    hints: list[Any] = [*inspect.get_annotations(function).values()]
-    if any(_has_tensors(hint, names) for hint in hints):
-        return True
+    names: NameResolver | None = None
+    for hint in _hints(function):
+        if hint not in _WITHOUT_TENSORS:
+            names = names or NameResolver(function.__globals__, function, owner)
+            if _has_tensors(hint, names):
+                return True
+    return False
+
+
+def _hints(function: FunctionType) -> Iterator[Any]:
+    yield from inspect.get_annotations(function).values()
     for node in _body_nodes(function):
         match node:
             case ast.AnnAssign(annotation=hint) | ast.arg(annotation=hint):
-                pass
+                yield hint
             case ast.FunctionDef(returns=hint) | ast.AsyncFunctionDef(returns=hint):
-                pass
+                yield hint
             case _:
-                continue
-        if hint is not None and _has_tensors(hint, names):
-            return True
-    return False
+                pass
 
 
 def innermost(function: FunctionType) -> FunctionType:

@@ -20,7 +20,7 @@ from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 
 from .pytree import tree_map
-from .symbolic_sizes import expression_of
+from .shape_environment import expression_of
 
 # The guard itself: `torch.inference_mode` is a Python class around it, at twice the time.
 InferenceGuard: Any = torch._C._InferenceMode
