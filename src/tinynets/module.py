@@ -31,9 +31,9 @@ class Module(nn.Module):
     """An `nn.Module` whose subclasses' annotated methods are enforced on every call.
 
     Arguments, return value and every annotated line of `forward`, and of each method with a tensor
-    annotation, are checked against their jaxtyping annotations. Axis names are shared within one call. An `int` declared in
-    the class body (`num_classes: int`) is an axis name too, bound to the attribute of the instance. A method
-    that overrides another without annotations inherits them.
+    annotation, are checked against their jaxtyping annotations. Axis names are shared within one call. An
+    `int` declared in the class body (`num_classes: int`) is an axis name too, bound to the attribute of the
+    instance. A method that overrides another without annotations inherits them.
 
     Raises:
         jaxtyping.AnnotationError: when the class is created, if an annotation could not be enforced.

@@ -131,8 +131,8 @@ def _without_alias(hint: Any) -> Any:
     alias = typing.get_origin(hint)
     if type(alias).__name__ != "TypeAliasType":
         return hint
-    value = cast(Any, alias).__value__
-    given = dict(zip(cast(Any, alias).__type_params__, typing.get_args(hint), strict=False))
+    value = alias.__value__
+    given = dict(zip(alias.__type_params__, typing.get_args(hint), strict=False))
     names: tuple[Any, ...] = getattr(value, "__parameters__", ())
     return value[tuple(given.get(name, name) for name in names)] if names else given.get(value, value)
 

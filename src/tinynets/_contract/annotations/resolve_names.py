@@ -99,8 +99,9 @@ class NameResolver:
             return self.resolve(hint.__forward_arg__)
         if isinstance(hint, TypeVar) and isinstance(hint.__bound__, typing.ForwardRef):
             return self.resolve(hint.__bound__)
-        if type(hint).__name__ == "TypeAliasType" and isinstance(hint.__value__, str):
-            return self.resolve(hint.__value__)
+        alias: Any = hint.__value__ if type(hint).__name__ == "TypeAliasType" else None  # pyright: ignore
+        if isinstance(alias, str):
+            return self.resolve(alias)
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin is None or origin is Literal:
             return hint
