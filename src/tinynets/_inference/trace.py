@@ -7,6 +7,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,7 +129,7 @@ def _why(error: BaseException) -> str:
     text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")[:300]
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_of_a_library(frame.filename)]
-    place = f", at line {own[-1].lineno} of {own[-1].filename}: {own[-1].line}" if own else ""
+    place = f", at line {own[-1].lineno} of {Path(own[-1].filename).name}: {own[-1].line}" if own else ""
     return f"torch.export raised {type(error).__name__}: {text}{place}"
 
 

@@ -9,7 +9,7 @@ takes the same arguments, at 0.5 us. Should torch drop a binding, the operator i
 # pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
-import logging
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
@@ -32,6 +32,9 @@ _OVERLOADS = frozenset(
 )
 
 
+_tracing = threading.Lock()  # torch traces by means of settings of the whole process
+
+
 def export_program(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool
 ) -> ExportedProgram:
@@ -40,7 +43,7 @@ def export_program(
     To torch, the sizes 0 and 1 are special: a program for any size is none for these.
     """
     free = {"args": tree_map(_free_axes, args), "kwargs": tree_map(_free_axes, kwargs)} if any_size else None
-    with _quiet(), _backends_untouched():
+    with _tracing, _backends_untouched():
         return torch.export.export(_Call(model), (args, kwargs), dynamic_shapes=free)
 
 
@@ -60,18 +63,6 @@ def _free_axes(value: object) -> Any:
     if not isinstance(value, Tensor):
         return None
     return {axis: Dim.AUTO for axis, size in enumerate(value.shape) if size > 1}
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep torch from logging that an axis got one size, which is what `Dim.AUTO` asks for."""
-    log = logging.getLogger("torch")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 @contextmanager
