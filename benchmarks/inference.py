@@ -1,0 +1,132 @@
+"""What one call costs: plain modules, ours, straight lines, exported files and the compilers, in one run.
+
+Run `python benchmarks/inference.py` on an idle machine; it prints ratios to the plain module and writes them
+to `benchmarks/results`. The clock counts the whole process, since ONNX Runtime has threads of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from harness import CONTROL, Spread, Variant, control, interleaved, ratio, table, write
+from torch import Tensor, nn
+
+import tinynets as tn
+
+NETS = ("tiny_vision_mlp", "lenet5", "resnet20", "cct_2_3x2")
+BASE, LINE = "plain", "straight line"
+# What the straight line promises at one image, as a ratio to the plain module.
+BARS = {"tiny_vision_mlp": 0.60, "lenet5": 0.80, "resnet20": 0.85, "cct_2_3x2": 0.92}
+
+
+class PlainMLP(nn.Module):
+    """What people write without a library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.drop = nn.Linear(784, 256), nn.Linear(256, 10), nn.Dropout(0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc2(self.drop(F.relu(self.fc1(images.flatten(1)))))
+
+
+def base(model: nn.Module) -> Variant:
+    """Return what all others are compared with.
+
+    The MLP has a twin without tinynets. The other nets are compared with themselves, their checks off.
+    """
+    if not isinstance(model, tn.TinyVisionMLP):
+        return Variant(BASE, model, lambda: tn.checks(False))
+    twin = PlainMLP()
+    twin.load_state_dict(model.state_dict())
+    return Variant(BASE, twin.eval())
+
+
+def bare_functions(model: tn.TinyVisionMLP) -> Callable[[Tensor], Tensor]:
+    """Return the least that Python can do: the operations alone, with the weights at hand."""
+    w1, b1, w2, b2 = model.parameters()
+    return lambda images: F.linear(torch.relu(F.linear(images.reshape(-1, 784), w1, b1)), w2, b2)
+
+
+def exports(model: nn.Module, images: Tensor, folder: Path) -> list[Variant]:
+    """Return what is traced, exported or compiled, as far as it can be had here."""
+    found = [
+        Variant("torch.export(...).module()", torch.export.export(model, (images,)).module()),
+        Variant("jit trace and freeze", torch.jit.freeze(torch.jit.trace(model, images))),
+    ]
+    if importlib.util.find_spec("onnxruntime"):
+        tn.export(model, folder / "model.onnx")
+        found.append(Variant("load_exported, ONNX Runtime", tn.load_exported(folder / "model.onnx")))
+    if shutil.which("g++") or shutil.which("clang++"):
+        tn.export(model, folder / "model.pt2", format="aoti")
+        found.append(Variant("load_exported, AOTI", tn.load_exported(folder / "model.pt2")))
+        shipped = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
+        found.append(Variant("AOTI as shipped", shipped))
+        found += [
+            Variant(f"torch.compile, {mode}", torch.compile(model, mode=mode))
+            for mode in ("default", "reduce-overhead", "max-autotune")
+        ]
+    return found
+
+
+def measure(name: str, batch: int, rounds: int, peers: bool) -> dict[str, Spread]:
+    """Return the time of every side as a ratio to the base."""
+    model = tn.create_model(name).eval()
+    channels, size = (1, 28) if name in ("tiny_vision_mlp", "lenet5") else (3, 32)
+    images = torch.randn(batch, channels, size, size)
+    began = time.process_time()
+    fast = tn.optimize_for_inference(model)
+    print(f"{name}, batch {batch}: traced in {time.process_time() - began:.2f} s of the processor")
+    sides = [base(model), Variant("tinynets", model), Variant(LINE, fast)]
+    if isinstance(model, tn.TinyVisionMLP):
+        sides.append(Variant("bare functions", bare_functions(model)))
+    with tempfile.TemporaryDirectory() as folder:
+        if peers:
+            with torch.no_grad():
+                sides += exports(model, images, Path(folder))
+        with torch.inference_mode():
+            seconds = interleaved(sides, images, rounds=rounds, base=BASE, clock=time.process_time)
+    print(f"{name}, batch {batch}: {control(seconds, BASE)}", flush=True)
+    return {side: ratio(seconds, side, BASE) for side in (*(s.name for s in sides), CONTROL)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 32, 256])
+    parser.add_argument("--only", nargs="*", default=list(NETS), choices=tn.list_models(), metavar="NAME")
+    parser.add_argument("--no-peers", action="store_true", help="without exports and compilers")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    warnings.simplefilter("ignore")
+    record: dict[str, Any] = {"rounds": options.rounds, "load": os.getloadavg()[0], "models": {}}
+    for name in options.only:
+        found = {b: measure(name, b, options.rounds, not options.no_peers) for b in options.batches}
+        names = list(dict.fromkeys(side for figures in found.values() for side in figures))
+        rows = [[side, *(figures[side].text(3) for figures in found.values())] for side in names]
+        print(table([name, *(f"batch {batch}" for batch in options.batches)], rows))
+        if name in BARS and 1 in found:
+            ours = found[1][LINE].median
+            print(
+                f"one image: {ours:.3f}, at most {BARS[name]}: {'ok' if ours <= BARS[name] else 'missed'}\n"
+            )
+        record["models"][name] = {
+            b: {s: r.record() for s, r in figures.items()} for b, figures in found.items()
+        }
+    print(f"Wrote {write('inference', record)}")
+
+
+if __name__ == "__main__":
+    main()
