@@ -210,11 +210,7 @@ class TestParentsThatAreNotEnforced:
 def test_compiled_they_add_no_graph_break_and_no_node() -> None:
     class Net(Methods):
         def forward(self, x: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
-            return (
-                self.partial(self.static(self.project(self.line(x))))
-                + self.shift[0]
-                + self.of_class(x[:2])[0]
-            )
+            return self.static(self.project(self.line(x))) + self.shift[0] + self.of_class(x[:2])[0]
 
         @property
         def shift(self) -> Float[Tensor, "heads 1"]:
