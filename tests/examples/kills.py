@@ -42,7 +42,6 @@ def trained(out: Path, strategy: str, processes: int, *, restarts: int = 0) -> t
     command = launched(processes, "killed_anywhere", out, *OPTIONS, "--strategy", strategy, restarts=restarts)
     run = run_group(command, timeout=1200)
     assert run.returncode == 0, run.stderr
-    assert all(line.startswith("note: a process failed") for line in run.stderr.splitlines()), run.stderr
     return (out / "losses.json").read_bytes(), (out / "weights.safetensors").read_bytes()
 
 
