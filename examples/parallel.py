@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import torch
 from common import ScriptError
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+import tinynets as tn
 from tinynets.models import ImageClassifier
 
 STRATEGIES = ("ddp", "fsdp")
@@ -53,6 +54,18 @@ def distribute(model: ImageClassifier, strategy: str, precision: str, device: to
         fully_shard(model.get_submodule(stage.name), mp_policy=inner)
     outer = replace(inner, output_dtype=torch.float32) if mixed else inner  # for the loss
     return fully_shard(model, mp_policy=outer)
+
+
+def settle(model: nn.Module, images: Tensor) -> None:
+    """Have DDP put its gradients into the order that it keeps, which it else does after the first step.
+
+    A sum over three or more processes rounds by the place of a gradient among the others. So the first step
+    of a resumed run would be another than the same step of a run that was not interrupted.
+    """
+    if isinstance(model, DistributedDataParallel):
+        with tn.training(model):
+            model(images[:0]).sum().backward()
+        model.zero_grad()
 
 
 def casting(strategy: str, precision: str, device: torch.device) -> AbstractContextManager[object]:

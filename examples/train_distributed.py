@@ -32,6 +32,7 @@ try:
         distribute,
         recompute_stages,
         refuse_batch_norm,
+        settle,
     )
     from processes import TIMEOUT, on_first, process_group, report
     from resume import Run, whole_weights
@@ -98,6 +99,7 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
     if options.activation_checkpointing:
         recompute_stages(model, options.model)
     wrapped = distribute(model, options.strategy, options.precision, device)
+    settle(wrapped, data.train_images)
 
     steps_per_epoch = math.ceil(len(data.train_images) / options.batch_size)
     num_steps = options.epochs * steps_per_epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .groups import launched, run_group
@@ -13,10 +14,17 @@ from .groups import launched, run_group
 OPTIONS = ["--model", "tiny_vision_mlp", "--accumulate", 2, "--epochs", 60, "--save-every", 2]
 
 
-def killed_runs(folder: Path, *, processes: int, kills: int, restarts: int = 3) -> int:
+def killed_runs(
+    folder: Path,
+    *,
+    processes: int,
+    kills: int,
+    strategies: Sequence[str] = ("ddp", "fsdp"),
+    restarts: int = 3,
+) -> int:
     """Train once in peace, then with kill -9 at random, to the same bits; return how often a process died."""
     left, expected = kills, {}
-    for strategy in itertools.cycle(("fsdp", "ddp")):
+    for strategy in itertools.cycle(strategies):
         if strategy not in expected:
             expected[strategy] = trained(folder / strategy, strategy, processes)
         out = folder / f"{processes}-{strategy}-{left}"
@@ -34,7 +42,6 @@ def trained(out: Path, strategy: str, processes: int, *, restarts: int = 0) -> t
     command = launched(processes, "killed_anywhere", out, *OPTIONS, "--strategy", strategy, restarts=restarts)
     run = run_group(command, timeout=1200)
     assert run.returncode == 0, run.stderr
-    assert all(line.startswith("note: a process failed") for line in run.stderr.splitlines()), run.stderr
     return (out / "losses.json").read_bytes(), (out / "weights.safetensors").read_bytes()
 
 
