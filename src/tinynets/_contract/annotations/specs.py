@@ -102,47 +102,40 @@ class FieldsSpec:
 Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
 
 
+def _leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
+    """Yield every spec that holds no other, in source order."""
+    match spec:
+        case UnionSpec(arms=parts) | TupleSpec(items=parts):
+            inner: tuple[Spec, ...] = parts
+        case ItemsSpec():
+            inner = (spec.item,)
+        case MappingSpec():
+            inner = (spec.key, spec.value)
+        case FieldsSpec():
+            inner = tuple(part for _, part in spec.fields)
+        case Anything() | ArraySpec() | PlainSpec():
+            yield spec
+            return
+    for part in inner:
+        yield from _leaves(part)
+
+
 def axis_tokens(spec: Spec) -> Iterator[Axis]:
     """Yield every token of every axis string in a spec, in source order."""
-    match spec:
-        case ArraySpec():
-            yield from spec.axes.axes
-        case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            for part in parts:
-                yield from axis_tokens(part)
-        case ItemsSpec():
-            yield from axis_tokens(spec.item)
-        case MappingSpec():
-            yield from axis_tokens(spec.key)
-            yield from axis_tokens(spec.value)
-        case FieldsSpec():
-            for _, part in spec.fields:
-                yield from axis_tokens(part)
-        case Anything() | PlainSpec():
-            return
+    for leaf in _leaves(spec):
+        if isinstance(leaf, ArraySpec):
+            yield from leaf.axes.axes
 
 
 def unchecked_hints(spec: Spec) -> Iterator[Any]:
     """Yield the hints in a spec that are not enforced."""
-    match spec:
-        case Anything() | PlainSpec():
-            if spec.unchecked is not None:
-                yield spec.unchecked
-            elif isinstance(spec, PlainSpec) and has_missing_names(spec.hint):
-                yield spec.hint
-        case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            for part in parts:
-                yield from unchecked_hints(part)
-        case ItemsSpec():
-            yield from unchecked_hints(spec.item)
-        case MappingSpec():
-            yield from unchecked_hints(spec.key)
-            yield from unchecked_hints(spec.value)
-        case FieldsSpec():
-            for _, part in spec.fields:
-                yield from unchecked_hints(part)
-        case ArraySpec():
-            return
+    for leaf in _leaves(spec):
+        if isinstance(leaf, ArraySpec):
+            continue
+        if leaf.unchecked is not None:
+            yield leaf.unchecked
+        elif isinstance(leaf, PlainSpec) and has_missing_names(leaf.hint):
+            yield leaf.hint
 
 
 @lru_cache(maxsize=1)
