@@ -209,6 +209,17 @@ def test_another_tensor_needs_no_other_trace() -> None:
     assert fast._traces == traces
 
 
+def test_a_weight_that_a_patched_forward_reaches_by_a_closure_is_read_where_it_is() -> None:
+    model = nets.net()
+    fast = tn.optimize_for_inference(model, X)
+    patch_forward(model)
+    check(fast, model)
+    for name in ("data", "parameter", "load_state_dict, assign"):
+        STRUCTURE[name](model)
+        check(fast, model)
+    assert nets.took_a_line(fast, X)
+
+
 def test_turning_checks_off_and_on_is_seen() -> None:
     model = nets.net()
     fast = tn.optimize_for_inference(model, X)

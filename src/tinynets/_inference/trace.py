@@ -105,8 +105,13 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, an
 
 
 def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace aliases by the unregistered tensors of the model that they stand for."""
+    """Replace aliases by the tensors of the model that they stand for.
+
+    Registered ones too: a patched `forward` may reach them by a closure, past the copy that was traced.
+    """
+    registered = (*model.parameters(), *model.buffers())
     own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
+    own.update((_storage(tensor), tensor) for tensor in registered)
     return {name: own.get(_storage(tensor), tensor) for name, tensor in constants.items()}
 
 
