@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 import tinynets as tn
-from tinynets._torch.state.model_walk import reachable
-from tinynets._torch.state.unregistered import unregistered, unregistered_modules, unregistered_tensors
+from tinynets._torch.state.model_walk import (
+    reachable,
+    unregistered,
+    unregistered_modules,
+    unregistered_tensors,
+)
 from tinynets.modes import frozen, mode_report
 from tinynets.testing import check_model
 from tinynets.testing.snapshot.snapshot import Snapshot

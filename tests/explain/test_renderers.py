@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tinynets as tn
-from tinynets._explain.render.size_trees import tree
+from tinynets._explain.render.templates import tree
 
 from .nets import Broken, Modes, Nested, explained, zoo
 

@@ -33,14 +33,14 @@ CLASSES = {
 
 
 def load_or_refuse(path: Path) -> tn.Module | None:
-    """Load a file, or check how it is refused: one error of ours, one line, within a second of work."""
+    """Load a file, or check how it is refused: one error of ours, one line, at once."""
     start = time.process_time()
     loaded, message = None, ""
     try:
         loaded = tn.load(path)
     except tn.CheckpointError as error:
         message = str(error)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 10  # what is not bounded takes minutes
     assert "\n" not in message
     assert "frame #" not in message
     assert len(message) < 700

@@ -60,13 +60,13 @@ class Explanation:
 
     def to_json(self) -> str:
         """Return all facts as JSON."""
-        from .render.data import to_json
+        from .render.json_markdown import to_json
 
         return to_json(self._view())
 
     def to_markdown(self) -> str:
         """Return a Markdown table."""
-        from .render.data import to_markdown
+        from .render.json_markdown import to_markdown
 
         return to_markdown(self._view())
 

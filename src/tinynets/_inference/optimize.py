@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from .._torch.modules.wrappers import unwrapped
-from ..inputs.draw import Arguments, draw
+from ..inputs.arguments import Arguments
+from ..inputs.draw import draw
 from ..inputs.examples import example_arguments
 from .optimized import OptimizedModel
 

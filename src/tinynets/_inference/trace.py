@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._torch.modules.module_copies import shallow_copy
 from .._torch.modules.module_tables import tables_of
-from .._torch.state.unregistered import unregistered_tensors
+from .._torch.state.model_walk import unregistered_tensors
 from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import (
     conditions,

@@ -24,7 +24,7 @@ from .._torch.modules.module_tables import (
     tables_of,
 )
 from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
-from .._torch.state.unregistered import unregistered_modules
+from .._torch.state.model_walk import unregistered_modules
 from ..modes.blocks import open_blocks
 
 _IGNORED = frozenset({"training", "train"})  # a straight line is in eval mode whatever the flags say

@@ -12,8 +12,8 @@ from .._contract.annotations.axes import Axes, AxisKind
 from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
 from ..errors import InputError
+from .arguments import Arguments
 from .axis_strings import parse_shape
-from .draw import Arguments
 from .inputs import Inputs, argument_specs, parameters_of
 from .symbolic_sizes import Sizes
 
@@ -187,12 +187,6 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
             many = axes.many_index
             return index if many is None or index < many else rank - (len(axes.axes) - index)
     return None
-
-
-def integer_limit(model: nn.Module) -> int:
-    """Return the rows of the smallest embedding, below which every index is valid; 2 without one."""
-    sizes = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-    return min(sizes, default=2)
 
 
 def float_dtype(model: nn.Module) -> torch.dtype:

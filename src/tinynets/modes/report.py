@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from .._torch.modules.module_tables import named_modules
-from .._torch.state.unregistered import unregistered_modules
+from .._torch.state.model_walk import unregistered_modules
 from .context_base import require_models
 from .eval_randomness import random_in_eval
 from .freezing import is_frozen

@@ -7,9 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .._torch.state.model_walk import unregistered_modules
 from .._torch.state.random_states import RandomStates, seed_everything
-from .._torch.state.unregistered import unregistered_modules
-from ..inputs.draw import Arguments
+from ..inputs.arguments import Arguments
 from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
 from .measure.compare import Leaf, detached

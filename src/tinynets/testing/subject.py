@@ -13,8 +13,9 @@ from torch import nn
 
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..errors import Failure, Skip
-from ..inputs.draw import Arguments, draw
-from ..inputs.examples import MakeInputs, float_dtype, integer_limit, made_arguments
+from ..inputs.arguments import Arguments
+from ..inputs.draw import draw, integer_limit
+from ..inputs.examples import MakeInputs, float_dtype, made_arguments
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
 from .measure.model_errors import raised, set_mode
 from .snapshot.snapshot import Snapshot

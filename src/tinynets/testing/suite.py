@@ -14,7 +14,7 @@ from .._torch.state.global_flags import changed_flags, read_flags, write_flags
 from .._torch.state.random_states import RandomStates, seed_everything
 from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
-from ..inputs.draw import Arguments
+from ..inputs.arguments import Arguments
 from ..inputs.examples import BatchAxes, MakeInputs, example_arguments, made_example
 from .discovery import list_checks
 from .exemptions import Exemption

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .data import to_data
+from .json_markdown import to_data
 from .picture import flow_panel
 from .templates import render
 from .view import View

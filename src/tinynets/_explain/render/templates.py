@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 from typing import TYPE_CHECKING, Any
 
 from .facts import code_of, conditions, dtypes_of, facts_of, notes, place_of, totals
-from .size_trees import tree
 
 if TYPE_CHECKING:
     import jinja2
 
 # Hues far apart, so that neighbours differ.
 _HUES = (210, 0, 130, 280, 35, 180, 325, 90, 250, 55)
+# What the script of the page can compute.
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Pow, ast.FloorDiv, ast.Mod)
 
 
 @functools.cache
@@ -44,3 +46,31 @@ def _environment() -> jinja2.Environment:
 def render(template: str, /, **values: Any) -> str:
     """Fill a template; every value is escaped."""
     return _environment().get_template(template).render(values)
+
+
+def tree(expression: str) -> Any:
+    """Return an expression such as `(tokens+3)//4` as nested lists, which the script can compute.
+
+    Returns:
+        A number, the name of an axis, `[operator, part, ...]`, or None if the script cannot compute it.
+    """
+    try:
+        return _tree(ast.parse(expression, mode="eval").body)
+    except (SyntaxError, LookupError):
+        return None
+
+
+def _tree(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name(id=name):
+            return name
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return ["Sub", 0, _tree(operand)]
+        case ast.BinOp(left=left, op=operator, right=right) if isinstance(operator, _OPERATORS):
+            return [type(operator).__name__, _tree(left), _tree(right)]
+        case ast.Call(func=ast.Name(id="Max" | "Min" | "Mod" as name), args=arguments):
+            return [name, *map(_tree, arguments)]
+        case _:
+            raise LookupError(ast.unparse(node))

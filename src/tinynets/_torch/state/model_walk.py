@@ -1,18 +1,17 @@
-"""Every object reachable from a model: each once, under the name that its code would use."""
+"""Every object reachable from a model, registered or not: each once, under the name its code would use."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor  # no public name; what holds one is not a model's state
 
 from ..modules.module_tables import (
     BUFFERS,
@@ -20,11 +19,13 @@ from ..modules.module_tables import (
     MODULES,
     PARAMETERS,
     TABLES,
+    computed_by_a_hook,
     named_modules,
     own_tensors,
 )
 from .attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from .foreign import PLAIN, PLAIN_TYPES, is_foreign, is_foreign_module, is_of_numpy
+from .walk_item import Reachable, Role
 
 FOREIGN_ATTRIBUTES = "_foreign_attributes_"
 """A class lists here those of its attributes that refer to objects of someone else: they are not searched."""
@@ -45,59 +46,8 @@ _WITHOUT_ATTRIBUTES = {
     torch.Size,
 }
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
-_WITHOUT_STATE = ("torch.", "builtins", "abc", "typing", "tinynets.module")  # classes of these modules
-
-
-class Role(StrEnum):
-    """What a value is to the module that holds it."""
-
-    PARAMETER = "parameter"
-    BUFFER = "buffer"
-    MODULE = "submodule"
-    HOOK = "hook"
-    FLAG = "flag"
-    ATTRIBUTE = "attribute"
-
-
 _REGISTERED = {PARAMETERS: Role.PARAMETER, BUFFERS: Role.BUFFER, MODULES: Role.MODULE}
-
-
-@dataclass(slots=True, eq=False)
-class Reachable:
-    """One object reachable from a model, or the table of its attributes.
-
-    Args:
-        path: `"conv.weight"`, `"cache['mask'][0]"`; `""` for the attributes of the model itself.
-        value: the object; a dict or an `AttributeTable` for a table of attributes.
-        role: what it, or what is in it, is to the module that holds it.
-        dotted: whether what is in it is named `path.key`, not `path[key]`.
-        owner: the module whose attribute leads here; None for a registered module or tensor.
-        attribute: the name of that attribute.
-        of_class: whether it is an attribute of the class, which all instances share.
-    """
-
-    path: str
-    value: Any
-    role: Role = Role.ATTRIBUTE
-    dotted: bool = False
-    owner: nn.Module | None = None
-    attribute: str = ""
-    of_class: bool = False
-
-    def name(self, key: object) -> str:
-        """Return the path of something in it."""
-        if self.dotted:
-            return f"{self.path}.{key}" if self.path else str(key)
-        return f"{self.path}[{key!r}]" if isinstance(key, (*PLAIN, tuple)) else f"{self.path}[...]"
-
-    def role_of(self, key: object) -> Role:
-        """Return the role of something in it."""
-        return Role.FLAG if self.dotted and key == "training" else self.role
-
-    def at(self, path: str, value: Any, *, role: Role | None = None, dotted: bool = False) -> Reachable:
-        """Return what is found at a path by way of this object."""
-        role = self.role if role is None else role
-        return Reachable(path, value, role, dotted, self.owner, self.attribute, self.of_class)
+_WITHOUT_STATE = ("torch.", "builtins", "abc", "typing", "tinynets.module")  # classes of these modules
 
 
 def reachable(model: nn.Module) -> list[Reachable]:
@@ -290,3 +240,42 @@ class _Walk:
 def _is_sizes(value: Any) -> bool:
     """Return whether a value is a tuple of plain ones, such as the size of a kernel: not worth a visit."""
     return type(value) is tuple and PLAIN_TYPES.issuperset(map(type, cast("tuple[Any, ...]", value)))
+
+
+def unregistered(model: nn.Module) -> list[Reachable]:
+    """Return every tensor and module that is not registered with the module that holds it.
+
+    Of an unregistered module, only what it hides in turn: the rest is registered with it. Left out is
+    what a pre-hook computes before each call, such as the `weight` of the old weight norm.
+    """
+    return [
+        item
+        for item in reachable_by_attributes(model)
+        if item.owner is not None
+        and isinstance(item.value, Tensor | nn.Module)
+        and not isinstance(item.value, FakeTensor)
+        and not computed_by_a_hook(item.owner, item.attribute)
+    ]
+
+
+def unregistered_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the unregistered modules by their path in the code."""
+    return {item.path: item.value for item in unregistered(model) if isinstance(item.value, nn.Module)}
+
+
+def unregistered_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return every unregistered tensor with its path, and what unregistered modules have registered."""
+    found: list[tuple[str, Tensor]] = []
+    for item in unregistered(model):
+        if isinstance(item.value, Tensor):
+            found.append((item.path, item.value))
+        else:
+            state = (*item.value.named_parameters(), *item.value.named_buffers())
+            found += [(f"{item.path}.{name}", tensor) for name, tensor in state]
+    return found
+
+
+def non_persistent(model: nn.Module) -> list[str]:
+    """Return the names of the buffers that `state_dict` leaves out."""
+    saved = model.state_dict(keep_vars=True)
+    return [name for name, _ in model.named_buffers(remove_duplicate=False) if name not in saved]

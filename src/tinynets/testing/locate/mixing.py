@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..._torch.modules.hook_recorder import ModuleCall, recorded_calls
 from ..._torch.modules.layers import BatchNorm
 from ...errors import Failure, Skip
-from ...inputs.draw import Arguments
+from ...inputs.arguments import Arguments
 from ..measure.compare import difference
 from ..subject import Subject
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
-from ...inputs.draw import Arguments
+from ...inputs.arguments import Arguments
 from ..call_helpers import uses_rng
 from ..locate.mixing import mixing_module
 from ..subject import Subject

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..._torch.modules.hook_recorder import forward_hooks
-from ..._torch.state.unregistered import unregistered_tensors
+from ..._torch.state.model_walk import unregistered_tensors
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
 from ..subject import Subject

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
-from ...inputs.draw import Arguments
+from ...inputs.arguments import Arguments
 from ..measure.model_errors import raised
 from ..subject import Subject
 from .compare import leaves, objective

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..._torch.state.foreign import PLAIN, has_attribute
-from ..._torch.state.model_walk import Reachable, Role
+from ..._torch.state.walk_item import Reachable, Role
 from ..measure.compare import same_bits
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..._torch.state.model_walk import Role, reachable
+from ..._torch.state.model_walk import reachable
+from ..._torch.state.walk_item import Role
 from .changes import Change
 from .save_and_restore import SavedObject, SavedTensor, save
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ....errors import Skip
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...subject import Subject
 
 

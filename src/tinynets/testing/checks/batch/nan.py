@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ....errors import Failure, Skip
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
 from ...measure.training import differentiable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
 from ...subject import Subject

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...._torch.modules.module_tables import named_modules
-from ...._torch.state.unregistered import non_persistent, unregistered_tensors
+from ...._torch.state.model_walk import non_persistent, unregistered_tensors
 from ....errors import Failure, Skip
 from ...call_helpers import named_state
 from ...definition import Level, check

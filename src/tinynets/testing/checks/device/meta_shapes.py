@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from ...._torch.state.unregistered import unregistered_tensors
+from ...._torch.state.model_walk import unregistered_tensors
 from ....errors import Failure, Skip
 from ...definition import Level, check
 from ...measure.compare import leaves

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...._torch.state.unregistered import unregistered_tensors
+from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.tracing import pytree
 from ...._torch.tracing.dispatch_mode import TorchDispatchMode
 from ....errors import Failure, MixedDevicesError, Skip

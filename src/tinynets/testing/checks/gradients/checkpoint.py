@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils import checkpoint as recomputing
 
 from ....errors import Failure
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...measure.model_errors import raised
 from ...measure.training import backward, dense, trained

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...._torch.state.tensors import write_count
 from ....errors import Failure
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...measure.compare import Difference, worst
 from ...subject import Subject

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from ...._torch.state.model_walk import Role
+from ...._torch.state.walk_item import Role
 from ....errors import Failure
 from ...call_helpers import call_no_grad, listed, still_training
 from ...definition import Level, check

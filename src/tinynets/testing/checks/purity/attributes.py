@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...._torch.state.model_walk import Role
+from ...._torch.state.walk_item import Role
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check

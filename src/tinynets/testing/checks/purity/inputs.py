@@ -8,7 +8,7 @@ from typing import Any
 
 from ...._torch.state.tensors import write_count
 from ....errors import Failure
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...locate.divergence import culprits

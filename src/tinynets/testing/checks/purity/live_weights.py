@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...._torch.state.model_walk import Role
+from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
-from ...._torch.state.unregistered import unregistered_tensors
+from ...._torch.state.walk_item import Role
 from ....errors import Failure, Skip
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check

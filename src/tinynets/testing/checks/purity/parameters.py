@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...._torch.state.model_walk import Role
+from ...._torch.state.walk_item import Role
 from ....errors import Failure
 from ...call_helpers import listed
 from ...definition import Level, check

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from ...._torch.modules.source_files import TORCH_FOLDER
-from ...._torch.state.model_walk import Role
 from ...._torch.state.random_states import RandomStates
+from ...._torch.state.walk_item import Role
 from ....errors import CheckTimeout, Failure, Skip, ThreadStopped
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...call_helpers import call_no_grad, listed
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Leaf, worst

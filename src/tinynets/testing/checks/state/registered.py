@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...._torch.state.model_walk import Reachable
-from ...._torch.state.unregistered import unregistered, unregistered_tensors
+from ...._torch.state.model_walk import unregistered, unregistered_tensors
+from ...._torch.state.walk_item import Reachable
 from ....errors import Failure
 from ...definition import Level, check
 from ...measure.compare import same_bits

@@ -14,7 +14,7 @@ from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
 from ....errors import Failure
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...measure.compare import Leaf, detached, worst
 from ...subject import Subject
 

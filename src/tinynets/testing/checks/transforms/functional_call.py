@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
-from ...._torch.state.unregistered import unregistered_tensors
 from ....errors import Skip
 from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from ...._torch.modules.module_tables import named_modules
 from ....errors import Failure, Skip
-from ....inputs.draw import Arguments
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...measure.compare import Difference, objective
 from ...measure.model_errors import raised
