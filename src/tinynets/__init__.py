@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import models as models
+from ._contract.autoreload import support_autoreload
 from ._contract.contract import contract as contract
 from ._contract.toggle import checks as checks
 from ._explain.explain import explain as explain
@@ -34,6 +35,9 @@ from .module import Module as Module
 if TYPE_CHECKING:
     from . import testing as testing
     from ._inference.optimize import optimize_for_inference as optimize_for_inference
+
+support_autoreload()
+del support_autoreload
 
 
 def __getattr__(name: str) -> Any:
