@@ -239,8 +239,9 @@ class Transformed(TensorDataset):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 and later
-@MODELS
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("model_class", "start"), [(tn.TinyVisionMLP, "fork"), (tn.CifarMLP, "fork"), (tn.CifarMLP, "spawn")]
+)
 def test_feeds_on_and_runs_in_data_loader_workers(
     model_class: type[Model], start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,7 +160,9 @@ def test_a_form_leaves_no_trace_in_the_graph(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("x_hint", "y_hint", "accepted", "refused"), cases(ERRORS))
+@pytest.mark.parametrize(
+    ("x_hint", "y_hint", "accepted", "refused"), cases(ERRORS)[::3]
+)  # each takes seconds
 def test_a_form_is_refused_with_our_error(
     x_hint: Any, y_hint: Any, accepted: tuple[Any, Any], refused: tuple[Any, Any]
 ) -> None:

@@ -179,7 +179,7 @@ def assert_tells_something(counts: Counter[str]) -> None:
 QUICK = {"functions": 12, "calls": 40}
 # `TINYNETS_SOUNDNESS=10 pytest tests/contract/test_soundness*.py` runs ten times as many.
 FACTOR = int(os.environ.get("TINYNETS_SOUNDNESS", "1"))
-THOROUGH = {"functions": 150 * FACTOR, "calls": 50}
+THOROUGH = {"functions": 40 * FACTOR, "calls": 60}
 
 
 def test_accepts_exactly_what_jaxtyping_and_beartype_accept() -> None:
@@ -198,27 +198,27 @@ def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-def test_accepts_exactly_what_jaxtyping_and_beartype_accept_in_ten_thousand_cases() -> None:
+def test_accepts_exactly_what_jaxtyping_and_beartype_accept_in_many_cases() -> None:
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
     assert_tells_something(counts)
-    assert counts["cases"] >= 10_000 * FACTOR, counts
+    assert counts["cases"] >= 2_000 * FACTOR, counts
 
 
 @pytest.mark.slow
-def test_the_fast_path_alone_is_sound_in_ten_thousand_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_path_alone_is_sound_in_many_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     silence_validation(monkeypatch)
     counts = count_cases(accepts_no_more, **THOROUGH)
-    assert counts["cases"] >= 10_000 * FACTOR, counts
+    assert counts["cases"] >= 2_000 * FACTOR, counts
     assert counts["both accept"] > 0.99 * counts[ACCEPTED], counts
 
 
 @pytest.mark.slow
-def test_validation_alone_agrees_with_jaxtyping_in_ten_thousand_cases(
+def test_validation_alone_agrees_with_jaxtyping_in_many_cases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
-    assert counts["cases"] >= 10_000 * FACTOR, counts
+    assert counts["cases"] >= 2_000 * FACTOR, counts
 
 
 # The one difference that is allowed, and its limits
@@ -413,15 +413,15 @@ def test_validation_alone_checks_every_item_of_a_container(monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["both", "fast", "validation"])
-def test_every_item_of_a_container_is_checked_in_ten_thousand_calls(
+def test_every_item_of_a_container_is_checked_in_many_calls(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     if path == "fast":
         silence_validation(monkeypatch)
     if path == "validation":
         monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
-    counts = count_containers(functions=150 * FACTOR, calls=70)
-    assert counts[ACCEPTED] + counts[REFUSED] >= 10_000 * FACTOR, counts
+    counts = count_containers(functions=40 * FACTOR, calls=70)
+    assert counts[ACCEPTED] + counts[REFUSED] >= 2_000 * FACTOR, counts
 
 
 # Kinds of tensors, one by one

@@ -77,7 +77,7 @@ def test_without_restarts_it_says_what_ended_a_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("processes", "strategy"), [(2, "fsdp"), (3, "ddp")])
 def test_killed_anywhere_it_comes_to_the_same_bits(processes: int, strategy: str, tmp_path: Path) -> None:
-    assert kills.killed_runs(tmp_path, processes=processes, kills=3, strategies=[strategy]) >= 3
+    assert kills.killed_runs(tmp_path, processes=processes, kills=1, strategies=[strategy]) >= 1
 
 
 def test_a_full_disk_ends_it_at_once_in_one_line_and_nothing_is_lost(group, tmp_path: Path) -> None:

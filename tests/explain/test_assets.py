@@ -122,8 +122,8 @@ def long_markup(source: str) -> Iterator[int]:
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in docstrings:
-            text = ast.get_source_segment(source, node) or ""
-            if (node.end_lineno or 0) > node.lineno and MARKUP.search(text):
+            long = (node.end_lineno or 0) > node.lineno
+            if long and MARKUP.search(ast.get_source_segment(source, node) or ""):
                 yield node.lineno
 
 

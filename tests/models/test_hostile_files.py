@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import multiprocessing
+import os
 import random
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -47,7 +47,9 @@ def load_or_refuse(path: Path) -> tn.Module | None:
     return loaded
 
 
-# Absurd configs, in files that are signed and whose other parts fit.
+# Absurd configs, in files that are signed and whose other parts fit; with `TINYNETS_HOSTILE=1`, all of them.
+
+WHOLE = os.environ.get("TINYNETS_HOSTILE") == "1"
 
 NUMBERS = [0, -1, 1.5, True, "4", None, [], {}, 7, 600_002, 2**31, 2**63, 10**11, 10**40, 10**400, 1e308]
 
@@ -76,14 +78,14 @@ def test_an_absurd_config_is_refused_at_once(tmp_path: Path):
         model = tn.create_model(name)
         model.save(path)
         header, body = read(path)
-        for config in absurd_configs(name):
+        for config in absurd_configs(name)[:: 1 if WHOLE else 3]:
             header["__metadata__"]["config"] = json.dumps(config)
             write(path, sign(header, body), body)
             loaded = load_or_refuse(path)
             # A dropout rate of 0, say, and the weights of the file.
             assert loaded is None or (same_weights(loaded, model) and dict(vars(loaded.config)) == config)
             tried += 1
-    assert tried >= 600
+    assert tried >= (600 if WHOLE else 250)
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -249,41 +251,31 @@ def test_a_file_that_is_mutated_and_signed_gives_its_own_weights_or_one_line(tmp
 
 # Eight processes and one path.
 
-SAVE_AND_LOAD = """
-import sys
-import torch
-import tinynets as tn
 
-path, mine = sys.argv[1], int(sys.argv[2])
-
-def numbered(seed):
-    model = tn.models.LeNet5(generator=torch.Generator().manual_seed(seed))
-    model.normalization = tn.Normalization((float(seed),), (1.0,))
-    return model
-
-models = [numbered(seed) for seed in range(8)]
-seen = set()
-for _ in range(25):
-    models[mine].save(path)
-    loaded = tn.load(path)
-    seed = round(loaded.normalization.mean[0])
-    seen.add(seed)
-    weights = models[seed].state_dict()
-    assert all(torch.equal(weight, weights[name]) for name, weight in loaded.state_dict().items())
-print(*seen)
-"""
+def save_and_load(path: Path, mine: int) -> set[int]:
+    """Save one model and load whichever is there, again and again; return whose were found."""
+    models: list[tn.Module] = []
+    for seed in range(8):
+        model = tn.models.LeNet5(generator=torch.Generator().manual_seed(seed))
+        model.normalization = tn.Normalization((float(seed),), (1.0,))
+        models.append(model)
+    seen: set[int] = set()
+    for _ in range(25):
+        models[mine].save(path)
+        loaded: Any = tn.load(path)
+        seed = round(loaded.normalization.mean[0])
+        assert same_weights(loaded, models[seed])
+        seen.add(seed)
+    return seen
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 and later
 def test_eight_processes_save_to_one_path(tmp_path: Path):
     path = tmp_path / "model"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", SAVE_AND_LOAD, path, str(seed)], stdout=subprocess.PIPE)
-        for seed in range(8)
-    ]
-    seen = [set(process.communicate()[0].split()) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8
-    assert len(set().union(*seen)) == 8
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        seen = pool.starmap(save_and_load, [(path, seed) for seed in range(8)], chunksize=1)
+    assert set().union(*seen) == set(range(8))
     assert any(len(seeds) > 1 for seeds in seen), "no process has read the file of another"
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
     assert load_or_refuse(path) is not None

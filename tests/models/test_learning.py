@@ -33,7 +33,7 @@ def digits() -> tuple[Tensor, Tensor]:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_models()]
 )
 def test_the_loss_falls(name: str, zoo: Any, digits: tuple[Tensor, Tensor]):
-    usual = (16, 8, 1e-3 if MODELS[name].family == "transformer" else 3e-3)
+    usual = (8, 6, 1e-3 if MODELS[name].family == "transformer" else 3e-3)
     number, steps, rate = FEW.get(name, usual)
     images, labels = (each[:number] for each in digits)
     takes = inspect.signature(MODELS[name].model).parameters
