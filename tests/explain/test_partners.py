@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
 
+from .arrows import arrows_of_fx, arrows_of_picture
+
 DOCS = Path(__file__).parents[2] / "docs" / "explain.md"
 ROW = re.compile(
     r"^\| (torchvision|timm) ?([a-z_ ]*)`(\w+)` \| (\w+) \| (\d+) \| ([^|=]*?)( =)? \| [\d.]+ \|$",
@@ -72,3 +74,37 @@ def test_a_row_says_what_happens(row: Row) -> None:
         with FlopCounterMode(display=False) as counter:
             model.to("meta")(images)
         assert run.macs.value == counter.get_total_flops() // 2
+
+
+CLASSIFIERS = (
+    "alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 mnasnet0_5 mobilenet_v2"
+    " mobilenet_v3_small regnet_y_400mf resnet18 shufflenet_v2_x0_5 squeezenet1_1 swin_t vgg11"
+)
+BLOCKS = [
+    ("resnet18", "layer2.0", "batch=2 64 8 8"),
+    ("resnet50", "layer1.0", "batch=2 64 8 8"),
+    ("googlenet", "inception3a", "batch=2 192 28 28"),
+    ("inception_v3", "Mixed_6b", "batch=2 768 17 17"),
+    ("inception_v3", "Mixed_7b", "batch=2 1280 17 17"),
+    ("squeezenet1_1", "features.3", "batch=2 64 8 8"),
+    ("shufflenet_v2_x0_5", "stage2.0", "batch=2 24 28 28"),
+    ("mobilenet_v3_small", "features.1.block.1", "batch=2 16 8 8"),
+    ("densenet121", "features.denseblock1.denselayer1", "batch=2 64 8 8"),
+    ("vit_b_16", "encoder.layers.encoder_layer_0", "batch=2 5 768"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CLASSIFIERS.split())
+def test_the_picture_has_the_arrows_of_the_graph(name: str) -> None:
+    model, inputs = made("torchvision", "", name)
+    assert arrows_of_picture(model.eval(), *inputs) == arrows_of_fx(model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "path", "shape"), BLOCKS, ids=lambda text: text.split("=")[0])
+def test_the_picture_of_a_block_has_the_arrows_of_its_graph(name: str, path: str, shape: str) -> None:
+    block = made("torchvision", "", name)[0].eval().get_submodule(path)
+    assert arrows_of_picture(block, shape) == arrows_of_fx(block)

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 import tinynets as tn
 from tinynets._explain.render.flow import Flow, flow
 from tinynets._explain.render.picture import _lanes
+
+from .arrows import arrows_of_fx, arrows_of_picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -82,6 +85,37 @@ def test_alike_items_are_one_box_and_unlike_ones_several() -> None:
     ]
     assert [box.result.sizes[1] for box in boxes] == [6, 6, 5, 4, 4]
     assert boxes[-1].kind == "output"
+
+
+class Foreign(nn.Module):
+    """What the models of other libraries do: a method for everything, one name for all, calls side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("first", "second", "left", "right", "third", "head"):
+            setattr(self, name, nn.Linear(6, 6))
+
+    def _mix(self, parts: list[Tensor]) -> Tensor:
+        x = torch.cat(parts, 1)
+        return self.third(x[:, :6])
+
+    def _forward_impl(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = x + self.second(x)
+        x = torch.cat([self.left(x), self.right(x)])
+        x = self._mix([x, x])
+        x = self.head(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward_impl(x)
+
+
+def test_arrows_are_those_of_the_graph() -> None:
+    found = arrows_of_picture(Foreign(), "batch 6")
+    assert found == arrows_of_fx(Foreign())
+    assert {("first", "second"), ("first", "left"), ("left", "third"), ("head", "<output>")} <= found
+    assert len(found) == 10
 
 
 def test_arrows_side_by_side_do_not_share_a_lane() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -52,7 +53,7 @@ def flow(frame: Frame) -> Flow:
         for argument in frame.arguments
     ]
     latest.update({box.title: index for index, box in enumerate(drawn)})
-    for box in _boxes(frame, {}):
+    for box in _boxes(frame, known={}):
         sources = [len(drawn) - 1 if name == "" else latest.get(name, -1) for name in box.reads]
         if box.title:
             arrows.update({(start, len(drawn)): None for start in sources if start >= 0})
@@ -66,40 +67,53 @@ def flow(frame: Frame) -> Flow:
     return Flow(drawn, list(arrows))
 
 
-def _boxes(frame: Frame, names: dict[str, str], result: tuple[str, ...] = ()) -> Iterator[Box]:
+def _boxes(
+    frame: Frame, *, known: dict[str, str], inside: str = "", result: tuple[str, ...] = (), last: bool = True
+) -> Iterator[Box]:
     """Yield a box for every line; a method that the module calls on itself is drawn line by line.
 
     Args:
         frame: whose lines to draw.
-        names: argument -> its name in the caller.
+        known: variable -> its name in the caller, until it is assigned to.
+        inside: what its other variables begin with, so that they are not taken for the caller's.
         result: the names to which the caller assigns the result.
+        last: whether the result is that of the model.
     """
-    inside = f"{frame.function}." if names else ""
+
+    def rename(name: str) -> str:
+        return known.get(name, inside + name)
+
     for line in frame.lines:
         value = _value(line)
-        reads = tuple(names.get(name, inside + name) for name in _reads(line, value))
-        makes = result if line.kind == "return" and result else tuple(inside + name for name in line.names)
-        kind = "output" if line.kind == "return" and not names else "step"
+        reads = tuple(map(rename, _reads(line, value)))
+        returns = line.kind == "return"
+        makes = result if returns and result else tuple(inside + name for name in line.names)
+        kind = "output" if returns and last else "step"
         own = [inner for inner in line.frames if inner.path == frame.path]
-        if len(own) == len(line.ops) == 1 and line.kind in ("assign", "return"):
+        if len(own) == len(line.ops) == 1 and (returns or line.kind == "assign"):
             tensors = [name for name in reads if not name.endswith("self")]
-            arguments = [argument.label for argument in own[0].arguments]
-            called = {name: tensors[i] for i, name in enumerate(arguments[: len(tensors)])}
-            yield from _boxes(own[0], {**called, "": ""}, makes)
+            labels = [re.split(r"[\[.]", argument.label)[0] for argument in own[0].arguments]
+            called = dict(zip(dict.fromkeys(labels), tensors, strict=False))  # a list has a label an item
+            prefix = f"{inside}{own[0].function}."
+            yield from _boxes(
+                own[0], known={**called, "": ""}, inside=prefix, result=makes, last=kind == "output"
+            )
         elif isinstance(value, ast.Name) and reads and not line.ops:
             yield Box("", "", "", line.values[0] if line.values else None, makes, reads, kind)
-        elif line.ops or (line.values and not (line.kind == "return" and result)):
+        elif line.ops or (line.values and not (returns and result)):
             box = Box(_title(line), _place(line), _holds(line), _first(line.values), makes, reads, kind)
             items = _unlike_items(line)
             terms = _terms(line, value)
             if items:
                 yield from _opened(line.ops[0], items, box)
             elif terms:
-                yield from _sum(line, terms, box, lambda name: names.get(name, inside + name))
+                yield from _sum(line, terms, box, rename)
             else:
                 yield box
-        elif line.kind == "return" and reads:
+        elif returns and reads:
             yield Box("", "", "", None, makes, reads)
+        for name in line.names:
+            known.pop(name, None)
 
 
 def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
@@ -135,11 +149,27 @@ def _sum(
 
 
 def _title(line: Line) -> str:
-    calls = [_name(op) for op in line.ops]
-    title = " > ".join(calls[:4]) + (" > ..." if len(calls) > 4 else "")
+    """Return `fc1 > relu` for calls of which one takes what the other makes, `left, right` for others."""
+    title, calls = "", _module_calls(_value(line))
+    for op, previous in zip(line.ops[:4], [None, *line.ops], strict=False):
+        apart = previous is not None and _are_apart(calls.get(_name(previous)), calls.get(_name(op)))
+        title += (", " if apart else " > " if title else "") + _name(op)
+    if len(line.ops) > 4:
+        title += " > ..."
     if not title:
         title = line.code if len(line.code) < 34 else line.code[:31] + "..."
     return title + (f"  x{line.count}" if line.count > 1 else "")
+
+
+def _module_calls(value: ast.AST | None) -> dict[str, ast.Call]:
+    """Return the calls of attributes, such as `self.fc1(...)`, by the name of the attribute."""
+    calls = [node for node in ast.walk(value) if isinstance(node, ast.Call)] if value else []
+    return {call.func.attr: call for call in calls if isinstance(call.func, ast.Attribute)}
+
+
+def _are_apart(first: ast.Call | None, second: ast.Call | None) -> bool:
+    """Return whether the second call cannot take what the first one makes."""
+    return first is not None and second is not None and first not in ast.walk(second)
 
 
 def _name(op: Op) -> str:
