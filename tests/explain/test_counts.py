@@ -141,6 +141,30 @@ def test_saved_bytes_are_what_autograd_keeps() -> None:
     assert tn.explain(Modes(), inputs, on="real").run.saved.value == expected
 
 
+def test_what_is_saved_of_a_view_is_all_of_its_memory() -> None:
+    class Fused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(8, 24)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            query, key, _ = self.qkv(x).chunk(3, -1)
+            return query @ key.transpose(-1, -2)
+
+    model, inputs, kept = Fused(), torch.rand(2, 5, 8), dict[int, int]()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = model(inputs)
+    assert result.requires_grad
+    del kept[model.qkv.weight.untyped_storage().data_ptr()]  # is there anyway
+    assert tn.explain(model, "batch=2 5 8").run.saved.value == sum(kept.values()) == 2 * 5 * (8 + 24) * 4
+
+
 def test_new_memory_of_a_line() -> None:
     lines = tn.explain(Loop(1), "batch=3 8").lines
     assert lines[1].allocated.value == 2 * 3 * 8 * 4  # the linear layer's output and the sum

@@ -60,7 +60,8 @@ class OpCounter(TorchDispatchMode):
         super().__init__()
         self.running = running
         self.unroll = unroll
-        self.seen: dict[Any, None] = {}  # every storage so far: weak, so that none is taken for another
+        # Every storage so far, weakly, so that none is taken for another; and its size if the pass made it.
+        self.seen: dict[Any, Counter[Product] | None] = {}
         self._known_macs: dict[Any, Counter[Product]] = {}
         self.warn: Callable[[str], None] = lambda _: None
 
@@ -102,8 +103,8 @@ class OpCounter(TorchDispatchMode):
             storage = storage_of(tensor)
             if storage is None or storage in self.seen:
                 continue
-            self.seen[storage] = None
-            new.update(num_bytes(tensor))
+            self.seen[storage] = size = num_bytes(tensor)
+            new.update(size)
             for line in lines:
                 line.born.add(storage)
         mutable = is_mutable(func)

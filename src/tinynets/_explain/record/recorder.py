@@ -260,7 +260,7 @@ class Recorder:
         storage = storage_of(tensor)
         if storage is not None and storage not in self._saved:
             self._saved.add(storage)
-            size = num_bytes(tensor)
+            size = self._counter.seen.get(storage) or num_bytes(tensor)  # a view keeps the whole
             for line in self._running():
                 line.saved.update(size)
         return tensor
