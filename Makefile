@@ -14,7 +14,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## train on real digits, then infer safely; ARGS="--model lenet5" for another model
+# Without what only the tests need.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples]'
+	@touch $@
+
+demo: $(VENV)/.demo  ## train on real digits, then infer safely; ARGS="--model lenet5" for another model
 	$(BIN)/python examples/train_digits.py $(ARGS)
 
 test: lint types $(STAMP)  ## every check and every test, as CI runs them

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ..inputs.model_argument import require_module
 from .explanation import Explanation
 
 
@@ -40,8 +41,7 @@ def explain(
         TypeError: the model is no module, or scripted or lazy, or the inputs have no shape.
         ValueError: unknown mode or method.
     """
-    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"explain() takes a torch.nn.Module, got {type(model).__name__}")
+    require_module(model, "explain")
     scripted = [m for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]
     if scripted:
         kind = type(scripted[0]).__name__

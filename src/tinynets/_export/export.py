@@ -11,6 +11,7 @@ from torch import nn
 from .._torch.modules.wrappers import unwrapped
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..atomic_write import write_atomically
+from ..inputs.model_argument import require_module
 
 Format = Literal["pt2", "aoti", "onnx"]
 _SUFFIXES: dict[Format, str] = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
@@ -40,15 +41,17 @@ def export(
         ValueError: an unknown format, another suffix, or an axis for which torch can export only one size.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
+        FileNotFoundError: there is no such folder.
     """
-    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"export() takes a torch.nn.Module, got {type(model).__name__}")
+    require_module(model, "export")
     if format is not None and format not in _SUFFIXES:
         raise ValueError(f'format is "pt2", "aoti" or "onnx", got {format!r}')
     path = Path(path)
     wanted = [_SUFFIXES[format]] if format else [".pt2", ".onnx"]
     if path.suffix not in wanted:
         raise ValueError(f"the path of an export ends in {' or '.join(wanted)}, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
     chosen = format or ("onnx" if path.suffix == ".onnx" else "pt2")
     # What these import costs a second, or is not installed.
     if chosen == "onnx":

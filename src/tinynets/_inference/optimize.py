@@ -11,6 +11,7 @@ from .._torch.modules.wrappers import unwrapped
 from ..inputs.arguments import Arguments
 from ..inputs.draw import draw
 from ..inputs.examples import example_arguments
+from ..inputs.model_argument import require_module
 from .optimized import OptimizedModel
 
 
@@ -27,8 +28,7 @@ def optimize_for_inference(model: nn.Module, *inputs: Any) -> OptimizedModel:
         ValueError: the model cannot be traced; the message names the line.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
     """
-    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"optimize_for_inference() takes a torch.nn.Module, got {type(model).__name__}")
+    require_module(model, "optimize_for_inference")
     model = unwrapped(model)
     fast = OptimizedModel(model)
     for example, any_size in _examples(model, inputs):

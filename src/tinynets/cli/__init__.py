@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from .._version import __version__
 from ..errors import TargetError
-from .common import EXIT_CODES, USAGE
+from .common import EXIT_CODES, OK, USAGE
 
 # A file each, which imports its room when it runs.
 COMMANDS = ("list", "explain", "check", "comments", "export", "show")
@@ -23,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return OK
     try:
         return options.run(options)
     except TargetError as error:
@@ -38,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"tinynets {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name in COMMANDS:
         import_module(f".{name}", __name__).add_command(commands)
     return parser

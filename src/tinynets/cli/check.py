@@ -17,6 +17,7 @@ examples:
   tinynets check nets.py:Net --input "batch 3 32 32" --format junit > report.xml
   tinynets check nets.py:Net --argument width=8 --batch-axis 1 --exempt "state.init=the head starts at zero"
   tinynets check
+  tinynets check --list
   tinynets check --about batch.neighbour
 """
 
@@ -40,6 +41,7 @@ def add_command(commands: Any) -> None:
     add_selection(parser)
     parser.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
     parser.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
+    parser.add_argument("--list", action="store_true", help="name every check; check nothing")
     parser.set_defaults(run=_exit_code)
 
 
@@ -78,6 +80,10 @@ def run(options: argparse.Namespace) -> int:
     from ..testing.project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
     from ..testing.suite import run_checks
 
+    if options.list:
+        for check in list_checks():
+            print(f"{check.id:34} {check.level}")
+        return OK
     if options.about:
         found = {key: check for check in list_checks() for key in (base_id(check), check.id)}
         print(page(found[resolve_id(options.about, found, "--about")]), end="")

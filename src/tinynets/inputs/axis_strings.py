@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,9 @@ from ..errors import UnsupportedAxesError
 
 
 def parse_axes(text: str) -> Axes | None:
-    """Parse an axis string; return None if it is not one."""
+    """Parse an axis string, perhaps with commas: `batch, 3, 32, 32`; return None if it is not one."""
     try:
-        return parse_axis_string(text)
+        return parse_axis_string(re.sub(r",(?![^(]*\))", " ", text))  # those of min(a,b) stay
     except UnsupportedAxesError:
         return None
 

@@ -1,0 +1,27 @@
+"""The model that a function is called with: an instance, or one error that says how to get one."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..models.registry import MODELS
+
+
+def require_module(model: object, function: str) -> None:
+    """Refuse what is not a model.
+
+    Args:
+        model: what was passed.
+        function: who takes it, for the message.
+
+    Raises:
+        TypeError: it is not a `torch.nn.Module`; a name of the zoo or a class is told what to write.
+    """
+    if isinstance(model, nn.Module):
+        return
+    got = f"got {type(model).__name__}"
+    if isinstance(model, str) and model in MODELS:
+        got = f"got the name {model!r}: pass tinynets.create_model({model!r})"
+    elif isinstance(model, type):
+        got = f"got the class {model.__name__}: pass an instance, {model.__name__}(...)"
+    raise TypeError(f"{function}() takes a torch.nn.Module, {got}")
