@@ -1,11 +1,18 @@
 """How sizes and amounts are written."""
 
+from typing import Any
+
 import pytest
 import sympy
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 from torch.utils._sympy.functions import FloorDiv, Max, Mod
 
+import tinynets as tn
 from tinynets._explain.record.amounts import amount, human, product
-from tinynets._torch.tracing.shape_environment import expression_of
+from tinynets._torch.tracing.shape_environment import expression_of, join_floor_divisions
 from tinynets.inputs.symbolic_sizes import Sizes, axis_text
 
 BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)
@@ -21,7 +28,10 @@ BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)
         (2048 * BATCH + 12, "2048*batch+12"),
         (BATCH * (TOKENS - 1), "batch*(tokens-1)"),
         (FloorDiv(TOKENS + 3, 4), "(tokens+3)//4"),
-        (FloorDiv(TOKENS, 2) * BATCH, "batch*((tokens//2))"),
+        (FloorDiv(TOKENS, 2) * BATCH, "batch*(tokens//2)"),
+        (FloorDiv(FloorDiv(TOKENS - 1, 2) - 1, 2) + 1, "(tokens+1)//4"),
+        (FloorDiv(FloorDiv(TOKENS - 1, 2) - 1, BATCH) + 1, "((tokens-3)//(2*batch))+1"),
+        (BATCH * (FloorDiv(TOKENS - 1, 8) + 1), "batch*((tokens+7)//8)"),
         (Max(1, TOKENS - 2), "Max(1,tokens-2)"),
         (Mod(TOKENS, 3), "Mod(tokens,3)"),
         (sympy.Symbol("u0", integer=True), "?"),
@@ -31,6 +41,32 @@ BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)
 )
 def test_sizes_are_written_as_python_without_spaces(size: object, text: str) -> None:
     assert axis_text(size) == text
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=1, max_size=4), st.integers(-9, 9))
+def test_rounded_quotients_are_joined_without_changing_them(steps: list[tuple[int, int]], last: int) -> None:
+    size: Any = TOKENS
+    for number, divisor in steps:
+        size = FloorDiv(size + number, divisor)
+    joined = join_floor_divisions(size + last)
+    for tokens in range(1, 60):
+        assert joined.xreplace({TOKENS: sympy.Integer(tokens)}) == (size + last).xreplace(
+            {TOKENS: sympy.Integer(tokens)}
+        )
+
+
+def test_a_flat_layout_is_seen_whatever_form_its_sizes_have() -> None:
+    net = nn.Sequential(*(nn.Conv2d(2, 2, 3, 2, 1) for _ in range(3)), nn.MaxPool2d(2), nn.Flatten())
+    lines = tn.explain(net, "batch 2 height width").run.frame.lines
+    assert [line.values[0].layout for line in lines] == ["contiguous"] * len(lines)
+    assert lines[-2].values[0].shape == ("batch", "2", "(height+7)//16", "(width+7)//16")
+    turned = tn.explain(Turned(), "batch 2 height width").run.frame.lines[0].values[0]
+    assert turned.layout == "strided"
+
+
+class Turned(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.max_pool2d(x, 2).transpose(2, 3)
 
 
 @pytest.mark.parametrize(

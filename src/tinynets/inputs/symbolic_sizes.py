@@ -16,6 +16,7 @@ from .._torch.tracing.shape_environment import (
     branches,
     expression_of,
     is_floor_division,
+    join_floor_divisions,
     new_environment,
     new_size,
 )
@@ -123,7 +124,9 @@ class SizePrinter(StrPrinter):
         return text[1:-1] if is_floor_division(expr) else text  # which torch puts in parentheses
 
     def _print(self, expr: Any, **kwargs: Any) -> str:
-        return super()._print(expr, **kwargs).replace(" ", "")
+        text: str = super()._print(expr, **kwargs).replace(" ", "")
+        # torch puts each rounded quotient in parentheses, and sympy does again.
+        return re.sub(r"\(\(([^()]*(?:\([^()]*\))?[^()]*)\)\)", r"(\1)", text)
 
     def _print_Symbol(self, expr: Any) -> str:  # noqa: N802
         return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # torch's name of what values decide
@@ -131,4 +134,4 @@ class SizePrinter(StrPrinter):
 
 def axis_text(size: Any) -> str:
     """Write a resolved size: `batch`, `784*batch`, `(height+3)//4`."""
-    return str(size) if isinstance(size, int | float) else SizePrinter().doprint(size)
+    return str(size) if isinstance(size, int | float) else SizePrinter().doprint(join_floor_divisions(size))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .shape_environment import expression_of
+from .shape_environment import equal_at_all_sizes, expression_of
 
 _CHANNELS_LAST = {4: ("channels_last", (0, 2, 3, 1)), 5: ("channels_last_3d", (0, 2, 3, 4, 1))}
 
@@ -34,7 +34,7 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
     for place, axis in reversed(list(enumerate(order))):
         if shape[axis] == 1:
             continue  # its stride is never used
-        if strides[axis] != step:
+        if not equal_at_all_sizes(strides[axis], step):
             return False
         step = shape[axis] * step if place else step
     return True

@@ -59,6 +59,32 @@ def is_floor_division(expression: Any) -> bool:
     return isinstance(expression, FloorDiv)
 
 
+def join_floor_divisions(size: Any) -> Any:
+    """Write rounded quotients of rounded quotients as one: `((h-1)//2-1)//2+1` is `(h+1)//4`."""
+    if not getattr(size, "args", ()):
+        return size
+    size = size.func(*map(join_floor_divisions, size.args))
+    sum_of, divisor = size.args if is_floor_division(size) else (size, 1)
+    number, quotient = sum_of.as_coeff_Add()
+    if not (is_floor_division(quotient) and number.is_Integer and quotient.args[1].is_Integer):
+        return size
+    numerator, inner = quotient.args
+    return quotient.func(numerator + number * inner, inner * divisor)
+
+
+def equal_at_all_sizes(first: Any, second: Any) -> bool:
+    """Return whether two sizes are equal whatever their symbols measure: tried, where forms differ."""
+    difference = first - second
+    if first == second or isinstance(difference, int | float):
+        return bool(first == second)
+    primes = (101, 211, 307, 401, 503, 601, 701, 809)
+    symbols = sorted(difference.free_symbols, key=str)
+    return all(
+        difference.xreplace({s: primes[(turn + place) % 8] + turn for place, s in enumerate(symbols)}) == 0
+        for turn in range(8)
+    )
+
+
 def branches(environment: Any) -> list[Any]:
     """Return the conditions on symbols that the traced code relied on.
 
