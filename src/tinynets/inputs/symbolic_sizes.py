@@ -126,7 +126,7 @@ class SizePrinter(StrPrinter):
     def _print(self, expr: Any, **kwargs: Any) -> str:
         text: str = super()._print(expr, **kwargs).replace(" ", "")
         # torch puts each rounded quotient in parentheses, and sympy does again.
-        return re.sub(r"\(\(([^()]*(?:\([^()]*\))?[^()]*)\)\)", r"(\1)", text)
+        return re.sub(r"\(\(((?:[^()]|\([^()]*\))*)\)\)", r"(\1)", text)
 
     def _print_Symbol(self, expr: Any) -> str:  # noqa: N802
         return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # torch's name of what values decide
