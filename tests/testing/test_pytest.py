@@ -56,7 +56,7 @@ def test_one_test_for_every_check_of_every_case(folder):
     )
     assert result.parseoutcomes()["failed"] == 1
     total = sum(result.parseoutcomes().values())
-    assert total == 3 * 6
+    assert total == 3 * 7
 
 
 def test_ids_do_not_depend_on_the_process_and_nothing_is_built_at_collection(folder):
@@ -65,7 +65,7 @@ def test_ids_do_not_depend_on_the_process_and_nothing_is_built_at_collection(fol
     first, second = ([line for line in run.outlines if "::" in line] for run in runs)
     assert first == second
     assert "test_nets.py::test_net[tiny-runs.repr]" in first
-    assert len(first) == 3 * 6
+    assert len(first) == 3 * 7
 
 
 def test_two_cases_of_one_label_are_refused():
