@@ -5,8 +5,9 @@ import sympy
 from torch.utils._sympy.functions import FloorDiv, Max, Mod
 
 from tinynets._explain.record.amounts import amount, human, product
+from tinynets._explain.record.size_text import axis_text
 from tinynets._torch.tracing.shape_environment import expression_of
-from tinynets.inputs.symbolic_sizes import Sizes, axis_text
+from tinynets.inputs.symbolic_sizes import Sizes
 
 BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)
 
