@@ -55,7 +55,8 @@ parity:  ## compare the zoo with torchvision and timm, in an environment of its 
 conformance-wild:  ## check architectures of ten other packages, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-wild
 	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check -r tests/wild/requirements.txt -e .
+	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check -r tests/wild/requirements.txt pytest hypothesis -e .
+	$(VENV)-wild/bin/python -m pytest tests/test_docs.py::test_the_page_of_findings_in_other_packages_runs
 	$(VENV)-wild/bin/python -m tests.wild.run $(ARGS)
 
 bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved

@@ -72,6 +72,11 @@ def test_the_page_with_partners_runs() -> None:
     run_page(ROOT / "docs" / "migration.md", ("python", "py"))
 
 
+def test_the_page_of_findings_in_other_packages_runs() -> None:
+    pytest.importorskip("vit_pytorch", reason="`make conformance-wild` installs it")
+    run_page(ROOT / "docs" / "upstream_findings.md", ("py",))
+
+
 def test_a_page_that_does_not_run_is_seen(tmp_path: Path) -> None:
     page = tmp_path / "broken.md"
     page.write_text("text\n```python\nx = 1\n```\nmore\n```python\nassert x == 2\n```\n")

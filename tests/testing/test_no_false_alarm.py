@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+import tinynets as tn
 from tinynets.testing import Exemption, check_model
 from tinynets.testing.measure.compare import Leaf
 from tinynets.testing.report.results import Status
@@ -56,9 +59,24 @@ class NormalisesFewValues(nn.Module):
         return self.head(self.body(x).mean((2, 3)))
 
 
+class AsksForGradients(nn.Module):
+    """Lets its input carry a gradient in training, and refuses one that does: a Wav2Vec2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, None]
+        if self.training:
+            x.requires_grad = True
+        return checkpoint(self.linear, x, use_reentrant=False)
+
+
 @pytest.mark.parametrize(
     ("make", "check"),
     [
+        (AsksForGradients, "gradients.recompute"),
         (Versioned, "purity.live_weights"),
         (Versioned, "state.roundtrip"),
         (KeepsACount, "purity.live_weights"),
@@ -192,3 +210,61 @@ def test_a_last_bit_where_float64_is_impossible_is_rounding() -> None:
 
     result = check_model(LastBit, "batch 6", checks="purity.history", on_fail="collect")["purity.history"]
     assert result.status == "passed", result.message
+
+
+class Averages(tn.Module):
+    """Names axes as people do: one is an attribute, one is in an expression, one only its weights tie to a size."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.width = width
+        self.linear = nn.Linear(6, width)
+
+    def forward(
+        self, x: Float[Tensor, "batch time features"], y: Float[Tensor, "batch 2*time width"]
+    ) -> Float[Tensor, "batch width"]:
+        return self.linear(x).mean(1) + y.mean(1)
+
+
+class Unenforced(nn.Module):
+    """Its annotation is wrong, and nothing has ever said so."""
+
+    def forward(self, x: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch width"]:
+        return x.mean(2)
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "axes", "note"),
+    [
+        (Averages, ("batch 5 6", "batch 10 4"), (), "no other size of features runs"),
+        (
+            Averages,
+            ("batch 5 6", "batch 10 4"),
+            ("time",),
+            "no input has a free axis 'time': they are features",
+        ),
+        (Unenforced, ("batch 5 6",), (), "the annotation does not hold for the example"),
+        (
+            lambda: nn.Conv2d(3, 3, 3),
+            ("batch 3 9 9",),
+            (),
+            "no annotation leaves an axis free, but for the batch",
+        ),
+    ],
+)
+def test_an_axis_that_has_one_size_is_not_judged(
+    make: Callable[[], nn.Module], inputs: tuple[str, ...], axes: tuple[str, ...], note: str
+):
+    params = {"runs.axes": {"axes": axes}}
+    found = check_model(make, *inputs, checks="runs.axes", params=params)["runs.axes"]
+    assert found.status is Status.SKIPPED
+    assert note in found.note
+
+
+def test_an_axis_of_a_shape_is_varied():
+    named = check_model(nn.Conv2d(3, 3, 3), "batch 3 height=9 width=9", checks="runs.axes")["runs.axes"]
+    assert (named.status, named.note) == (Status.PASSED, "")
+    flat = nn.Sequential(nn.Flatten(2), nn.Linear(81, 2))
+    must = {"runs.axes": {"axes": ("height",)}}
+    report = check_model(flat, "batch 3 height=9 width=9", checks="runs.axes", params=must, on_fail="collect")
+    assert "the model takes 9 for `height` and no other size" in report["runs.axes"].message

@@ -131,6 +131,50 @@ def test_there_is_no_project(tmp_path, monkeypatch, capsys):
     assert "there is no pyproject.toml" in capsys.readouterr().err
 
 
+UNNEEDED = "no failure needs an exemption any more, remove it:"
+
+
+def test_an_exemption_of_several_checks_that_none_needs_is_named(project, capsys):
+    table = PYPROJECT.replace(
+        "batch_axes = 1", 'batch_axes = 1\nexpected_failures = { "batch.sizes" = "old" }'
+    )
+    (project / "pyproject.toml").write_text(table)
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"  {UNNEEDED} 'batch.sizes'"
+    assert len(lines) == 4
+    check = ["check", "project_nets:Net", "--input", "batch 6", "--exempt", "state.*=old"]
+    assert main([*check, "--group", "state"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{UNNEEDED} 'state.*'"
+    assert main([*check, "--group", "state.repeated"]) == 0
+    assert UNNEEDED not in capsys.readouterr().out, "those that were not run may need it"
+    old = {"batch.sizes": "old", "batch.n*": "old", "runs.*": "not all of them are run"}
+    with pytest.warns(tn.testing.ModelCheckWarning, match="remove it: 'batch.sizes', 'batch.n[*]'$"):
+        report = tn.testing.check_model(
+            Good, (4, 6), groups="batch", checks="runs.eval", expected_failures=old
+        )
+    assert report.unneeded == ("batch.sizes", "batch.n*")
+
+
+def test_an_exemption_that_one_of_several_checks_needs_is_not_named(project, capsys):
+    assert main(["check"]) == 0
+    assert UNNEEDED not in capsys.readouterr().out
+
+
+def test_pytest_warns_of_an_exemption_that_no_check_needs(pytester):
+    pytester.makepyfile(stale_nets=NETS)
+    pytester.syspathinsert()
+    stale = [
+        "--tinynets-check=stale_nets:Net",
+        "--tinynets-input=batch 6",
+        "--tinynets-exempt=batch.sizes=old",
+    ]
+    result = pytester.runpytest_inprocess(*stale, "-p", "no:xdist", "-k", "sizes", "-Wdefault")
+    text = result.stdout.str()
+    assert text.count(f"ModelCheckWarning: stale_nets:Net: {UNNEEDED} 'batch.sizes'") == 1
+    result.assert_outcomes(passed=2, deselected=75, warnings=1)
+
+
 def test_pytest_checks_the_models_of_the_project(pytester):
     pytester.makepyfile(project_nets=NETS + MORE)
     pytester.makepyprojecttoml(PYPROJECT)

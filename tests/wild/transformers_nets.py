@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from .net import TOKENS, Net, generator, images, text, tokens
+from .net import LENGTH, TOKENS, Net, generator, images, text, tokens
 
 _WIDE: dict[str, Any] = {
     "vocab_size": TOKENS,
@@ -117,7 +117,10 @@ _NETS = {
         partial(_made, "fnet", **{k: v for k, v in _WIDE.items() if k != "num_attention_heads"}),
         named={"input_ids": tokens()},
     ),
-    "longformer": _text("longformer", attention_window=4),
+    "longformer": Net(
+        partial(_made, "longformer", **_WIDE, attention_window=4),
+        named={**text(), "global_attention_mask": (torch.arange(LENGTH) < 1).long().repeat(4, 1)},
+    ),
     # decoders
     "gpt2": Net(
         partial(_made, "gpt2", vocab_size=TOKENS, n_embd=32, n_layer=2, n_head=4, n_positions=64),
@@ -201,7 +204,13 @@ _NETS = {
     "vit": _image("vit", **_PATCHES),
     "deit": _image("deit", **_PATCHES),
     "beit": _image("beit", **_PATCHES, use_relative_position_bias=True),
-    "dinov2": _image("dinov2", **_PATCHES),
+    "dinov2": Net(
+        partial(_made, "dinov2", **_PATCHES),
+        named={
+            "pixel_values": images(),
+            "bool_masked_pos": torch.rand(4, 16, generator=generator()) < 0.3,
+        },
+    ),
     "siglip_vision_model": _image("siglip_vision_model", **_PATCHES),
     "clip_vision_model": _image("clip_vision_model", **_PATCHES),
     "yolos": _image("yolos", **{**_PATCHES, "image_size": [32, 32]}, num_detection_tokens=5),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,12 +22,14 @@ class Arguments:
         axes: the batch axis of every tensor among them, in pytree order; None for a tensor that the whole
             batch shares.
         free: the numbers of the tensors that were given by their shape alone, so that any values will do.
+        axis_names: for every tensor, the names of the axes that may have any size, `""` for the others.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     axes: tuple[int | None, ...]
     free: frozenset[int] = frozenset()
+    axis_names: tuple[tuple[str, ...], ...] = ()
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -54,7 +56,7 @@ class Arguments:
         supply = iter(tensors)
         filled = [next(supply) if isinstance(leaf, Tensor) else leaf for leaf in flat]
         args, kwargs = pytree.tree_unflatten(filled, spec)
-        return Arguments(args, kwargs, self.axes, self.free)
+        return replace(self, args=args, kwargs=kwargs)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Arguments:
         """Apply a function to every tensor."""
@@ -75,6 +77,15 @@ class Arguments:
         return self.with_tensors(
             [t if axis is None else t.index_select(axis, chosen.to(t.device)) for t, axis in pairs]
         )
+
+    def resized(self, name: str, size: int) -> Arguments:
+        """Return the arguments with another size of a named axis: their first steps, which may repeat."""
+        tensors = self.tensors
+        for number, names in enumerate(self.axis_names):
+            for axis in [axis for axis, own in enumerate(names) if own == name]:
+                steps = torch.arange(size, device=tensors[number].device) % tensors[number].shape[axis]
+                tensors[number] = tensors[number].index_select(axis, steps)
+        return self.with_tensors(tensors)
 
     def replace_others(self, kept: int, others: Arguments) -> Arguments:
         """Keep one sample, and replace all the others by those of another batch."""

@@ -8,13 +8,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .._contract.annotations.axes import Axes, AxisKind
+from .._contract.annotations.axes import Axes, Axis, AxisKind, parse_expression
+from .._contract.annotations.class_scope import declared_axes
 from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
 from ..errors import InputError
 from .arguments import Arguments
 from .axis_strings import parse_shape
-from .inputs import Inputs, argument_specs, parameters_of
+from .inputs import Inputs, aligned_axes, argument_specs, parameters_of
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
@@ -61,12 +62,14 @@ def example_arguments(
             f"check_model needs inputs: {type(model).__name__}.forward does not say what shapes it takes;"
             ' pass tensors or shapes, as in check_model(model, "batch 3 32 32")'
         )
+    written = _written(model, args, kwargs, arguments)
     axes = (
         _given_axes(batch_axes, tensors)
         if batch_axes != "infer"
-        else _inferred(model, args, kwargs, arguments)
+        else _inferred([passed or annotated for passed, annotated in written], tensors)
     )
-    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)))
+    names = _free_names(model, written, tensors, axes)
+    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)), names)
 
 
 def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> frozenset[int]:
@@ -150,28 +153,73 @@ def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...
     return tuple(None if a is None else a % t.ndim for a, t in zip(per_tensor, tensors, strict=True))
 
 
-def _inferred(
+def _written(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], arguments: Arguments
-) -> tuple[int | None, ...]:
+) -> list[tuple[Axes | None, Axes | None]]:
+    """Return the axes of every tensor: as its shape was passed, and as the annotation has them."""
     specs = argument_specs(model)
     names = [parameter.name for parameter in parameters_of(model)]
     if not args and not kwargs:
         args = tuple(specs[name].axes.text for name in names[: len(arguments.args)])
-    written: list[Axes | None] = []
+    written: list[tuple[Axes | None, Axes | None]] = []
     for name, value in (*zip([*names, *[""] * len(args)], args, strict=False), *kwargs.items()):
-        if isinstance(value, str):
-            written.append(parse_shape(value))
-        elif isinstance(value, Tensor):
-            written.append(specs[name].axes if name in specs else None)
+        if isinstance(value, str | Tensor):
+            passed = parse_shape(value) if isinstance(value, str) else None
+            written.append((passed, specs[name].axes if name in specs else None))
         else:
-            written += [None for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
-    named = [_batch_axis(axes, t.ndim) for axes, t in zip(written, arguments.tensors, strict=True)]
+            written += [(None, None) for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+    return written
+
+
+def _free_names(
+    model: nn.Module,
+    written: list[tuple[Axes | None, Axes | None]],
+    tensors: list[Tensor],
+    batch: tuple[int | None, ...],
+) -> tuple[tuple[str, ...], ...]:
+    """Return the name of every axis that may have any size, by the annotation if there is one.
+
+    It is `""` for the others: the batch, and what a number, an attribute or an expression ties to one size.
+    """
+    aligned = [
+        aligned_axes(passed if annotated is None else annotated, tensor.ndim)
+        for (passed, annotated), tensor in zip(written, tensors, strict=True)
+    ]
+    tied = {"", *_BATCH_NAMES, *declared_axes(model)}
+    for axes, number in zip(aligned, batch, strict=True):
+        tied.update(_name(axis) for axis in axes if axis is axes[number or 0] and number is not None)
+        tied.update(
+            *(parse_expression(a.name).axis_names for a in axes if a and a.kind is AxisKind.EXPRESSION)
+        )
+
+    def free(axis: Axis | None, annotated: Axes | None) -> str:
+        fixed = axis is not None and axis.kind is not AxisKind.NAMED and annotated is not None
+        found = "" if fixed else _name(axis)
+        return "" if found in tied or isinstance(getattr(model, found, None), int) else found
+
+    return tuple(
+        tuple(free(axis, annotated) for axis in axes)
+        for axes, (_, annotated) in zip(aligned, written, strict=True)
+    )
+
+
+def _name(axis: Axis | None) -> str:
+    """Return the name of an axis: `height`, also for `height=32`."""
+    if axis is None:
+        return ""
+    return (
+        axis.name if axis.kind is AxisKind.NAMED else axis.text.partition("=")[0] if "=" in axis.text else ""
+    )
+
+
+def _inferred(written: list[Axes | None], tensors: list[Tensor]) -> tuple[int | None, ...]:
+    named = [_batch_axis(axes, t.ndim) for axes, t in zip(written, tensors, strict=True)]
     if any(axis is not None for axis in named):
         return tuple(named)
     if any(axes is not None and _has_names(axes) for axes in written):
         return tuple(None for _ in named)  # the axes have names, and none of them counts samples
-    first = next((t.shape[0] for t in arguments.tensors if t.ndim), None)
-    return tuple(0 if t.ndim and t.shape[0] == first else None for t in arguments.tensors)
+    first = next((t.shape[0] for t in tensors if t.ndim), None)
+    return tuple(0 if t.ndim and t.shape[0] == first else None for t in tensors)
 
 
 def _has_names(axes: Axes) -> bool:
@@ -182,8 +230,7 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
     if axes is None:
         return None
     for index, axis in enumerate(axes.axes):
-        name = axis.name if axis.kind is AxisKind.NAMED else axis.text.partition("=")[0]
-        if name.lower() in _BATCH_NAMES:
+        if _name(axis).lower() in _BATCH_NAMES:
             many = axes.many_index
             return index if many is None or index < many else rank - (len(axes.axes) - index)
     return None

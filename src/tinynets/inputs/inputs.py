@@ -127,7 +127,7 @@ class Inputs:
 
     def _from_tensor(self, tensor: torch.Tensor, spec: ArraySpec | None) -> torch.Tensor:
         shape: list[Any] = []
-        axes = _aligned(spec.axes if spec else None, tensor.ndim)
+        axes = aligned_axes(spec.axes if spec else None, tensor.ndim)
         own = declared_axes(self.model)
         for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
             name = axis.name if axis is not None and axis.kind is AxisKind.NAMED else ""
@@ -156,7 +156,7 @@ class Inputs:
         return next(iter(sorted(allowed, key=str)), natural)
 
 
-def _aligned(axes: Axes | None, rank: int) -> list[Axis | None]:
+def aligned_axes(axes: Axes | None, rank: int) -> list[Axis | None]:
     """Return the token of every axis of a tensor, None where none is written for it."""
     if axes is None:
         return [None] * rank

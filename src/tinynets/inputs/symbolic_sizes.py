@@ -1,6 +1,6 @@
 """Sizes of a traced tensor: numbers, or expressions over named axes such as `784*batch`."""
 
-# sympy has no types.
+# sympy has no types. It is imported where a size is symbolic: it takes longer than all of this package.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 from __future__ import annotations
@@ -8,15 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import sympy
 import torch
-from sympy.printing.str import StrPrinter
 
 from .._torch.tracing.shape_environment import (
     branches,
     expression_of,
-    is_floor_division,
-    join_floor_divisions,
     new_environment,
     new_size,
 )
@@ -56,6 +52,8 @@ class Sizes:
             self.values[name] = self._made[name] = value
             if self.environment is not None and symbolic:
                 hint = _UNUSUAL if leading and self.unusual else value
+                import sympy
+
                 symbol, self._made[name] = new_size(self.environment, f"axis_{name}", hint)
                 self._names[symbol] = sympy.Symbol(name, integer=True, positive=True)
         return self._made[name]
@@ -78,6 +76,8 @@ class Sizes:
         """Return the value of a resolved size, or None if it depends on the values of tensors."""
         if isinstance(size, int | float):
             return int(size)
+        import sympy
+
         known = {symbol: sympy.Integer(self.values[str(symbol)]) for symbol in self._names.values()}
         value = size.xreplace(known)
         return int(value) if value.is_number else None
@@ -98,6 +98,8 @@ class Sizes:
 
     def same_branches(self) -> bool:
         """Return whether the model would have taken the same branches with the sizes that were given."""
+        import sympy
+
         given = {
             symbol: sympy.Integer(self.values[str(name)])
             for symbol, name in self._names.items()
@@ -113,25 +115,3 @@ class Sizes:
         for symbol, name in self._names.items():
             text = re.sub(rf"\b{symbol}\b", str(name), text)
         return text
-
-
-class SizePrinter(StrPrinter):
-    """Write sizes as Python would, without spaces: `784*batch`, `(height+3)//4`."""
-
-    def doprint(self, expr: Any) -> str:
-        """Write a size."""
-        text = super().doprint(expr)
-        return text[1:-1] if is_floor_division(expr) else text  # which torch puts in parentheses
-
-    def _print(self, expr: Any, **kwargs: Any) -> str:
-        text: str = super()._print(expr, **kwargs).replace(" ", "")
-        # torch puts each rounded quotient in parentheses, and sympy does again.
-        return re.sub(r"\(\(((?:[^()]|\([^()]*\))*)\)\)", r"(\1)", text)
-
-    def _print_Symbol(self, expr: Any) -> str:  # noqa: N802
-        return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # torch's name of what values decide
-
-
-def axis_text(size: Any) -> str:
-    """Write a resolved size: `batch`, `784*batch`, `(height+3)//4`."""
-    return str(size) if isinstance(size, int | float) else SizePrinter().doprint(join_floor_divisions(size))

@@ -21,6 +21,7 @@ class Plan:
         selected: the ids that `groups=` and `checks=` name; None for all.
         exemptions: the exemption of every check that has one.
         held: the ids whose exemption names them alone, so that they have to fail.
+        patterns: the ids of every exemption that names several, by what it was written as.
     """
 
     checks: Sequence[Check]
@@ -28,6 +29,7 @@ class Plan:
     selected: frozenset[str] | None = None
     exemptions: Mapping[str, Exemption] = field(default_factory=dict[str, Exemption])
     held: frozenset[str] = frozenset()
+    patterns: Mapping[str, frozenset[str]] = field(default_factory=dict[str, "frozenset[str]"])
 
     def ordered(self) -> list[Check]:
         """Return the checks, cheap ones first: a trivial failure must not wait for half an hour."""
@@ -73,14 +75,16 @@ def make_plan(checks: Sequence[Check], options: Options) -> Plan:
     given = {"groups": options.groups, "checks": options.checks}
     chosen = [resolve_selection(one, by_id, name) for name, one in given.items() if one is not None]
     exemptions: dict[str, Exemption] = {}
-    held: set[str] = set()
+    patterns: dict[str, frozenset[str]] = {}
     for key, reason in options.expected_failures.items():
         exemption = Exemption(reason) if isinstance(reason, str) else reason
         ids = resolve_pattern(key, by_id, "expected_failures")
         exemptions |= dict.fromkeys(ids, exemption)
-        held.update(ids if len(ids) == 1 else ())
+        patterns[key] = frozenset(ids)
     selected = frozenset[str]().union(*chosen) if chosen else None
-    plan = Plan(checks, options, selected, exemptions, frozenset(held))
+    held = frozenset[str]().union(*(ids for ids in patterns.values() if len(ids) == 1))
+    several = {key: ids for key, ids in patterns.items() if len(ids) > 1}
+    plan = Plan(checks, options, selected, exemptions, held, several)
     for id in options.supports:
         if by_id[id].level is not Level.CAPABILITY and not getattr(by_id[id], "opt_in", False):
             raise ValueError(f"supports: {id!r} is no capability: it is checked in any case")

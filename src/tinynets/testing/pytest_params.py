@@ -14,7 +14,7 @@ from .definition import Check
 from .discovery import list_checks
 from .options import Options
 from .plan import make_plan
-from .report.results import Result, Status
+from .report.results import UNNEEDED, Result, Status
 from .runner import RUNS, Runner
 from .suite import ModelOrFactory, prepare
 
@@ -56,7 +56,12 @@ class CaseCheck:
         import pytest
 
         __tracebackhide__ = True
-        result = _runner_of(self.case).result(self.check)
+        runner = _runner_of(self.case)
+        before = runner.unneeded()
+        result = runner.result(self.check)
+        for name in runner.unneeded():
+            if name not in before:
+                warnings.warn(f"{self.case.label}: {UNNEEDED} {name!r}", ModelCheckWarning, stacklevel=2)
         if result.bad:
             pytest.fail(result.message, pytrace=False)
         if result.status is Status.SKIPPED:

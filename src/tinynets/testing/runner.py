@@ -65,6 +65,18 @@ class Runner:
             self._results[check.id] = (self._explained(result) or result) if objects else result
         return self._results[check.id]
 
+    def unneeded(self) -> list[str]:
+        """Return the exemptions of several checks that none of them needs, now that all of them have run."""
+        return [key for key, ids in self.plan.patterns.items() if self._is_unneeded(ids)]
+
+    def _is_unneeded(self, ids: frozenset[str]) -> bool:
+        for check in self.plan.checks:
+            slow = getattr(check, "slow", False) and self.plan.unselected(check) is not None
+            if check.id in ids and (slow or check.id not in self._results):
+                return False
+        statuses = {"follows" if self._results[id].follows else self._results[id].status for id in ids}
+        return Status.PASSED in statuses and statuses <= {Status.PASSED, Status.SKIPPED}
+
     def _result(self, check: Check) -> Result:
         reason = self.plan.unselected(check)
         if check.id == RUNS and (reason is None or self._runs.failure is not None):

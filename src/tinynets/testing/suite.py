@@ -118,7 +118,7 @@ def check_model(
     report = run_checks(model, inputs, options, callback)
     if on_fail == "raise" and not report.ok:
         raise ModelCheckError(report)
-    if on_fail != "collect" and (not report.ok or report.with_status("warned", "error")):
+    if on_fail != "collect" and (not report.ok or report.unneeded or report.with_status("warned", "error")):
         warnings.warn(repr(report), ModelCheckWarning, stacklevel=2)
     return report
 
@@ -138,11 +138,12 @@ def run_checks(
     try:
         subject, plan = prepare(model, inputs, options)
         with progress(len(plan.ordered()), callback) as report:
-            results = tuple(Runner(subject, plan).results(report))
+            runner = Runner(subject, plan)
+            results = tuple(runner.results(report))
     finally:
         write_flags(flags)
         states.restore()
-    return Report(type(subject.model).__name__, results, environment())
+    return Report(type(subject.model).__name__, results, environment(), tuple(runner.unneeded()))
 
 
 def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:

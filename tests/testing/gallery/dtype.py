@@ -269,6 +269,21 @@ class RefilledIndexTable(IndexTable):
         self.fill()
 
 
+class FloatSpectrum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, dtype=torch.complex64))
+
+    def forward(self, x):
+        return (x * self.weight).abs()
+
+
+class DefaultSpectrum(FloatSpectrum):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.view_as_complex(torch.randn(6, 2)))
+
+
 GENERATOR = torch.Generator().manual_seed(0)
 INPUT = (torch.randn(3, 6, generator=GENERATOR),)
 PAIRS = (torch.randn(3, 2, 6, generator=GENERATOR),)
@@ -288,6 +303,7 @@ BUGS = [
     Bug("dtype.autocast", AssignsIntoFloat, ChoosesInstead, INPUT, "y[where] = self.even(x[where])"),
     Bug("dtype.autocast", ProductOfTwoDtypes, PlainProduct, INPUT, "backward raised RuntimeError"),
     Bug("dtype.default", FloatScale, DefaultScale, INPUT, "`scale`"),
+    Bug("dtype.default", FloatSpectrum, DefaultSpectrum, INPUT, "`weight`"),
     Bug("dtype.default", CastsToFloat, Fine, INPUT, "is the first to give float32"),
     Bug("layout.noncontiguous", Views, Flattens, PAIRS, "self.linear(x.view("),
     Bug("layout.noncontiguous", TakesStridesForGranted, Flattens, PAIRS, "give another output"),

@@ -36,6 +36,12 @@ class SkipsALayer(Net):
         return x
 
 
+class MakesMoreThanItCalls(Net):
+    def __init__(self):
+        super().__init__()
+        self.spare = nn.ModuleList(nn.LayerNorm(8) for _ in range(5))
+
+
 class ForgetsTheResult(Net):
     def middle(self, x):
         self.second(x)
@@ -328,6 +334,13 @@ OVERFIT = {
 GRADCHECK = {"supports": {"gradients.gradcheck"}}
 BUGS = [
     Bug("gradients.reach", SkipsALayer, Net, ROWS, "`second` (Linear) is never called"),
+    Bug(
+        "gradients.reach",
+        MakesMoreThanItCalls,
+        Net,
+        ROWS,
+        "`spare.2` (LayerNorm) is never called; and 2 more",
+    ),
     Bug("gradients.reach", ForgetsTheResult, StartsAtZero, ROWS, "is not used, or is detached later on"),
     Bug("gradients.reach", DetachesInTheMiddle, Net, ROWS, "`first.weight`, `first.bias`"),
     Bug(

@@ -50,7 +50,7 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
         failure.cause = failure.cause or _where_it_leaves(subject, batch, converted, dtype)
         raise
     for leaf, ours in zip(found, subject.reference, strict=True):
-        expected = _converted(ours.tensor.dtype, source, dtype)
+        expected = converted_dtype(ours.tensor.dtype, source, dtype)
         if leaf.tensor.dtype != expected:
             raise Failure(
                 f"the model is {name_of(dtype)}, and gives {name_of(leaf.tensor.dtype)}",
@@ -93,7 +93,8 @@ def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
     return f"{quoted(found)}: not registered, so .to() does not reach it" if found else ""
 
 
-def _converted(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
+def converted_dtype(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
+    """Return what becomes of a dtype where floats of one precision, and complex numbers, get another one."""
     if dtype == source:
         return target
     return _COMPLEX.get(target, dtype) if dtype == _COMPLEX.get(source) else dtype

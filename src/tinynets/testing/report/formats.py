@@ -30,11 +30,12 @@ def _title(report: Results) -> str:
 def to_summary(report: Results, lines: int = 10) -> str:
     """Return the report in a few lines: what fails, what warns, and the counts."""
     objections = [*report.bad, *(r for r in report.ranked("warned", "error") if not r.bad)]
+    lines -= len(report.notices)
     shown = objections if len(objections) < lines else objections[: lines - 2]
     texts = [f"{r.status} {r.id}: {report.message(r).partition(chr(10))[0]}{_more(report, r)}" for r in shown]
     rest = len(objections) - len(shown)
     more = [f"and {rest} more: print(report) shows every check"] if rest else []
-    return "\n".join([_title(report), *texts, *more])
+    return "\n".join([_title(report), *texts, *more, *report.notices])
 
 
 def _more(report: Results, result: Result) -> str:
@@ -58,7 +59,7 @@ def to_text(report: Results) -> str:
         lines.append(f"{result.status:<8} {result.id:<{width}}  {first}".rstrip())
         if result.status is not Status.SKIPPED:
             lines.extend(f"{'':<9}{line}" for line in rest)
-    return "\n".join(lines)
+    return "\n".join([*lines, *report.notices])
 
 
 def to_table(report: Results) -> Table:
@@ -66,7 +67,7 @@ def to_table(report: Results) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=_title(report), title_justify="left")
+    table = Table(title=_title(report), title_justify="left", caption="\n".join(report.notices) or None)
     table.add_column("status")
     table.add_column("check", no_wrap=True)
     table.add_column("level")
@@ -90,6 +91,7 @@ def to_json(report: Results) -> str:
         "counts": report.counts,
         "seconds": round(report.seconds, 4),
         "environment": report.environment,
+        "unneeded": report.unneeded,
         "results": [
             {
                 "id": result.id,
@@ -119,7 +121,8 @@ def to_junit(report: Results) -> str:
         time=f"{report.seconds:.3f}",
     )
     properties = SubElement(suite, "properties")
-    for name, value in report.environment.items():
+    about = {**report.environment, **({"unneeded": ", ".join(report.unneeded)} if report.unneeded else {})}
+    for name, value in about.items():
         SubElement(properties, "property", name=name, value=value)
     for result in report:
         time, message = f"{result.seconds:.3f}", report.message(result)
@@ -143,4 +146,4 @@ def to_markdown(report: Results) -> str:
         message = result.message.replace("|", "\\|").replace("\n", "<br>")
         lines.append(f"| `{result.id}` | {result.level} | {result.status} | {message} |")
     versions = ", ".join(f"{name} {value}" for name, value in report.environment.items())
-    return "\n".join([*lines, "", versions]) + "\n"
+    return "\n".join([*lines, "", *report.notices, versions]) + "\n"

@@ -24,6 +24,7 @@ class Report(Results):
         name: of the model.
         results: one for every check.
         environment: versions and machine, as a table would name them.
+        unneeded: the exemptions of several checks that none of them needs.
     """
 
     def __repr__(self) -> str:

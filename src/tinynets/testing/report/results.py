@@ -12,6 +12,8 @@ from ..check_ids import current_id
 from ..definition import Level
 from .root_causes import depth
 
+UNNEEDED = "no failure needs an exemption any more, remove it:"
+
 
 class Status(StrEnum):
     """What became of a check."""
@@ -79,11 +81,13 @@ class Results:
         name: of the model.
         results: one for every check.
         environment: versions and machine, as a table would name them.
+        unneeded: the exemptions of several checks that none of them needs.
     """
 
     name: str
     results: tuple[Result, ...]
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    unneeded: tuple[str, ...] = ()
 
     def __getitem__(self, id: str) -> Result:
         by_id = {result.id: result for result in self.results}
@@ -118,6 +122,12 @@ class Results:
     def seconds(self) -> float:
         """How long all checks took."""
         return sum(result.seconds for result in self.results)
+
+    @property
+    def notices(self) -> list[str]:
+        """A line about exemptions that none of several checks needs, if there are any."""
+        names = ", ".join(map(repr, self.unneeded))
+        return [f"{UNNEEDED} {names}"] if names else []
 
     def followers(self, id: str) -> list[str]:
         """Return the ids of the checks that would have objected because of what one check found."""

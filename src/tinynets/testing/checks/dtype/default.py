@@ -8,7 +8,7 @@ from ....errors import Failure, Skip
 from ....inputs.examples import float_dtype
 from ...call_helpers import named_state
 from ...definition import Level, check
-from ...measure.dtype_conversion import name_of, outputs_as
+from ...measure.dtype_conversion import converted_dtype, name_of, outputs_as
 from ...subject import Subject
 from ...wording import quoted
 
@@ -26,11 +26,15 @@ def default(subject: Subject) -> str | None:
     source = torch.get_default_dtype()
     if source == torch.float64 or float_dtype(subject.model) != source:
         raise Skip(f"the model is {name_of(float_dtype(subject.model))}, whatever the default dtype is")
-    expected = {name for name, tensor in named_state(subject.model) if tensor.dtype == source}
+    before = {name: tensor.dtype for name, tensor in named_state(subject.model)}
     torch.set_default_dtype(torch.float64)
     try:
         made = subject.fresh(subject.seed)
-        other = [name for name, t in named_state(made) if name in expected and t.dtype != torch.float64]
+        other = [
+            name
+            for name, tensor in named_state(made)
+            if name in before and tensor.dtype != converted_dtype(before[name], source, torch.float64)
+        ]
         parameters = {name for name, _ in made.named_parameters()}
         if wrong := [name for name in other if name in parameters]:
             raise Failure("not every parameter is made in the default dtype", where=quoted(wrong))

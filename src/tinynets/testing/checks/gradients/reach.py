@@ -31,9 +31,11 @@ def reach(subject: Subject) -> None:
     lost = [name for name in found.passes[0] if all(one[name] is None for one in found.passes)]
     if not lost:
         return
+    reasons = reasons_for_none(subject, lost)
+    more = [f"and {len(reasons) - 3} more"] if len(reasons) > 3 else []
     raise Failure(
         f"{count_parameters(len(lost), len(found.passes[0]))} no gradient in training",
         where=list_parameters(lost),
         size=f"None in {len(found.passes)} batches, with a step of training after each",
-        cause="; ".join(reasons_for_none(subject, lost)),
+        cause="; ".join([*reasons[:3], *more]),
     )

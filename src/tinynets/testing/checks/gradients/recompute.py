@@ -6,12 +6,13 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.state.random_states import seed_everything
 from ....errors import Failure, Skip
+from ....inputs.arguments import Arguments
 from ...definition import Level, check
 from ...locate.divergence import named_module
 from ...measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
@@ -47,12 +48,15 @@ def recompute(subject: Subject) -> None:
         if smallest > FLOAT32_LIMIT:
             other.setdefault(named_module(path, module), smallest)
 
-    seed_everything(subject.seed)
-    batch = subject.batch(training=True).map(lambda t: t.requires_grad_() if t.is_floating_point() else t)
+    batch = subject.batch(training=True)
     # To its end, since a checkpoint would stop as soon as it has what it needs.
     whole = set_checkpoint_early_stop(False)
     with whole, forward_hooks(subject.model, after=after), torch.enable_grad():
-        total = scaled_objective(subject.call(batch.map(lambda t: t.clone() if t.requires_grad else t)))
+        try:  # a reentrant checkpoint needs an input that carries a gradient
+            total = _objective(subject, batch.map(_with_gradient))
+        except Failure:  # which a model may refuse
+            outputs.clear()
+            total = _objective(subject, batch)
         if not total.requires_grad:
             raise Skip("no output carries a gradient")
         forward = False
@@ -67,3 +71,13 @@ def recompute(subject: Subject) -> None:
             size=f"{size:.1e} of the largest value (limit {FLOAT32_LIMIT:.0e})",
             cause="preserve_rng_state=False, random numbers of Python or NumPy, or a count of calls",
         )
+
+
+def _with_gradient(tensor: Tensor) -> Tensor:
+    """Return a tensor that a model may write into, although it carries a gradient."""
+    return tensor.detach().requires_grad_().clone() if tensor.is_floating_point() else tensor
+
+
+def _objective(subject: Subject, arguments: Arguments) -> Tensor:
+    seed_everything(subject.seed)
+    return scaled_objective(subject.call(arguments))
