@@ -494,7 +494,7 @@ def test_a_model_that_deepcopy_refuses_is_checked_and_handed_back():
     assert weight.grad_fn is not None
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
 def test_a_scripted_model_gets_its_mode_and_weights_back():
     model = torch.jit.script(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout()))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -64,7 +64,7 @@ class FunctionContract:
         verdict = self._validate(*arguments)
         if isinstance(verdict, dict):
             return verdict
-        raise verdict.pop()
+        raise verdict.pop() from None
 
     def _validate(
         self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]
