@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import tinynets as tn
+from tinynets._torch.state.devices import default_device
 from tinynets.testing import Failure, Level, ModelCheck, Skip
 from tinynets.testing.options import Options
 from tinynets.testing.plan import Plan
@@ -391,7 +392,7 @@ def process():
     return {
         "random": drawn,
         "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
+        "device": default_device(),
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.get_deterministic_debug_mode(),
         "threads": torch.get_num_threads(),
