@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types generate docs parity conformance-wild bench clean
+.PHONY: help demo test quick lint types generate docs parity conformance-wild matrix bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -59,10 +59,13 @@ conformance-wild:  ## check architectures of ten other packages, in an environme
 	$(VENV)-wild/bin/python -m pytest tests/test_docs.py::test_the_page_of_findings_in_other_packages_runs
 	$(VENV)-wild/bin/python -m tests.wild.run $(ARGS)
 
+matrix:  ## the quick tests on every supported torch and Python, each in an environment of its own; ARGS="torch2.9.1"
+	$(PYTHON) tests/matrix.py $(ARGS)
+
 bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/contract.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
+	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild .venv-matrix .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site

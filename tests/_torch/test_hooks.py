@@ -93,7 +93,7 @@ def test_a_module_that_runs_after_one_that_was_caught_is_still_told_apart():
     assert culprits(model, lambda: model(torch.zeros(1, 2)), watch) == ["Survives.forward itself"]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
 def test_scripted_modules_are_left_out():
     model = nn.Sequential(torch.jit.script(nn.ReLU()), nn.Tanh())
     assert [call.path for call in recorded_calls(model, lambda: model(torch.zeros(1)))] == ["1", ""]

@@ -73,7 +73,7 @@ def test_a_line_that_does_not_fit_is_refused(case: Case, strict: bool) -> None:
 def test_the_program_refuses_by_guards_of_its_own(case: Case) -> None:
     """What is exported holds none of our checks; torch guards the sizes that are constants in it."""
     module = export(case.make().eval(), case.valid(), strict=False).module()
-    with pytest.raises(AssertionError, match=r"Guard failed: images.size\(\)\[1\]"):
+    with pytest.raises((AssertionError, RuntimeError), match=r"(size\(\)|shape)\[1\]"):  # torch 2.9; 2.8
         module(case.invalid())
 
 

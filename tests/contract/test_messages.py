@@ -90,6 +90,8 @@ def test_message(name: str) -> None:
         call()
     error = caught.value
     text = "".join(traceback.format_exception_only(error))
+    if not issubclass(kind, tn.ContractError):
+        text = text.replace(str(error), "what torch says")  # in the words of its version
     golden = HERE / "goldens" / f"{name}.txt"
     if os.environ.get("TINYNETS_OVERWRITE") == "1":
         golden.write_text(text)

@@ -154,7 +154,7 @@ def test_a_bare_layer_is_one_line() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_a_compiled_model_is_explained_as_it_was_written() -> None:
     assert tn.explain(torch.compile(Comments()), "batch 1 28 28").run.frame.module == "Comments"
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import tinynets as tn
+from tinynets._torch.state.devices import default_device
 from tinynets.testing import Failure, Level, ModelCheck, Skip
 from tinynets.testing.options import Options
 from tinynets.testing.plan import Plan
@@ -391,7 +392,7 @@ def process():
     return {
         "random": drawn,
         "dtype": torch.get_default_dtype(),
-        "device": torch.get_default_device(),
+        "device": default_device(),
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.get_deterministic_debug_mode(),
         "threads": torch.get_num_threads(),
@@ -494,7 +495,7 @@ def test_a_model_that_deepcopy_refuses_is_checked_and_handed_back():
     assert weight.grad_fn is not None
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
 def test_a_scripted_model_gets_its_mode_and_weights_back():
     model = torch.jit.script(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout()))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

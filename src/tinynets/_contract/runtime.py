@@ -11,6 +11,7 @@ import torch
 from jaxtyping import AnnotationError
 
 from .._torch.tracing.entry import (
+    TRACES_RAISE,
     graph_break,
     is_dynamo_compiling,
     outside_of_dynamo,
@@ -55,7 +56,15 @@ class FunctionContract:
         """
         if is_dynamo_compiling():
             graph_break(self.refusals[index], value)
+            if not TRACES_RAISE:
+                return outside_of_dynamo(self._validate_or_raise)(index, value, *rest)
         return outside_of_dynamo(self._validate)(index, value, *rest)
+
+    def _validate_or_raise(self, *arguments: Any) -> Any:
+        verdict = self._validate(*arguments)
+        if isinstance(verdict, dict):
+            return verdict
+        raise verdict.pop() from None
 
     def _validate(
         self, index: int, value: Any, known: dict[str, Any], owner: Any, arguments: dict[str, Any]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._torch.modules.to_empty import to_empty_
+from .._torch.state.devices import default_device
 from ..checkpoint import Normalization
 from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
@@ -165,7 +166,7 @@ class ImageClassifier(Module):
 
         Where meta is the default device, as when a file is loaded, there is nothing to allocate or to draw.
         """
-        if torch.get_default_device().type != "meta":
+        if default_device().type != "meta":
             to_empty_(self)
             self.init(generator)
 

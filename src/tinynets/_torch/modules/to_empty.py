@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..state.devices import default_device
+
 
 def to_empty_(module: nn.Module, device: torch.device | None = None) -> None:
     """Replace all parameters and buffers by uninitialised ones on a device, by default the current one.
 
     Like `module.to_empty`, which fails where the tensors are fake (`FakeTensorMode`).
     """
-    device = device or torch.get_default_device()
+    device = device or default_device()
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             part.register_parameter(name, nn.Parameter(_empty(parameter, device), parameter.requires_grad))

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from .devices import default_device
+
 _Flag = tuple[Callable[[], Any], Callable[[Any], object]]  # read, write
 
 
@@ -37,7 +39,7 @@ def _set_default_device(device: torch.device) -> None:
 _FLAGS: dict[str, _Flag] = {
     "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch.get_default_device()": (torch.get_default_device, _set_default_device),
+    "torch.get_default_device()": (default_device, _set_default_device),
     "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
     "torch.get_deterministic_debug_mode()": (
         torch.get_deterministic_debug_mode,

@@ -39,6 +39,11 @@ _CALL = nn.Module.__call__.__code__
 # one more Python call in each call of a checked function.
 tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
 
+# Serves errors under torch.compile: whether dynamo steps out of a trace at the `raise` of an error that was
+# made elsewhere. Up to torch 2.11 it fails there (no attribute `__context__`), so a function that it does
+# not trace raises, and our frames are in the traceback.
+TRACES_RAISE: bool = torch.__version__ >= "2.12"
+
 
 def enter_from_elsewhere(module: nn.Module, caller: FrameType) -> int:
     """Return how checks run in a forward that was not called through the module's own `__call__`."""

@@ -1,0 +1,13 @@
+"""The device that tensors are made on."""
+
+from __future__ import annotations
+
+import torch
+
+
+def default_device() -> torch.device:
+    """Return `torch.get_default_device()`, which fails up to torch 2.9 after `set_default_device(None)`."""
+    try:
+        return torch.get_default_device()
+    except AttributeError:
+        return torch.device("cpu")
