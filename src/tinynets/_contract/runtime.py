@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -22,6 +21,7 @@ from ..errors import ContractError
 from .annotations.class_scope import ClassScope
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
+from .file_names import file_name
 from .verdict.messages import Place, contract_error, description, expectation, module_path
 from .verdict.remedies import torch_remedy
 from .verdict.validate import Bindings, validate
@@ -131,7 +131,7 @@ class FunctionContract:
             for name, value in variables.items()
             if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
         ]
-        file = os.path.basename(self.place.filename)
+        file = file_name(self.place.filename)
         lines = [f"{_NOTE} {self.place.name}{f' at {path}' if path else ''}, line {line} of {file}"]
         lines += [f"  axes: {'; '.join(bound)}"] if bound else []
         lines += [f"  tensors: {'; '.join(tensors)}"] if tensors else []

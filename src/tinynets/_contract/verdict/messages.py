@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import linecache
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from ..annotations.specs import (
     TupleSpec,
     UnionSpec,
 )
+from ..file_names import file_name
 from .remedies import module_fact, suggest_remedy
 from .validate import Bindings, Mismatch, has_shape, known_size
 
@@ -95,7 +95,7 @@ def _where(site: Site, place: Place, owner: Any, path: str, inside: str) -> str:
         case "argument":
             return f"{title}({site.name}){inside}{at}: "
         case "local":
-            return f"{title}{at}, {os.path.basename(place.filename)}:{site.line}: {site.name}{inside} "
+            return f"{title}{at}, {file_name(place.filename)}:{site.line}: {site.name}{inside} "
         case "attribute":
             return f"{title}.{site.name}{inside}{at}: "
         case _:

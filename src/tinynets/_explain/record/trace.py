@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
@@ -12,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
+from ..._contract.file_names import file_name
 from ..._contract.toggle import toggle
 from ..._torch.modules.module_copies import drop_user_hooks
 from ..._torch.state.random_states import preserved_random_states
@@ -74,7 +74,7 @@ def _reason(run: Run) -> str:
     if not failed:
         return error
     frame, line = failed[-1]
-    return f"{error} in {os.path.basename(frame.file)}:{line.line}: {line.code[:80]}"
+    return f"{error} in {file_name(frame.file)}:{line.line}: {line.code[:80]}"
 
 
 def _on_meta(model: nn.Module) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..._contract.file_names import file_name
 from ..records import Amount, Frame, Line, Run, TensorFacts
 
 _SHORT_DTYPES = {
@@ -119,7 +119,7 @@ def header(run: Run) -> str:
 
 def place_of(frame: Frame) -> str:
     """Write where a function starts: `mlp.py:55`."""
-    return f"{os.path.basename(frame.file)}:{frame.line}"
+    return f"{file_name(frame.file)}:{frame.line}"
 
 
 def conditions(run: Run) -> list[str]:

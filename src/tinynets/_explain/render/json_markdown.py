@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any
 
+from ..._contract.file_names import file_name
 from .facts import code_of, facts_of, footer, header, shapes_of
 from .view import View
 
@@ -27,9 +27,7 @@ def to_markdown(view: View) -> str:
     for run in view.runs:
         lines = [f"**{header(run)}**", "", "| line | code | shape | facts |", "|---:|---|---|---|"]
         for level, frame, line in run.frame.walk(view.depth):
-            number = (
-                f"{os.path.basename(frame.file)}:{line.line}" if level and line.line else str(line.line or "")
-            )
+            number = f"{file_name(frame.file)}:{line.line}" if level and line.line else str(line.line or "")
             times = f" x{line.count}" if line.count > 1 else ""
             mark = {"=": " =", "≠": f" **≠ [{', '.join(line.declared.split())}]**", "": ""}[line.verdict]
             shape = f"`{shapes_of(line)}`{mark}" if line.values else ""

@@ -1,4 +1,4 @@
-"""`%autoreload 2` of IPython: after each edit, old and new instances are checked as the file now says."""
+"""IPython: after each edit under `%autoreload 2`, old and new instances are checked as the file now says."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TOO_NARROW = {
 
 @pytest.mark.slow
 def test_checks_follow_every_edit(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("autoreload_session.py")
+    script = Path(__file__).with_name("ipython_session.py")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1, "IPython or a warning said something"
@@ -59,3 +59,23 @@ def test_checks_follow_every_edit(tmp_path: Path) -> None:
     assert found["a line, 4"] == TOO_WIDE
     assert found["arguments, 3"] == TOO_NARROW
     assert found["arguments, 4"] == FITS_FOUR
+
+
+def test_a_cell_is_named_as_the_notebook_names_it(tmp_path: Path) -> None:
+    session = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("import torch, tinynets as tn", store_history=True)
+shell.run_cell('''from jaxtyping import Float
+@tn.contract
+def f(x: Float[torch.Tensor, "n"]):
+    y: Float[torch.Tensor, "n 3"] = x
+''', store_history=True)
+shell.run_cell('''try:
+    f(torch.zeros(2))
+except tn.ShapeError as error:
+    print(str(error).splitlines()[0])
+''', store_history=True)
+"""
+    done = subprocess.run([sys.executable, "-c", session], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("f, In[2]:4: y has 1 axis, expected 2\n", "")
