@@ -9,9 +9,8 @@ from typing import Any
 
 def file_name(path: str) -> str:
     """Return the last part of a path, or `In[3]` for the cell of a notebook, whose file has a random name."""
-    if "IPython" not in sys.modules:
-        return os.path.basename(path)
-    shell: Any = sys.modules["IPython"].get_ipython()
-    compiler = getattr(shell, "compile", None)
-    cell = compiler.format_code_name(path) if hasattr(compiler, "format_code_name") else None  # IPython 8
+    shell_of: Any = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    compiler: Any = getattr(shell_of(), "compile", None) if shell_of else None
+    name_of: Any = getattr(compiler, "format_code_name", None)  # IPython 8
+    cell = name_of(path) if name_of else None
     return cell[1] if cell else os.path.basename(path)
