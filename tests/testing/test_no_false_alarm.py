@@ -73,9 +73,23 @@ class AsksForGradients(nn.Module):
         return checkpoint(self.linear, x, use_reentrant=False)
 
 
+class StartsAsItsInput(nn.Module):
+    """A branch that ends with a zero, so that nothing in it makes a difference yet: a SwinV2-CR of timm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.randn(6))
+        self.norm = nn.LayerNorm(6)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norm(x * self.table)
+
+
 @pytest.mark.parametrize(
     ("make", "check"),
     [
+        (StartsAsItsInput, "runs.buffers"),
         (AsksForGradients, "gradients.recompute"),
         (Versioned, "purity.live_weights"),
         (Versioned, "state.roundtrip"),

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.tracing.pytree import tree_leaves
 from ....errors import Failure, Skip
 from ...definition import Level, check
-from ...measure.compare import worst
+from ...measure.compare import Leaf, worst
 from ...subject import Subject
 from ...wording import quoted
 
@@ -27,8 +28,8 @@ _LOOKS = frozenset(
 def buffers(subject: Subject) -> None:
     """A float buffer that forward computes with changes the output.
 
-    It is given other values, in eval and in training mode. The buffers of torch's own layers are left out,
-    and those that forward does not touch.
+    It is given other values, in eval and in training mode. The buffers of torch's own layers and of norms
+    that derive from them are left out, and those that forward does not touch.
 
     Why: `x + self.position` that is not assigned is a line without effect, and nothing else says so.
     Fix: assign the result: `x = x + self.position`.
@@ -44,13 +45,15 @@ def buffers(subject: Subject) -> None:
     watch = _Computes({id(buffer): name for name, buffer in own.items()})
     with watch:
         subject.run(subject.batch())
-    used = [name for name in own if name in watch.found][:_MOST]
+    used = [name for name in own if name in watch.found]
     if not used:
         raise Skip("forward computes with no float buffer")
-    before = {training: subject.outputs(subject.batch(), training=training) for training in (False, True)}
-    if worst(subject.outputs(subject.batch(seed=1)), before[False]) is None:  # such as a head of zeros
+    before = {training: _outputs(subject, training=training) for training in (False, True)}
+    if worst(_outputs(subject, seed=1), before[False]) is None:
         raise Skip("other inputs change no output: other buffers would not either")
-    without = [name for name in used if not _matters(subject, own[name], before)]
+    norms = [path for path, module in named_modules(subject.model) if isinstance(module, BatchOrInstanceNorm)]
+    judged = [name for name in used if name.rpartition(".")[0] not in norms][:_MOST]
+    without = [name for name in judged if not _matters(subject, own[name], before)]
     if without:
         raise Failure(
             "forward computes with buffers whose values make no difference",
@@ -61,16 +64,34 @@ def buffers(subject: Subject) -> None:
 
 def _matters(subject: Subject, buffer: Tensor, before: dict[bool, Any]) -> bool:
     for training, outputs in before.items():
-        subject.restore()
-        with torch.no_grad():
-            size = max(float(buffer.abs().nan_to_num(0.0, 0.0, 0.0).max()), 1.0)
-            buffer.add_(1 + torch.rand_like(buffer), alpha=size)
         try:
-            if worst(subject.outputs(subject.batch(), training=training), outputs) is not None:
+            if worst(_outputs(subject, training=training, changed=buffer), outputs) is not None:
                 return True
         except Failure:  # it does not take these values, so it reads them
             return True
     return False
+
+
+def _outputs(
+    subject: Subject, *, training: bool = False, seed: int = 0, changed: Tensor | None = None
+) -> list[Leaf]:
+    """Run the model, where a buffer may get other values."""
+    _awaken(subject)
+    if changed is not None:
+        with torch.no_grad():
+            size = max(float(changed.abs().nan_to_num(0.0, 0.0, 0.0).max()), 1.0)
+            changed.add_(1 + torch.rand_like(changed), alpha=size)
+    return subject.outputs(subject.batch(seed=seed), training=training)
+
+
+def _awaken(subject: Subject) -> None:
+    """Restore the model, and give weights to branches and heads that start at zero."""
+    subject.restore()
+    generator = torch.Generator().manual_seed(subject.seed)
+    with torch.no_grad():
+        for parameter in subject.model.parameters():
+            if parameter.is_floating_point() and not parameter.any():
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
 
 
 class _Computes(TorchFunctionMode):
