@@ -15,7 +15,8 @@ from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import autocast_state
 from ..modes import inference
 from ..modes.blocks import open_blocks, refuse_in_train_mode
-from .line import MISS, Line, write_line
+from .line import Line, write_line
+from .program_code import MISS
 from .trace import trace
 from .watch import Watch
 
@@ -61,6 +62,12 @@ class OptimizedModel:
         except Exception:
             pass  # the model will say what is wrong
         return self._call_model(args, kwargs)
+
+    def refresh(self) -> None:
+        """Take the model as it is now, with what cannot be seen: it is traced anew when it is called."""
+        with self._lock:
+            self._refused, self._traces = set(), 0
+            self._bind(Watch(self.model), ())
 
     @property
     def source(self) -> str:

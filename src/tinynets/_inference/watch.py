@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .._contract.toggle import toggle
 from .._torch.modules.module_tables import (
+    MARKS,
     TABLES,
     breadth_first,
     forward_hook_tables,
@@ -27,7 +28,7 @@ from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
 from .._torch.state.unregistered import unregistered_modules
 from ..modes.blocks import open_blocks
 
-_IGNORED = frozenset({"training", "train"})  # a straight line is in eval mode whatever the flags say
+_IGNORED = MARKS | {"training", "train"}  # a straight line is in eval mode whatever the flags say
 _PLAIN = (int, float, complex, bool, str, bytes, tuple, type(None))  # of a class
 _DEPTH = 4
 
