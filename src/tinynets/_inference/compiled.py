@@ -102,9 +102,8 @@ class CompiledModel(OptimizedModel):
                 return f"{name} is another tensor"
             if now[name] != before[name]:
                 return f"{name} was written to"
-        if any(self._watch.must_be_empty):
-            return "a hook has to run at every call"
-        return "" if Watch(self.model).same_structure(self._watch) else "its modules or attributes"
+        same = Watch(self.model).same_structure(self._watch)
+        return self._watch.refusal() if same else "its modules or attributes"
 
 
 def _weights(model: nn.Module) -> dict[str, _State]:

@@ -13,6 +13,7 @@ from ..inputs.examples import example_arguments
 from .backends import backend_of
 from .compiled import CompiledModel
 from .optimized import OptimizedModel
+from .watch import Watch
 
 
 def optimize_for_inference(
@@ -49,9 +50,9 @@ def optimize_for_inference(
     if compiler is not None:
         return CompiledModel(model, compiler, several)
     fast = OptimizedModel(model)
-    if (
-        example.size is not None
-    ):  # one is special to torch, and what this is for: its line is for no other size
+    fast.reason = Watch(model).refusal()
+    _raise_for(fast)
+    if example.size is not None:  # one is special to torch, and what this is for: it has its own line
         _learn(fast, draw(example, 1, generator), any_size=False)
     _learn(fast, several, any_size=True)
     return fast
@@ -59,6 +60,10 @@ def optimize_for_inference(
 
 def _learn(fast: OptimizedModel, example: Arguments, *, any_size: bool) -> None:
     fast.learn(example.args, example.kwargs, any_size=any_size)
+    _raise_for(fast)
+
+
+def _raise_for(fast: OptimizedModel) -> None:
     if fast.reason:
         raise ValueError(f"{type(fast.model).__name__} cannot be optimized for inference: {fast.reason}")
 

@@ -159,14 +159,10 @@ class OptimizedModel:
         return reason
 
     def _why_not(self, before: Watch) -> str:
-        watch = self._watch
-        hooked = next((i for i, table in enumerate(watch.must_be_empty) if table), None)
-        if hooked is not None:
-            return "a hook has to run at every call"
+        if reason := self._watch.refusal():
+            return reason
         if before.changed():
             return "forward changes attributes of the model"
-        if watch.hidden_state:
-            return watch.hidden_state
         if len(self._lines) >= _MOST_LINES:
             return f"there are {_MOST_LINES} straight lines already"
         if self._traces >= _MOST_TRACES:

@@ -24,6 +24,7 @@ from .._torch.modules.module_tables import (
     global_forward_hook_tables,
     tables_of,
 )
+from .._torch.state.attribute_tables import SlotsTable
 from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
 from .._torch.state.unregistered import unregistered_modules
 from ..modes.blocks import open_blocks
@@ -62,6 +63,10 @@ class Watch:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
         self.toggle = toggle.on
+
+    def refusal(self) -> str:
+        """Return why the model itself has to run at every call, or ""."""
+        return "a hook has to run at every call" if any(self.must_be_empty) else self.hidden_state
 
     def constants(self, *, in_block: bool) -> dict[str, Any]:
         """Return the values that `tests` reads; an open mode block fails them unless it is known."""
@@ -172,6 +177,8 @@ class Watch:
         elif type(value) is dict:
             items = cast("dict[Any, Any]", value)
             return {key: self._copied(item, name, depth + 1) for key, item in items.items()}
+        elif not is_foreign(value) and SlotsTable.of(value) is not None:
+            self.hidden_state = f"the slots of {name}, a {type(value).__name__}, cannot be watched"
         elif id(value) not in self._seen and _has_attributes(value):
             self._seen.add(id(value))
             self._add_attributes(value, depth + 1)
