@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import tinynets as tn
+from tinynets._inference import optimized
 
 from . import nets
 
@@ -220,6 +221,24 @@ def test_a_weight_that_a_patched_forward_reaches_by_a_closure_is_read_where_it_i
     for name in ("data", "parameter", "load_state_dict, assign"):
         STRUCTURE[name](model)
         check(fast, model)
+    assert nets.took_a_line(fast, X)
+
+
+def test_a_change_by_another_thread_while_it_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nets.net()
+    fast = optimized.OptimizedModel(model)
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        traced = trace(*args, **options)
+        STRUCTURE["parameter"](model)
+        return traced
+
+    trace = optimized.trace
+    monkeypatch.setattr(optimized, "trace", slowly)
+    fast(X)
+    assert "the model was changed while it was traced" in repr(fast)
+    monkeypatch.undo()
+    check(fast, model)
     assert nets.took_a_line(fast, X)
 
 

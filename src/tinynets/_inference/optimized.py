@@ -152,7 +152,11 @@ class OptimizedModel:
             self._traces += 1
             try:
                 self._add_line(args, kwargs, expected, any_size)
-            except ValueError as error:
+            except Exception as error:
+                if self._watch.changed():  # by another thread
+                    return "the model was changed while it was traced"
+                if not isinstance(error, ValueError):
+                    raise
                 reason = str(error)
         if reason and len(self._refused) < _MOST_REFUSED:
             self._refused.add(key)
