@@ -110,3 +110,24 @@ def took_a_line(fast: Any, *args: Any, **kwargs: Any) -> bool:
     finally:
         del fast.learn
     return not calls
+
+
+class Mixed(nn.Module):
+    """The layers that small nets are made of, for images of any size but one that a program is compiled for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.before, self.qkv = nn.LayerNorm(8), nn.Linear(8, 24)
+        self.drop, self.head = nn.Dropout(0.5), nn.Linear(8, 3)
+        self.scale = 2.0
+        self.shift = torch.ones(3)
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        maps = F.max_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        tokens = self.before(maps.flatten(2).transpose(1, 2))
+        q, k, v = self.qkv(tokens).unsqueeze(1).chunk(3, dim=-1)
+        tokens = tokens + F.scaled_dot_product_attention(q, k, v).squeeze(1)
+        weights = F.gelu(tokens).softmax(dim=1)
+        pooled = self.drop((weights * tokens).sum(1))
+        return {"logits": self.head(pooled) * self.scale + self.shift, "parts": [pooled, maps.mean((2, 3))]}

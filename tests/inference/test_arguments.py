@@ -197,6 +197,22 @@ class HoldsAnArray(nn.Module):
         return x * torch.from_numpy(self.table)
 
 
+class Slots:
+    __slots__ = ("factor",)
+
+    def __init__(self) -> None:
+        self.factor = 2.0
+
+
+class HoldsSlots(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = Slots()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.settings.factor
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -205,6 +221,7 @@ class HoldsAnArray(nn.Module):
         (WritesItsBuffer(), "it writes to an argument, or to a tensor of the model, by aten.add_"),
         (WritesItsArgument(), "it writes to an argument, or to a tensor of the model, by aten.add_"),
         (HoldsAnArray(), "the values in table, a ndarray, cannot be watched"),
+        (HoldsSlots(), "the slots of settings, a Slots, cannot be watched"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import tinynets as tn
+from tinynets._inference import optimized
 
 from . import nets
 
@@ -205,6 +207,8 @@ def test_another_tensor_needs_no_other_trace() -> None:
     load(model, assign=True)
     model.offset = torch.ones(3)
     model.train()
+    with warnings.catch_warnings(action="ignore"):
+        torch.compile(model)  # which leaves a mark on it
     check(fast, model)
     assert fast._traces == traces
 
@@ -217,6 +221,24 @@ def test_a_weight_that_a_patched_forward_reaches_by_a_closure_is_read_where_it_i
     for name in ("data", "parameter", "load_state_dict, assign"):
         STRUCTURE[name](model)
         check(fast, model)
+    assert nets.took_a_line(fast, X)
+
+
+def test_a_change_by_another_thread_while_it_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nets.net()
+    fast = optimized.OptimizedModel(model)
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        traced = trace(*args, **options)
+        STRUCTURE["parameter"](model)
+        return traced
+
+    trace = optimized.trace
+    monkeypatch.setattr(optimized, "trace", slowly)
+    fast(X)
+    assert "the model was changed while it was traced" in repr(fast)
+    monkeypatch.undo()
+    check(fast, model)
     assert nets.took_a_line(fast, X)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._contract.annotations.axes import Axis, AxisKind
+from .._inference.backends import require_packages
 from .._inference.onnx_session import open_session
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
@@ -31,13 +31,7 @@ def require_onnx() -> None:
     Raises:
         ModuleNotFoundError: one is not installed.
     """
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as missing:
-            raise ModuleNotFoundError(
-                f"ONNX files need {missing.name}: pip install 'tinynets[onnx]'", name=missing.name
-            ) from None
+    require_packages("ONNX files need")
 
 
 def to_bytes(program: Program) -> bytes:

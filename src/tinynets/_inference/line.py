@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
-import keyword
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -17,19 +13,12 @@ from torch import Tensor
 
 from .._torch.tracing.pytree import tree_flatten, tree_unflatten
 from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
+from .accept_code import RESERVED, accept_tests, name_of, row_of
+from .backends import Backend
 from .body_code import BodyWriter
+from .program_code import MISS, Body, tensor_tests, write_program
 from .trace import Trace
 from .watch import Watch
-
-MISS = object()
-"""What a straight line returns for arguments, or a model, that it was not traced for."""
-
-# What the source refers to besides weights, arguments, sizes and operators.
-_RESERVED = frozenset(dir(builtins)) | set(
-    """MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
-    autocast autocast_state traced_autocast in_inference_mode inference compute shape args kwargs
-    flatten unflatten leaves arrangement structure returned""".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True)
@@ -63,13 +52,16 @@ class Line:
         return FunctionType(self.test, names)
 
 
-def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line:
+def write_line(
+    trace: Trace, signature: inspect.Signature, watch: Watch, backend: Backend | None = None
+) -> Line:
     """Write the straight line of a trace.
 
     Args:
         trace: what to write.
         signature: the signature of the model's forward, for the names of arguments.
         watch: the model as it was traced.
+        backend: what compiles the operations into one program; None writes them down.
 
     Raises:
         ValueError: the graph does something that a straight line cannot.
@@ -78,18 +70,22 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
     parameters = _parameters(trace, signature, frozenset(tensors.values()))
     arguments = parameters or [f"leaf{i}" for i in range(len(trace.leaves))]
     variables = dict(zip(trace.leaves, arguments, strict=True))
-    accept = _accept(trace, variables)
+    accept = accept_tests(trace, variables)
     sizes = accept.sizes
     inputs = {**variables, **tensors}
-    taken = _RESERVED | set(inputs.values()) | set(sizes.values())
+    taken = RESERVED | set(inputs.values()) | set(sizes.values())
     autocast = autocast_state()
-    writer = BodyWriter(
-        trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), in_place=not autocast
-    )
-    outputs = writer.write()
-    head, tail = _call_and_return(trace, parameters, outputs)
-    used = {node.name for node in trace.graph.nodes if node.users}
-    read = {tensors[p]: tensor for p, tensor in trace.tensors.items() if p in used}
+    read = {tensors[p]: trace.tensors[p] for p in trace.read if p in trace.tensors}
+    if backend is None:
+        writer = BodyWriter(
+            trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), in_place=not autocast
+        )
+        outputs = writer.write()
+        tests, constants = tensor_tests(read)
+        body = Body(writer.lines, outputs, tests, {**constants, **writer.constants})
+    else:
+        body = write_program(trace, inputs, read, backend)
+    head, tail = _call_and_return(trace, parameters, body.outputs)
     places = watch.places()
     given = ", ".join([*(variables[p] for p in trace.shapes), *accept.sizes.values()])
     traced = f"autocast(){' and autocast_state() == traced_autocast' if autocast else ' is False'}"
@@ -100,7 +96,7 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
                 *head,
                 *_require(accept.tests),
                 *_require([traced, *watch.tests()]),
-                *_require(_tensor_tests(read, accept.constants)),
+                *_require(body.tests),
                 "if in_inference_mode():",
                 f"    return compute({given})",
                 "with inference(True):",
@@ -108,18 +104,18 @@ def write_line(trace: Trace, signature: inspect.Signature, watch: Watch) -> Line
             ),
             "",
             f"def compute({given}):",
-            *_indented(*writer.lines, tail),
+            *_indented(*body.lines, tail),
         ]
     )
     code = compile(source, f"<straight line of {type(watch.modules[0]).__name__}>", "exec")
-    test, body = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    test, compute = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return Line(
         source,
         test,
-        body,
+        compute,
         {
             **accept.constants,
-            **writer.constants,
+            **body.constants,
             **read,
             "MISS": MISS,
             "Tensor": Tensor,
@@ -142,7 +138,7 @@ def _tensor_names(trace: Trace) -> dict[str, str]:
     """Return a variable for each tensor that the graph reads: its path, as far as it can be a name."""
     names: dict[str, str] = {}
     for placeholder in trace.tensors:
-        name = _name(trace.paths.get(placeholder, placeholder))
+        name = name_of(trace.paths.get(placeholder, placeholder))
         while name in names.values():
             name += "_"
         names[placeholder] = name
@@ -156,92 +152,8 @@ def _parameters(trace: Trace, signature: inspect.Signature, taken: frozenset[str
         for name, parameter in signature.parameters.items()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ][: len(trace.leaves)]
-    plain = trace.alone and len(named) == len(trace.leaves) and not (_RESERVED | taken) & set(named)
+    plain = trace.alone and len(named) == len(trace.leaves) and not (RESERVED | taken) & set(named)
     return named if plain else []
-
-
-class _Accept:
-    """The tests of the arguments.
-
-    Attributes:
-        tests: expressions that are true for what was traced.
-        sizes: symbol -> variable of a free size.
-        constants: what the tests read.
-    """
-
-    def __init__(self) -> None:
-        self.tests: list[str] = []
-        self.sizes: dict[str, str] = {}
-        self.constants: dict[str, Any] = {"math": math}
-
-
-def _accept(trace: Trace, variables: Mapping[str, str]) -> _Accept:
-    """Write the tests that accept what is like the traced arguments."""
-    accept = _Accept()
-    sizes = accept.sizes
-    for placeholder, leaf in trace.leaves.items():
-        name = variables[placeholder]
-        if not isinstance(leaf, Tensor):
-            accept.tests.append(_constant_test(name, leaf))
-            continue
-        dtype = str(leaf.dtype).removeprefix("torch.")
-        accept.constants[dtype] = leaf.dtype
-        kind = [f"type({name}) is Tensor", f"{name}.dtype is {dtype}", f"{name}.layout is strided"]
-        if leaf.device.type == "cpu":
-            kind.append(f"{name}.is_cpu")
-        else:
-            device = _name(str(leaf.device))
-            accept.constants[device] = leaf.device
-            kind.append(f"{name}.device == {device}")
-        kind.append(f"{name}.{_layout(leaf, accept.constants)}")
-        row: list[str] = []
-        for axis, size in enumerate(trace.shapes[placeholder]):
-            if isinstance(size, str) and size not in sizes and size.isidentifier():
-                sizes[size] = f"{name}_size{axis}"
-                row.append(f"({sizes[size]} := shape[{axis}])")
-            else:
-                row.append(_renamed(str(size), sizes))
-        shape = _row(row)
-        if any("shape[" in size for size in row):
-            kind += [f"len(shape := {name}.shape) == {len(row)}", f"shape == {shape}"]
-        else:
-            kind.append(f"{name}.shape == {shape}")
-        accept.tests.append(" and ".join(kind))
-    accept.tests += [_renamed(condition, sizes) for condition in trace.conditions]
-    return accept
-
-
-def _renamed(source: str, sizes: Mapping[str, str]) -> str:
-    return re.sub(r"\b[a-z]+\d+\b", lambda found: sizes.get(found[0], found[0]), source)
-
-
-def _constant_test(name: str, value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return f"{name} is {value}"
-    if type(value) in (int, float, str) and value == value:
-        return f"type({name}) is {type(value).__name__} and {name} == {value!r}"
-    raise ValueError(f"it takes a {type(value).__name__} as an argument")
-
-
-def _layout(tensor: Tensor, constants: dict[str, Any]) -> str:
-    if tensor.is_contiguous():
-        return "is_contiguous()"
-    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if tensor.ndim == rank and tensor.is_contiguous(memory_format=layout):
-            name = str(layout).removeprefix("torch.")
-            constants[name] = layout
-            return f"is_contiguous(memory_format={name})"
-    raise ValueError("an argument is a view of a larger tensor")
-
-
-def _tensor_tests(tensors: Mapping[str, Tensor], constants: dict[str, Any]) -> list[str]:
-    """Test what forward may depend on besides the values of tensors: their shapes and dtypes."""
-    tests: list[str] = []
-    for name, tensor in tensors.items():
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        constants[dtype] = tensor.dtype
-        tests.append(f"{name}.shape == {tuple(tensor.shape)} and {name}.dtype is {dtype}")
-    return tests
 
 
 def _indented(*lines: str) -> list[str]:
@@ -273,15 +185,5 @@ def _call_and_return(trace: Trace, parameters: list[str], outputs: list[str]) ->
     if trace.returned.is_leaf():
         return head, f"return {outputs[0]}"
     if trace.returned.type is tuple and all(part.is_leaf() for part in trace.returned.children()):
-        return head, f"return {_row(outputs)}"
-    return head, f"return unflatten({_row(outputs)}, returned)"
-
-
-def _row(items: list[str]) -> str:
-    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-
-
-def _name(path: str) -> str:
-    name = re.sub(r"\W", "_", path)
-    name = name if name.isidentifier() else f"_{name}"
-    return f"{name}_" if keyword.iskeyword(name) or name in _RESERVED else name
+        return head, f"return {row_of(outputs)}"
+    return head, f"return unflatten({row_of(outputs)}, returned)"

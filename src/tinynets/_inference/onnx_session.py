@@ -1,4 +1,4 @@
-"""A session of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
+"""Programs in ONNX, and sessions with as many threads as torch has, which do not spin when idle."""
 
 # onnxruntime has no complete types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,6 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
+
+
+def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
+    """Translate a program to ONNX; return the names of its inputs too."""
+    proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+    return [value.name for value in proto.model_proto.graph.input], proto.model_proto.SerializeToString()
 
 
 def open_session(model: bytes) -> Callable[[list[Tensor]], Any]:

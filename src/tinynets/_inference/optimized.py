@@ -15,7 +15,8 @@ from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import autocast_state
 from ..modes import inference
 from ..modes.blocks import open_blocks, refuse_in_train_mode
-from .line import MISS, Line, write_line
+from .line import Line, write_line
+from .program_code import MISS
 from .trace import trace
 from .watch import Watch
 
@@ -61,6 +62,12 @@ class OptimizedModel:
         except Exception:
             pass  # the model will say what is wrong
         return self._call_model(args, kwargs)
+
+    def refresh(self) -> None:
+        """Take the model as it is now, with what cannot be seen: it is traced anew when it is called."""
+        with self._lock:
+            self._refused, self._traces = set(), 0
+            self._bind(Watch(self.model), ())
 
     @property
     def source(self) -> str:
@@ -145,21 +152,21 @@ class OptimizedModel:
             self._traces += 1
             try:
                 self._add_line(args, kwargs, expected, any_size)
-            except ValueError as error:
+            except Exception as error:
+                if self._watch.changed():  # by another thread
+                    return "the model was changed while it was traced"
+                if not isinstance(error, ValueError):
+                    raise
                 reason = str(error)
         if reason and len(self._refused) < _MOST_REFUSED:
             self._refused.add(key)
         return reason
 
     def _why_not(self, before: Watch) -> str:
-        watch = self._watch
-        hooked = next((i for i, table in enumerate(watch.must_be_empty) if table), None)
-        if hooked is not None:
-            return "a hook has to run at every call"
+        if reason := self._watch.refusal():
+            return reason
         if before.changed():
             return "forward changes attributes of the model"
-        if watch.hidden_state:
-            return watch.hidden_state
         if len(self._lines) >= _MOST_LINES:
             return f"there are {_MOST_LINES} straight lines already"
         if self._traces >= _MOST_TRACES:

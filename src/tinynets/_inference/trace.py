@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from .._torch.modules.module_copies import shallow_copy
 from .._torch.modules.module_tables import tables_of
@@ -34,7 +35,7 @@ class Trace:
     """One traced call.
 
     Attributes:
-        graph: the operations.
+        program: what torch made of it.
         tensors: placeholder -> parameter, buffer or other tensor that it stands for.
         paths: placeholder -> path of a parameter or buffer.
         leaves: placeholder -> leaf of the arguments, as it was.
@@ -45,7 +46,7 @@ class Trace:
         alone: whether the arguments are leaves themselves, without containers.
     """
 
-    graph: torch.fx.Graph
+    program: ExportedProgram
     tensors: Mapping[str, Tensor]
     paths: Mapping[str, str]
     leaves: Mapping[str, Any]
@@ -55,9 +56,33 @@ class Trace:
     returned: Any
     alone: bool
 
+    @property
+    def graph(self) -> torch.fx.Graph:
+        """The operations."""
+        return self.program.graph
 
-def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool) -> Trace:
+    @property
+    def read(self) -> list[str]:
+        """The placeholders that an operation reads, in the order of the graph."""
+        return [node.name for node in self.graph.nodes if node.op == "placeholder" and node.users]
+
+
+def trace(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    any_size: bool,
+    batch_axes: Sequence[int | None] | None = None,
+) -> Trace:
     """Trace a call in eval mode, for its sizes alone or for as many as possible.
+
+    Args:
+        model: the model.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        any_size: whether every axis that is longer than 1 is free.
+        batch_axes: the batch axis of each tensor, which alone is free then, for every size.
 
     Raises:
         ValueError: it cannot be traced; the message says why, and in which line.
@@ -74,7 +99,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, an
             torch.inference_mode(False),
             torch.no_grad(),
         ):
-            program = export_program(copy, args, kwargs, any_size=any_size)
+            program = export_program(copy, args, kwargs, any_size=any_size, batch_axes=batch_axes)
     except Exception as error:  # whatever torch and the model make of it
         raise ValueError(_why(error)) from error
     if buffers := mutated_buffers(program):
@@ -92,7 +117,7 @@ def trace(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, an
     paths = weight_names(program)
     weights = {placeholder: _tensor_at(model, path) for placeholder, path in paths.items()}
     return Trace(
-        graph=program.graph,
+        program=program,
         tensors={**weights, **_own_constants(model, constant_tensors(program))},
         paths=paths,
         leaves=by_name,

@@ -17,17 +17,19 @@ from torch import Tensor, nn
 
 from .._contract.toggle import toggle
 from .._torch.modules.module_tables import (
+    MARKS,
     TABLES,
     breadth_first,
     forward_hook_tables,
     global_forward_hook_tables,
     tables_of,
 )
+from .._torch.state.attribute_tables import SlotsTable
 from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
 from .._torch.state.model_walk import unregistered_modules
 from ..modes.blocks import open_blocks
 
-_IGNORED = frozenset({"training", "train"})  # a straight line is in eval mode whatever the flags say
+_IGNORED = MARKS | {"training", "train"}  # a straight line is in eval mode whatever the flags say
 _PLAIN = (int, float, complex, bool, str, bytes, tuple, type(None))  # of a class
 _DEPTH = 4
 
@@ -61,6 +63,10 @@ class Watch:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
         self.toggle = toggle.on
+
+    def refusal(self) -> str:
+        """Return why the model itself has to run at every call, or ""."""
+        return "a hook has to run at every call" if any(self.must_be_empty) else self.hidden_state
 
     def constants(self, *, in_block: bool) -> dict[str, Any]:
         """Return the values that `tests` reads; an open mode block fails them unless it is known."""
@@ -171,6 +177,8 @@ class Watch:
         elif type(value) is dict:
             items = cast("dict[Any, Any]", value)
             return {key: self._copied(item, name, depth + 1) for key, item in items.items()}
+        elif not is_foreign(value) and SlotsTable.of(value) is not None:
+            self.hidden_state = f"the slots of {name}, a {type(value).__name__}, cannot be watched"
         elif id(value) not in self._seen and _has_attributes(value):
             self._seen.add(id(value))
             self._add_attributes(value, depth + 1)

@@ -108,6 +108,23 @@ class CountsItsCalls(Fine):
         return super().forward(x) * (self.calls / self.calls)
 
 
+class WeightReadByAClosure(Fine):
+    """A number of Python's own once it is traced: nothing on the model tells that it changes."""
+
+    def __init__(self):
+        super().__init__()
+        values = self.first.bias.detach().numpy()
+        self.scale = lambda: float(values[0])
+
+    def forward(self, x):
+        return super().forward(x) * self.scale()
+
+
+class WeightReadInForward(Fine):
+    def forward(self, x):
+        return super().forward(x) * self.first.bias[0]
+
+
 class BranchesOnTheBatch(Fine):
     def forward(self, x):
         y = super().forward(x)
@@ -141,6 +158,7 @@ INPUT = (torch.randn(3, 6, generator=torch.Generator().manual_seed(0)),)
 SAMPLES = {"supports": {"transforms.per_sample_grads"}}
 PATIENT = {"timeout": None}
 ONNX = {"supports": {"transforms.onnx"}, "timeout": None}
+OPTIMIZED = {"supports": {"transforms.optimized"}, "timeout": None}
 AOTI = {"supports": {"transforms.aoti"}, "timeout": None}
 BUGS = [
     Bug("transforms.functional_call", WeightInAList, Fine, INPUT, "`first.weight`: what is given for it"),
@@ -170,5 +188,15 @@ BUGS = [
         "No ONNX function found for <OpOverload(op='prims.bessel_j0'",
         ONNX,
     ),
+    Bug("transforms.optimized", BranchOnValues, Fine, INPUT, "y.sum() > 1e9", OPTIMIZED),
+    Bug(
+        "transforms.optimized",
+        WeightReadByAClosure,
+        WeightReadInForward,
+        INPUT,
+        "gives another output after the weights have changed",
+        OPTIMIZED,
+    ),
+    Bug("transforms.optimized", CountsItsCalls, Fine, INPUT, "forward changes attributes", OPTIMIZED),
     Bug("transforms.aoti", SpecialCase, Fine, INPUT, "torch.export raised", AOTI),
 ]

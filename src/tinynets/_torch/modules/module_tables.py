@@ -23,6 +23,9 @@ TABLES = frozenset(vars(nn.Module()))
 HOOK_TABLES = frozenset(name for name in TABLES if "hooks" in name)
 """The attributes of a module in which torch keeps its hooks."""
 
+MARKS = frozenset({"_is_torch_compile"})
+"""Attributes that torch sets on modules and no forward reads: `torch.compile(module)` leaves one behind."""
+
 _MOST = 100_000  # a module registered below itself must not hang the call
 
 

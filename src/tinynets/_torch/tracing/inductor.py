@@ -40,3 +40,9 @@ def load_package(path: str) -> tuple[Callable[[list[Tensor]], Any], int, int]:
         return tree_unflatten(run([*inputs]), returned)
 
     return run_one if returned.is_leaf() else run_all, taken.num_leaves, returned.num_leaves
+
+
+def compile_list(program: ExportedProgram, folder: str) -> Callable[[list[Tensor]], list[Tensor]]:
+    """Compile a program for this machine, and return it; it empties the list that it is given."""
+    package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/model.pt2")
+    return torch._inductor.aoti_load_package(package).loader.boxed_run

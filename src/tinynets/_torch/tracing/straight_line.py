@@ -10,7 +10,7 @@ takes the same arguments, at 0.5 us. Should torch drop a binding, the operator i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 
 from .pytree import tree_map
-from .shape_environment import expression_of
+from .shape_environment import expression_of, one_program_for_all_sizes
 
 # The guard itself: `torch.inference_mode` is a Python class around it, at twice the time.
 InferenceGuard: Any = torch._C._InferenceMode
@@ -36,15 +36,59 @@ _tracing = threading.Lock()  # torch traces by means of settings of the whole pr
 
 
 def export_program(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    any_size: bool,
+    batch_axes: Sequence[int | None] | None = None,
 ) -> ExportedProgram:
     """Export a model for the sizes of its arguments, or with every axis free that is longer than 1.
 
-    To torch, the sizes 0 and 1 are special: a program for any size is none for these.
+    To torch, the sizes 0 and 1 are special: a program for any size is none for these, unless only the batch
+    is free, given as an axis of each tensor.
     """
-    free = {"args": tree_map(_free_axes, args), "kwargs": tree_map(_free_axes, kwargs)} if any_size else None
+    if batch_axes is not None:  # with oneDNN, torch would note for which batches it chooses which kernel
+        axes = iter(batch_axes)
+        free = _for_each_tensor(lambda _: _free_axis(next(axes)), args, kwargs)
+        with _tracing, one_program_for_all_sizes():
+            return torch.export.export(_Call(model), (args, kwargs), dynamic_shapes=free)
+    free = _for_each_tensor(_free_axes, args, kwargs) if any_size else None
     with _tracing, _backends_untouched():
         return torch.export.export(_Call(model), (args, kwargs), dynamic_shapes=free)
+
+
+def program_of_tensors(
+    program: ExportedProgram, taken: Sequence[str], like: Sequence[Tensor]
+) -> ExportedProgram:
+    """Export a program once more, as a function of a list of tensors: its weights are among them.
+
+    Args:
+        program: as `export_program` made it, with no axis free but the batch.
+        taken: the placeholders that are given.
+        like: tensors for these.
+    """
+    placeholders: list[Any] = [node for node in program.graph.nodes if node.op == "placeholder"]
+    shapes: dict[str, Any] = {node.name: getattr(node.meta.get("val"), "shape", ()) for node in placeholders}
+    free = [
+        {axis: Dim.AUTO for axis, size in enumerate(shapes[name]) if not isinstance(size, int)}
+        for name in taken
+    ]
+    graph = torch.fx.GraphModule(nn.Module(), program.graph)
+    flat = _OfTensors(graph, [node.name for node in placeholders], taken)
+    with _tracing, one_program_for_all_sizes(), torch.no_grad():
+        return torch.export.export(flat, ([*like],), dynamic_shapes=(free,))
+
+
+class _OfTensors(nn.Module):
+    def __init__(self, graph: nn.Module, placeholders: list[str], taken: Sequence[str]) -> None:
+        super().__init__()
+        self.graph, self.placeholders, self.taken = graph, placeholders, taken
+
+    def forward(self, tensors: list[Tensor]) -> Any:
+        """Run the graph; what it does not read is None."""
+        given = dict(zip(self.taken, tensors, strict=True))
+        return self.graph(*map(given.get, self.placeholders))
 
 
 class _Call(nn.Module):
@@ -59,10 +103,19 @@ class _Call(nn.Module):
         return self.model(*args, **kwargs)
 
 
-def _free_axes(value: object) -> Any:
-    if not isinstance(value, Tensor):
-        return None
-    return {axis: Dim.AUTO for axis, size in enumerate(value.shape) if size > 1}
+def _for_each_tensor(function: Callable[[Tensor], Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    def free(value: object) -> Any:
+        return function(value) if isinstance(value, Tensor) else None
+
+    return {"args": tree_map(free, args), "kwargs": tree_map(free, kwargs)}
+
+
+def _free_axes(tensor: Tensor) -> dict[int, Any]:
+    return {axis: Dim.AUTO for axis, size in enumerate(tensor.shape) if size > 1}
+
+
+def _free_axis(axis: int | None) -> dict[int, Any]:
+    return {} if axis is None else {axis: Dim.AUTO}
 
 
 @contextmanager

@@ -1,0 +1,125 @@
+"""The call of a compiled program in place of the operations, and what its weights must still be."""
+
+# Nodes of a graph have no complete types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .backends import Backend
+from .trace import Trace
+
+MISS = object()
+"""What a straight line returns for arguments, or a model, that it was not traced for."""
+
+_OF_WIDE_RANGE = (torch.float32, torch.float64)
+
+version_of = attrgetter("_version")  # of a tensor: most operations in place add one
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a straight line computes.
+
+    Attributes:
+        lines: its statements.
+        outputs: the sources of the outputs.
+        tests: what must hold for the tensors of the model.
+        constants: what lines and tests read.
+    """
+
+    lines: Sequence[str]
+    outputs: list[str]
+    tests: list[str]
+    constants: Mapping[str, Any]
+
+
+def write_program(
+    trace: Trace, inputs: Mapping[str, str], read: Mapping[str, Tensor], backend: Backend
+) -> Body:
+    """Compile a trace, and write its call.
+
+    Args:
+        trace: what to compile.
+        inputs: placeholder -> its variable.
+        read: variable -> tensor of the model.
+        backend: the compiler.
+
+    Raises:
+        ValueError: it cannot be compiled.
+    """
+    returned: Any = trace.graph.output_node().args[0]
+    if not all(isinstance(getattr(node, "meta", {}).get("val"), Tensor) for node in returned):
+        raise ValueError("it returns something besides tensors")
+    given = [name for name in trace.read if name in trace.shapes]
+    weights = [] if backend.copies_weights else [name for name in trace.read if name in trace.tensors]
+    run = backend.compile(trace, [*weights, *given])
+    outputs = [f"result{i or ''}" for i in range(len(returned))]
+    call = f"{', '.join(outputs)} = run([{', '.join(inputs[name] for name in (*weights, *given))}])"
+    numbers = [inputs[name] for name in given if trace.leaves[name].dtype in _OF_WIDE_RANGE]
+    lines = [
+        f"if not ({' and '.join(f'within_range({name})' for name in numbers)}):",
+        "    return MISS",
+    ]
+    tests, constants = (
+        _untouched(list(read.values())) if backend.copies_weights else tensor_tests(read, layouts=True)
+    )
+    constants.update(run=run, within_range=within_range)
+    return Body([*(lines if numbers else ()), call], outputs, tests, constants)
+
+
+def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tuple[list[str], dict[str, Any]]:
+    """Test what forward may depend on besides the values of tensors: their shapes and dtypes.
+
+    Args:
+        tensors: variable -> tensor.
+        layouts: whether the strides count too.
+
+    Returns:
+        Expressions, and what they read.
+    """
+    tests: list[str] = []
+    constants: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        constants[dtype] = tensor.dtype
+        test = f"{name}.shape == {tuple(tensor.shape)} and {name}.dtype is {dtype}"
+        if layouts:
+            contiguous = f"{name}.is_contiguous()"
+            test += (
+                f" and {contiguous if tensor.is_contiguous() else f'{name}.stride() == {tensor.stride()}'}"
+            )
+        tests.append(test)
+    return tests, constants
+
+
+def within_range(tensor: Tensor) -> bool:
+    """Return whether squares of the values, and their sum, are finite.
+
+    A compiler may compute a variance, say, in another way, which overflows elsewhere; NaN it may lose.
+    """
+    values = tensor.detach().numpy().ravel()
+    return isfinite(values.dot(values))
+
+
+def _untouched(tensors: list[Tensor]) -> tuple[list[str], dict[str, Any]]:
+    """Test whether tensors were written to, as far as torch keeps count of it."""
+    counted = [tensor for tensor in tensors if not tensor.is_inference()]
+    return [
+        "[*map(version_of, counted)] == versions",
+        "[*map(pointer_of, copied)] == pointers",
+    ], {
+        "version_of": version_of,
+        "counted": counted,
+        "versions": [*map(version_of, counted)],
+        "pointer_of": Tensor.data_ptr,
+        "copied": tensors,
+        "pointers": [*map(Tensor.data_ptr, tensors)],
+    }
