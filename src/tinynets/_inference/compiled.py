@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._torch.tracing import pytree
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
-from ..inputs.draw import Arguments
+from ..inputs.arguments import Arguments
 from ..modes import inference
 from .backends import Backend
 from .line import write_line
