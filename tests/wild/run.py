@@ -38,11 +38,13 @@ PACKAGES = {
     "neuralop": "neuraloperator",
 }
 SECTION = """
-{number} architectures of {packages}, from configurations without weights, the fast checks on torch {torch}:
-{clean} have no objection; the others have {must} failures and {should} warnings, each listed with its reason. {false} of
-them are false alarms, so named; the others are findings, some of them meant or harmless. `make conformance-wild` builds
-the environment, checks them again, and fails on anything that is not listed. An architecture takes {median:.1f} s of one
-thread of the processor in the median, and nine in ten take at most {p90:.1f} s.
+{number} architectures of
+{packages},
+from configurations without weights, the fast checks on torch {torch}: {clean} have no objection; the others have {must}
+failures and {should} warnings, each listed with its reason. What is called a false alarm there is one ({false} of them);
+the others are findings, some of them meant or harmless. `make conformance-wild` builds the environment, checks them
+again, and fails on anything that is not listed. An architecture takes {median:.2f} s of one thread of the processor in the
+median, and nine in ten take at most {p90:.2f} s.
 
 What is worth a report to the packages is in [Findings in other packages](upstream_findings.md), each in a few lines that
 reproduce it.
