@@ -117,6 +117,22 @@ def test_arguments_in_containers_flags_and_nested_results() -> None:
         fast(a, {"a": a})
 
 
+class Indexed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.tensor([2, 0, 1, 1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.order].split(2, dim=1)[0].unflatten(1, (2, 1)) + x[:, self.order[:1]].unsqueeze(1)
+
+
+def test_operators_whose_names_mean_something_else_in_python() -> None:
+    model = Indexed()
+    fast = tn.optimize_for_inference(model, "batch 4")
+    assert nets.equal(fast, model, torch.randn(3, 4))
+    assert nets.took_a_line(fast, torch.randn(3, 4))
+
+
 def test_arguments_by_name() -> None:
     model = tn.TinyVisionMLP()
     fast = tn.optimize_for_inference(model)

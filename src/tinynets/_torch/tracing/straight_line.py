@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
+from types import FunctionType
 from typing import Any, cast
 
 import torch
@@ -222,7 +223,8 @@ def binding(target: Any, *, in_place: bool = False) -> tuple[str, Callable[..., 
     if target.namespace == "aten" and target._overloadname in _OVERLOADS:
         for home in _HOMES:
             function = getattr(home, name, None)
-            if callable(function):
+            # What is written in Python is another function: `Tensor.index` is about named dimensions.
+            if callable(function) and not isinstance(function, FunctionType):
                 return name, function
     if in_place:
         return name, getattr(getattr(torch.ops.aten, name), target._overloadname)
