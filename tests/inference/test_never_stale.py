@@ -272,7 +272,7 @@ NAMES = sorted({**VALUES, **STRUCTURE}.keys() - {"channels last", "freeze"})
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5))
 def test_no_sequence_of_changes_leaves_it_behind(changes: list[str]) -> None:
     model = nets.net()

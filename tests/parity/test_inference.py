@@ -7,6 +7,8 @@ import torch
 
 import tinynets as tn
 
+pytest.importorskip("timm", reason="`make parity` installs it")
+
 from .conformance_nets import NETS
 
 ASSIGNS = "forward changes attributes of the model"  # a table of biases, made in eval mode
