@@ -3,7 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import models as models
 from ._contract.autoreload import support_autoreload
 from ._contract.contract import contract as contract
 from ._contract.toggle import checks as checks
@@ -18,11 +17,6 @@ from .errors import DirectForwardWarning as DirectForwardWarning
 from .errors import DtypeError as DtypeError
 from .errors import ModeError as ModeError
 from .errors import ShapeError as ShapeError
-from .models import CifarMLP as CifarMLP
-from .models import TinyVisionMLP as TinyVisionMLP
-from .models import create_model as create_model
-from .models import list_models as list_models
-from .models import load as load
 from .modes import evaluating as evaluating
 from .modes import freeze as freeze
 from .modes import frozen as frozen
@@ -33,20 +27,36 @@ from .modes import unfreeze as unfreeze
 from .module import Module as Module
 
 if TYPE_CHECKING:
+    from . import models as models
     from . import testing as testing
     from ._inference.optimize import optimize_for_inference as optimize_for_inference
+    from .models import CifarMLP as CifarMLP
+    from .models import TinyVisionMLP as TinyVisionMLP
+    from .models import create_model as create_model
+    from .models import list_models as list_models
+    from .models import load as load
+
+# Imported on first use: checking the contracts of the models takes as long as all else.
+_LATER = {
+    **dict.fromkeys(("CifarMLP", "TinyVisionMLP", "create_model", "list_models", "load"), ".models"),
+    "optimize_for_inference": "._inference.optimize",
+}
 
 support_autoreload()
 del support_autoreload
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what training and most inference do not need."""
-    if name == "testing":
-        return importlib.import_module(".testing", __name__)
-    if name == "optimize_for_inference":
-        return importlib.import_module("._inference.optimize", __name__).optimize_for_inference
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("models", "testing"):
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..models.registry import MODELS
-
 
 def require_module(model: object, function: str) -> None:
     """Refuse what is not a model.
@@ -19,6 +17,8 @@ def require_module(model: object, function: str) -> None:
     """
     if isinstance(model, nn.Module):
         return
+    from ..models.registry import MODELS  # whose contracts take a moment to check
+
     got = f"got {type(model).__name__}"
     if isinstance(model, str) and model in MODELS:
         got = f"got the name {model!r}: pass tinynets.create_model({model!r})"
