@@ -61,6 +61,7 @@ def test_checks_follow_every_edit(tmp_path: Path) -> None:
     assert found["arguments, 4"] == FITS_FOUR
 
 
+@pytest.mark.slow
 def test_a_cell_is_named_as_the_notebook_names_it(tmp_path: Path) -> None:
     session = """
 from IPython.core.interactiveshell import InteractiveShell

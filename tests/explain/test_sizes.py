@@ -56,6 +56,7 @@ def test_rounded_quotients_are_joined_without_changing_them(steps: list[tuple[in
         )
 
 
+@pytest.mark.slow
 def test_a_flat_layout_is_seen_whatever_form_its_sizes_have() -> None:
     net = nn.Sequential(*(nn.Conv2d(2, 2, 3, 2, 1) for _ in range(3)), nn.MaxPool2d(2), nn.Flatten())
     lines = tn.explain(net, "batch 2 height width").run.frame.lines

@@ -152,6 +152,7 @@ def test_values_are_read_where_they_are(name: str) -> None:
     check(fast, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRUCTURE)
 def test_other_changes_are_seen(name: str) -> None:
     model = nets.net()
