@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,3 +132,12 @@ class Mixed(nn.Module):
         weights = F.gelu(tokens).softmax(dim=1)
         pooled = self.drop((weights * tokens).sum(1))
         return {"logits": self.head(pooled) * self.scale + self.shift, "parts": [pooled, maps.mean((2, 3))]}
+
+
+def error_of(call: Callable[[], object]) -> Exception | None:
+    """Return what a call raises, or None."""
+    try:
+        call()
+    except Exception as error:
+        return error
+    return None

@@ -125,20 +125,12 @@ STRUCTURE: dict[str, Change] = {
 def check(fast: Any, model: nets.Net) -> None:
     """Compare with the model: two calls, since the first may go to the model itself."""
     for _ in range(2):
-        error = error_of(lambda: tn.inference(model)(model)(X))
+        error = nets.error_of(lambda: tn.inference(model)(model)(X))
         if error is None:
             assert nets.equal(fast, model, X)
         else:
-            found = error_of(lambda: fast(X))
+            found = nets.error_of(lambda: fast(X))
             assert (type(found), str(found)) == (type(error), str(error))
-
-
-def error_of(call: Callable[[], object]) -> Exception | None:
-    try:
-        call()
-    except Exception as error:
-        return error
-    return None
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -35,19 +34,11 @@ def test_the_bits_of_the_model(name: str) -> None:
     for height, width in {first.shape[2:], (40, 36)}:
         for batch in (0, 1, 2, 7):
             x = torch.randn(batch, first.shape[1], height, width)
-            error = error_of(tn.inference(model)(lambda x=x: model(x)))
+            error = nets.error_of(tn.inference(model)(lambda x=x: model(x)))
             if error is not None:
-                found = error_of(lambda x=x: fast(x))
+                found = nets.error_of(lambda x=x: fast(x))
                 assert (type(found), str(found)) == (tn.ShapeError, str(error))
                 continue
             assert nets.equal(fast, model, x), (batch, height)
             assert nets.equal(fast, model, x), (batch, height)
             assert nets.took_a_line(fast, x), (batch, height)
-
-
-def error_of(call: Callable[[], object]) -> Exception | None:
-    try:
-        call()
-    except Exception as error:
-        return error
-    return None

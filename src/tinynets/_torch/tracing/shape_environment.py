@@ -74,9 +74,11 @@ def join_floor_divisions(size: Any) -> Any:
 
 def equal_at_all_sizes(first: Any, second: Any) -> bool:
     """Return whether two sizes are equal whatever their symbols measure: tried, where forms differ."""
+    if first == second:
+        return True
     difference = first - second
-    if first == second or isinstance(difference, int | float):
-        return bool(first == second)
+    if isinstance(difference, int | float):
+        return False
     primes = (101, 211, 307, 401, 503, 601, 701, 809)
     symbols = sorted(difference.free_symbols, key=str)
     return all(
