@@ -14,7 +14,7 @@ from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
 from ..layers.attention import FeedForward
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights
 
 # timm's names on the left; ours on the right.
 TIMM_KEYS = {
@@ -134,18 +134,18 @@ class MlpMixer(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, TIMM_KEYS)
-        embed_dim, in_channels, patch_size, _ = weight_shape(weights, "patches.weight")
-        tokens = weight_shape(weights, "blocks.0.token_mlp.fc1.weight")[1]
-        model = cls(
+        weights = ForeignWeights(state_dict, TIMM_KEYS)
+        embed_dim, in_channels, patch_size, _ = weights.shape("patches.weight", 4)
+        tokens = weights.shape("blocks.0.token_mlp.fc1.weight", 2)[1]
+        return weights.build(
+            cls,
             image_size=round(tokens**0.5) * patch_size,
             patch_size=patch_size,
             embed_dim=embed_dim,
-            depth=count_blocks(weights, "blocks"),
+            depth=weights.count("blocks"),
             in_channels=in_channels,
-            num_classes=weight_shape(weights, "head.weight")[0],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels image_size image_size"]

@@ -17,7 +17,7 @@ from ..layers import check_at_least_one, check_multiple, init_lecun, init_zero
 from ..layers.attention import FeedForward, SelfAttention
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights
 
 TIMM_KEYS = {
     r"^patch_embed\.proj\.": "patches.",
@@ -143,22 +143,24 @@ class SimpleViT(ImageClassifier):
         Raises:
             CheckpointError: names, shapes or positions do not fit; the message says which.
         """
-        weights = rename_keys(state_dict, TIMM_KEYS)
-        learned = weights.pop("pos_embed", None)
-        embed_dim, in_channels, patch_size, _ = weight_shape(weights, "patches.weight")
-        model = cls(
+        weights = ForeignWeights(state_dict, TIMM_KEYS)
+        learned = weights.get("pos_embed")
+        weights.drop("pos_embed")
+        embed_dim, in_channels, patch_size, _ = weights.shape("patches.weight", 4)
+        model = weights.build(
+            cls,
             image_size=image_size,
             patch_size=patch_size,
             embed_dim=embed_dim,
-            depth=count_blocks(weights, "blocks"),
+            depth=weights.count("blocks"),
             num_heads=num_heads,
-            hidden=weight_shape(weights, "blocks.0.mlp.fc1.weight")[0],
+            hidden=weights.shape("blocks.0.mlp.fc1.weight", 2)[0],
             in_channels=in_channels,
-            num_classes=weight_shape(weights, "head.weight")[0],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
         if learned is not None:
             _check_positions(learned, model.positions)
-        return model.with_weights(weights)
+        return model
 
     def forward(
         self, images: Float[Tensor, "batch in_channels image_size image_size"]
