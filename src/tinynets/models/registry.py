@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from ..checkpoint import read_checkpoint, rebuild
 from ..weight_file import refusal
 from .base import ImageClassifier
+from .pretrained import load_pretrained
 
 Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
 
@@ -79,16 +80,21 @@ MODELS: dict[str, Entry] = {
 }
 
 
-def create_model(name: str, **config: Any) -> ImageClassifier:
+def create_model(
+    name: str, *, pretrained: str | Literal[False] | None = None, **config: Any
+) -> ImageClassifier:
     """Build a model by name; type checkers infer its class from a literal name.
 
     Args:
         name: one of `list_models()`.
+        pretrained: weights that come with the package, such as "mnist5k" for lenet5; the model is then in
+            eval mode, and its `normalization` says what images it expects.
         config: arguments of the model's constructor, such as `num_classes=100`, except those that the name
             fixes.
 
     Raises:
-        ValueError: there is no such name, the name fixes the argument, or its value is out of range.
+        ValueError: there is no such name, the name fixes the argument, or its value is out of range; or there
+            are no such weights, which the message says, with whose weights the model can take.
         TypeError: the model has no such argument.
     """
     if name not in MODELS:
@@ -108,7 +114,9 @@ def create_model(name: str, **config: Any) -> ImageClassifier:
                 f"{name} is {entry.class_name} with {option}={entry.fixed[option]!r}; build "
                 f"{entry.class_name} itself for another"
             )
-    return entry.model(**entry.fixed, **config)
+    if pretrained is None or pretrained is False:
+        return entry.model(**entry.fixed, **config)
+    return load_pretrained(name, entry.model, pretrained, config)
 
 
 def list_models(*, family: Family | None = None, image_size: int | None = None) -> list[str]:
