@@ -237,7 +237,10 @@ class DenseNetBC(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal convolutions; the head gets torch's default."""
+        """Draw He normal convolutions over the inputs, as torchvision does; the head gets torch's default.
+
+        The authors' code takes the outputs instead, and like torchvision it starts the head's bias at 0.
+        """
         if isinstance(module, nn.Linear):
             init_default(module, generator)
         else:

@@ -167,7 +167,10 @@ class WideResNet(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights over the inputs, as the authors' code does, the head included."""
+        """Draw He normal weights over the inputs, the head included, as the authors' PyTorch code does.
+
+        That code also draws the scales of BatchNorm from [0, 1]; here they start at 1.
+        """
         init_he(module, generator, mode="fan_in")
 
 
