@@ -11,13 +11,14 @@ import torch
 
 import tinynets as tn
 
+from ..zoo_names import SWEPT
 from . import nets
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 
 # One name of each class: its siblings are the same lines, only more of them.
 DEEPER = {"resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10", "cct_7_3x1"}
-CLASSES = [name for name in tn.list_models() if name not in DEEPER]
+CLASSES = [name for name in SWEPT if name not in DEEPER]
 ANY_SIZE = ["vgg16_cifar", "airbench94"]  # pools and pads; resnet20 is among those below
 ONNX = ["lenet5", "resnet20", "simple_vit"]
 

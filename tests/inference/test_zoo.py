@@ -11,6 +11,7 @@ import tinynets as tn
 from tinynets.models.registry import MODELS
 
 from ..export.nets import images_for, trained
+from ..zoo_names import SWEPT
 from . import nets
 
 SMALL = ("tiny_vision_mlp", "lenet5", "cct_2_3x2")
@@ -18,9 +19,9 @@ SMALL = ("tiny_vision_mlp", "lenet5", "cct_2_3x2")
 
 # One name of each class, unless all are asked for: a trace of a deep or wide one takes ten seconds.
 NAMES = (
-    tn.list_models()
+    SWEPT
     if os.environ.get("TINYNETS_ALL") == "1"
-    else {entry.class_name: name for name, entry in reversed(MODELS.items())}.values()
+    else {MODELS[name].class_name: name for name in reversed(SWEPT)}.values()
 )
 
 

@@ -13,11 +13,13 @@ import torch
 
 import tinynets as tn
 from tinynets.inputs.examples import example_arguments
-from tinynets.models import ImageClassifier, create_model, list_models
+from tinynets.models import ImageClassifier, create_model
 from tinynets.models.registry import MODELS
 from tinynets.testing import Case, Check, Options
 
-NAMES = list_models()
+from ..zoo_names import SWEPT
+
+NAMES = SWEPT
 # The quick loop takes the smallest model of three families; the others are marked slow.
 QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
 # The depths and widths of one class differ in nothing that compiling or exporting could notice.
@@ -26,12 +28,14 @@ CLASSES = list({MODELS[name].class_name: name for name in reversed(NAMES)}.value
 IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
     **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
-    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8"], 8),
+    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8", "se_resnet20", "resnext29_2x64d"], 8),
+    "resnet9": 16,
 }
 # What repeats, once or twice: a compiler sees nothing new in the tenth block.
 SHALLOW: dict[str, dict[str, int]] = {
     "resnet20": {"depth": 8},
     "wrn_16_4": {"depth": 10},
+    "se_resnet20": {"depth": 8},
     "densenet_bc_100_12": {"depth": 16},
     "convmixer_256_8": {"depth": 2},
     "mlp_mixer": {"depth": 2},
