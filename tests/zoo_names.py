@@ -6,11 +6,14 @@ import os
 
 from tinynets.models import list_models
 
-# Tests that compile, export, learn or run every check take minutes for each of these. Most of their blocks are also in
-# a name that is swept (basic blocks, those of WRN, convolutions and linear layers), and none has a line of a new kind.
+# Tests that compile, export, learn or run every check take a minute or more for each of these. Their blocks are also in
+# a name that is swept (basic blocks, those of WRN and ViT), or have convolutions, linear layers and norms like those.
 # They have the cheap tests in CI (counts, shapes, heads, seeds, parity), and with TINYNETS_ALL=1 all of them.
 LATER = {
     "mnist_cnn",
+    "repvgg_a0_cifar",
+    "convnext_atto_cifar",
+    "vit_tiny",
     "resnet34_cifar",
     "resnet50_cifar",
     "resnet9",
