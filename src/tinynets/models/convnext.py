@@ -159,6 +159,7 @@ class ConvNextAttoCifar(ImageClassifier):
             CheckpointError: names or shapes do not fit, as the 4x4 patches for large images do not.
         """
         weights = ForeignWeights(state_dict, TIMM_KEYS)
+        weights.flatten(r"\.mlp\.fc\d\.weight$")
         return weights.build(
             cls,
             in_channels=weights.shape("patches.weight", 4)[1],

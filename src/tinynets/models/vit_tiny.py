@@ -124,7 +124,7 @@ class ViTTiny(ImageClassifier):
         """Map images to the normalised tokens of the last block, the class token first."""
         patches: Float[Tensor, "batch embed_dim side side"] = self.patches(images)
         tokens: Float[Tensor, "batch side*side embed_dim"] = rearrange(patches, "b c h w -> b (h w) c")
-        first: Float[Tensor, "batch 1 embed_dim"] = self.class_token.expand(len(tokens), -1, -1)
+        first: Float[Tensor, "batch 1 embed_dim"] = self.class_token.expand(tokens.shape[0], -1, -1)
         placed: Float[Tensor, "batch 1+side*side embed_dim"] = (
             torch.cat((first, tokens), dim=1) + self.positions
         )
