@@ -4,7 +4,7 @@ import copy
 import inspect
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 import torch
@@ -126,11 +126,15 @@ def test_a_named_tuple() -> None:
         Pair(ones(2), right=ones(3))
 
 
+class Record(TypedDict):
+    left: Float[Tensor, "n"]
+
+
 class Late:
     left: Float[Tensor, "n"]
 
 
-@pytest.mark.parametrize("cls", [int, Late])
+@pytest.mark.parametrize("cls", [int, Record, Late])
 def test_a_class_with_nothing_to_enforce_is_refused(cls: type) -> None:
     text = f"contract\\({cls.__name__}\\): it has no method and no dataclass field with a tensor annotation"
     with pytest.raises(TypeError, match=text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -26,9 +27,10 @@ def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
     """
     scope, found = class_scope(cls, annotated_lines), False
     maker = "__new__" if tuple in cls.__mro__ else "__init__"
-    parameters = vars(cls).get("__dataclass_params__")
-    generated = "_fields" in vars(cls) or (parameters is not None and parameters.init)
-    for name, member in list[tuple[str, Any]](vars(cls).items()):
+    members: dict[str, Any] = dict(cls.__dict__)
+    parameters = members.get("__dataclass_params__")
+    generated = "_fields" in members or (parameters is not None and parameters.init)
+    for name, member in members.items():
         of_class = isinstance(member, staticmethod | classmethod) or name in ("__init__", "__new__")
         inner = scope.without_axes() if of_class else scope
 
@@ -46,7 +48,7 @@ def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
         changed = with_functions(member, checked)
         if changed is not member:
             setattr(cls, name, changed)
-    if has_tensors(cls):
+    if has_tensors(cls) and not typing.is_typeddict(cls):  # which makes a dict
         found = True
         _check_new_ones(cls, maker, functools.partial(enforce, scope=scope))
     if not found:
