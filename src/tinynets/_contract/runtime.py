@@ -22,7 +22,8 @@ from .annotations.class_scope import ClassScope
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
-from .verdict.messages import Place, contract_error, description, expectation, module_path
+from .verdict.descriptions import description, expectation
+from .verdict.messages import Place, contract_error, module_path
 from .verdict.torch_errors import torch_remedy
 from .verdict.validate import Bindings, validate
 
