@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import AnnotationError
 
 from .._torch.tracing.entry import (
     TRACES_RAISE,
+    VALIDATE_ALL,
     graph_break,
     is_dynamo_compiling,
     outside_of_dynamo,
@@ -22,12 +26,32 @@ from .annotations.class_scope import ClassScope
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
+from .toggle import toggle
 from .verdict.descriptions import description, expectation
 from .verdict.messages import Place, contract_error, module_path
 from .verdict.torch_errors import torch_remedy
 from .verdict.validate import Bindings, validate
 
 _NOTE = "in"
+Witness: TypeAlias = "Callable[[FunctionContract, Site, bool], None]"
+_watched = threading.local()
+
+
+@contextmanager
+def witnessed(witness: Witness) -> Generator[None]:
+    """Validate every annotated line that this thread comes by, whatever its guard says, and report it.
+
+    Args:
+        witness: is called with a line before it is judged, with False, and again with the verdict.
+    """
+    owner = object()
+    toggle.enter(owner, VALIDATE_ALL)
+    before, _watched.witness = getattr(_watched, "witness", None), witness
+    try:
+        yield
+    finally:
+        _watched.witness = before
+        toggle.leave(owner)
 
 
 @dataclass
@@ -79,7 +103,12 @@ class FunctionContract:
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
             before = Bindings(known, owner, self.scope.known_axes(owner), arguments)
             bindings = before.copy()
+            witness = getattr(_watched, "witness", None)
+            if witness is not None:
+                witness(self, site, False)
             mismatch = validate(site.spec, value, bindings)
+            if witness is not None:
+                witness(self, site, mismatch is None)
             if mismatch is None:
                 return bindings.sizes
             return [contract_error(mismatch, site, self.place, before)]
