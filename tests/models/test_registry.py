@@ -62,6 +62,12 @@ def test_names_by_family_and_size():
         ("resnet20", {"num_classes": 0}, ValueError, "num_classes must be an int of at least 1, got 0"),
         ("resnet20", {"num_classes": "10"}, ValueError, "num_classes must be an int of at least 1, got '10'"),
         ("resnet20", {"shortcut": "C"}, ValueError, "shortcut must be one of 'A', 'B', got 'C'"),
+        (
+            "mobilenet_v2_cifar",
+            {"width_factor": 0},
+            ValueError,
+            "width_factor must be a number from 0.05 to 100, got 0",
+        ),
         ("mobilenet_v2_cifar", {"dropout": 1.0}, ValueError, "dropout must be a number in [0, 1), got 1.0"),
     ],
 )
