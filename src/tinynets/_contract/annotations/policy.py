@@ -6,6 +6,8 @@ from typing import Any
 
 from jaxtyping import AnnotationError
 
+from ...errors import ContractError
+from .sites import Site
 from .specs import Spec
 
 
@@ -31,6 +33,14 @@ class Policy:
     def with_default(self, spec: Spec, default: Any) -> Spec:
         """Return the spec of an argument that has a default other than None."""
         return spec
+
+    def tolerates(self, error: ContractError, site: Site, title: str) -> bool:
+        """Whether a call goes on although a value does not match."""
+        return False
+
+    def excuses(self, error: Exception, site: Site, title: str) -> bool:
+        """Whether a call goes on although a value could not be judged."""
+        return False
 
 
 STRICT = Policy()
