@@ -23,6 +23,7 @@ from .._torch.tracing.entry import (
 )
 from ..errors import ContractError
 from .annotations.class_scope import ClassScope
+from .annotations.policy import STRICT, Policy
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
@@ -62,6 +63,7 @@ class FunctionContract:
     place: Place
     scope: ClassScope
     sites: list[Site]
+    policy: Policy = STRICT
     refusals: list[str] = field(init=False)  # what `torch.compile(fullgraph=True)` says at each site
 
     def __post_init__(self) -> None:
@@ -97,9 +99,8 @@ class FunctionContract:
         # The error is returned, not raised, so that the traceback ends in the line of the user's code.
         if isinstance(value, torch.fx.Proxy):
             return known  # a symbolic trace records no shapes
-        state = pause_tracing()
+        state, site = pause_tracing(), self.sites[index]
         try:
-            site = self.sites[index]
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
             before = Bindings(known, owner, self.scope.known_axes(owner), arguments)
             bindings = before.copy()
@@ -111,9 +112,14 @@ class FunctionContract:
                 witness(self, site, mismatch is None)
             if mismatch is None:
                 return bindings.sizes
-            return [contract_error(mismatch, site, self.place, before)]
-        except AnnotationError as error:
-            return [AnnotationError(f"{self.place.name}, {self.sites[index].name}: {error}")]
+            error = contract_error(mismatch, site, self.place, before)
+            return known if self.policy.tolerates(error, site, self.place.name) else [error]
+        except Exception as error:
+            if self.policy.excuses(error, site, self.place.name):
+                return known
+            if not isinstance(error, AnnotationError):
+                raise
+            return [AnnotationError(f"{self.place.name}, {site.name}: {error}")]
         finally:
             resume_tracing(state)
 
