@@ -101,6 +101,8 @@ def enforce(
     original = cast(FunctionType, known.original if known else function)
     # Syntax trees are many small objects that die with this call; without a pause they trigger a collection
     # of everything that torch has created, which takes longer than all the rest.
+    # In a module that `install_import_hook` has armed, the file is not what was compiled.
+    package: Any = original.__globals__.get("_tn_package")
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -111,6 +113,7 @@ def enforce(
             check_mode=check_mode,
             overridden=builder_of(overridden),
             decorated=decorated,
+            source=package.release(original) if package else None,
         ).build()
     finally:
         if collecting:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
@@ -112,6 +113,7 @@ def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> 
     size, wanted = value.shape[mismatch.axis], mismatch.wanted[mismatch.axis]
     name = _axis_text(mismatch)
     asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
+    asked = name if _is_symbolic(wanted) and name else asked
     if name.startswith("*"):
         asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
     return (
@@ -157,7 +159,7 @@ def _known_text(axis: Axis, bindings: Bindings) -> str:
         size = bindings.get(f"*{axis.name}") if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
-    return axis.text if size is None else _size_text(size).strip("[]")
+    return axis.text if size is None or _is_symbolic(size) else _size_text(size).strip("[]")
 
 
 def _pad(row: list[str], count: int) -> list[str]:
@@ -189,13 +191,18 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
             source = f"{owner.__name__}({name}={size})" if name in parameters else f"self.{name}"
         else:
             source = place.origins.get(name, "")
-        if source != site.name:
+        if source != site.name and not _is_symbolic(size):
             sources.setdefault(source, []).append(f"{name}={_size_text(size)}")
     facts: list[str] = []
     for source, sizes in sources.items():
         verb = "comes" if len(sizes) == 1 else "come"
         facts.append(" and ".join(sizes) + (f" {verb} from {source}" if source else ""))
     return ["; ".join(facts)] if facts else []
+
+
+def _is_symbolic(size: Any) -> bool:
+    """Return whether a size is a symbol of a trace, whose name (`s77`) says nothing to a reader."""
+    return isinstance(size, torch.SymInt) and not str(size).isdigit()
 
 
 def _size_text(size: Any) -> str:
