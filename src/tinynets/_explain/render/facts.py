@@ -144,6 +144,11 @@ def totals(run: Run) -> list[Fact]:
     ]
 
 
+def proof_text(run: Run) -> list[str]:
+    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
+    return [run.proof.summary] if run.proof is not None and not run.proof.reason else []
+
+
 def notes(run: Run) -> list[str]:
     """Return what else a reader should know about a run."""
     lines: list[str] = []
@@ -152,6 +157,7 @@ def notes(run: Run) -> list[str]:
     if run.unused:
         some = ", ".join(run.unused[:4]) + (", ..." if len(run.unused) > 4 else "")
         lines.append(f"{len(run.unused)} parameters not used: {some}")
+    lines += proof_text(run)
     return [*lines, *(f"{name} is tied to one size" for name in run.tied), *run.notes]
 
 
