@@ -138,12 +138,19 @@ def test_a_dict_that_holds_a_tensor_gets_no_comment(file: Path) -> None:
     assert file.read_text().endswith(lines)
 
 
-@pytest.mark.parametrize("depth", ["0", "-3", "x"])
-def test_a_wrong_depth_is_told(depth: str, capsys) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--depth", "0", "a number from 1, or 'all'"),
+        ("--depth", "x", "a number from 1, or 'all'"),
+        ("--width", "59", "a number from 60"),
+    ],
+)
+def test_a_wrong_number_is_told(option: str, value: str, message: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run("explain", "cifar_mlp", "--depth", depth)
+        run("explain", "cifar_mlp", option, value)
     assert stopped.value.code == 2
-    assert "a number from 1, or 'all'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_wrong_input_is_not_held_against_a_comment(file: Path, capsys) -> None:
@@ -172,11 +179,16 @@ def test_list(capsys) -> None:
 
 def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Path) -> None:
     assert run("explain", "cifar_mlp") == 0
-    assert "CifarMLP.forward" in capsys.readouterr().out
+    assert "CifarMLP(images [batch, 3, 32, 32] f32)" in capsys.readouterr().out
     assert run("explain", f"{file}:Small", "--input", "batch 8", "--format", "json") == 0
     assert capsys.readouterr().out.startswith("{")
     assert run("explain", "torch.nn:Identity", "--input", "batch 8", "--html", tmp_path / "page.html") == 0
     assert 'value="eval"' in (tmp_path / "page.html").read_text()  # a page can switch modes by itself
+    assert run("explain", "cifar_mlp", "--svg", tmp_path / "flow.svg") == 0
+    assert (tmp_path / "flow.svg").read_text().startswith("<svg ")
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "flow.svg")
+    assert run("explain", "cifar_mlp", "--width", 75) == 0
+    assert 70 < max(map(len, capsys.readouterr().out.splitlines())) <= 75
 
 
 @pytest.mark.parametrize(
@@ -190,6 +202,7 @@ def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Pat
         (["explain", "cifar_mlp", "--input", "batch 3 31 31"], 1),
         (["explain", "cifar_mlp", "--input", "batch -3"], 2),
         (["explain", "cifar_mlp", "--html", "no/such/folder/page.html"], 2),
+        (["explain", "cifar_mlp", "--svg", "no/such/folder/flow.svg"], 2),
         (["list", "--family", "no such family"], 2),
     ],
 )

@@ -57,11 +57,12 @@ class Explanation:
         """Whether the forward pass raised."""
         return any(run.error for run in self.runs)
 
-    def to_text(self, *, width: int = 80, depth: int | None = -1) -> str:
+    def to_text(self, *, width: int | None = None, depth: int | None = -1) -> str:
         """Return a plain table.
 
         Args:
-            width: maximum length of a line.
+            width: maximum length of a line, at least 60; by default what `COLUMNS` or the terminal gives,
+                and 110 where there is neither.
             depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain
@@ -108,13 +109,13 @@ class Explanation:
         target.write_text(picture(self._view(), *(block._view() for block in blocks)), encoding="utf-8")
         return target
 
-    def print(self) -> None:
+    def print(self, *, width: int | None = None) -> None:
         """Print the table, in colour on a terminal if `rich` is installed."""
         from .render.text import coloured
 
-        if sys.stdout.isatty() and coloured(self._view()):
+        if sys.stdout.isatty() and coloured(self._view(), width):
             return
-        print(self)
+        print(self.to_text(width=width))
 
     def __str__(self) -> str:
         return self.to_text()

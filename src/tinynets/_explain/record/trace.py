@@ -142,8 +142,8 @@ def _run(
     error: Exception | None,
 ) -> Run:
     assert recorder.root is not None
-    counts = {id(parameter): _count(parameter) for parameter in copied.parameters()}
-    frame = build_frame(recorder.root, sizes, counts)
+    parameters = {id(parameter): parameter for parameter in copied.parameters()}
+    frame = build_frame(recorder.root, sizes, parameters)
     flags = [module.training for module in copied.modules()]
     grad = (
         "inference"
@@ -155,20 +155,22 @@ def _run(
     events = recorder.root.lines
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
     notes = [f"{hooks} hooks of your own were not run"] if hooks else []
-    notes += [f"{name}={sizes.values[name]} was chosen, since nothing tells it" for name in sizes.chosen]
     if not toggle.on:
         notes.append("contracts are switched off")
-    return Run(
+    run = Run(
         mode,
         frame,
         {**sizes.values, **{name: size for name, size in sizes.measured.items() if name not in sizes.values}},
+        tuple(sizes.chosen),
         tuple(sizes.free_axes()),
         method,
         reason,
         tuple(notes),
         (sum(flags), len(flags)),
         grad,
-        sum(_count(parameter) for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
         unused,
         amount((event.macs for event in events), sizes),
         amount((event.allocated for event in events), sizes, unit="B"),
@@ -177,7 +179,11 @@ def _run(
         sizes.rename(f"{type(error).__name__}: {error}") if error else "",
         tuple(sizes.fixed_axes()),
     )
+    for _, _, line in frame.walk():
+        line.parameter_percent = _percent(line.parameters, run.parameters)
+        line.mac_percent = _percent(line.macs.value, run.macs.value)
+    return run
 
 
-def _count(parameter: torch.Tensor) -> int:
-    return 0 if isinstance(parameter, nn.UninitializedParameter) else parameter.numel()
+def _percent(part: int | None, whole: int | None) -> float:
+    return round(100 * part / whole, 2) if part and whole else 0.0
