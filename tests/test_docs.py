@@ -74,9 +74,21 @@ def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run_page(page, anywhere=page.stem in OTHER_NAMES)
 
 
-def test_the_page_with_partners_runs() -> None:
-    pytest.importorskip("torchvision")
-    run_page(ROOT / "docs" / "migration.md", ("python", "py"))
+@pytest.mark.parametrize(
+    ("page", "partners"),
+    [
+        ("migration", ["torchvision", "torchinfo"]),
+        ("own_images", ["torchvision"]),
+        ("trainers", ["lightning", "transformers", "accelerate"]),
+    ],
+)
+def test_the_pages_with_partners_run(
+    page: str, partners: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for partner in partners:
+        pytest.importorskip(partner)
+    monkeypatch.chdir(tmp_path)
+    run_page(ROOT / "docs" / f"{page}.md", ("python", "py"))
 
 
 def test_the_page_of_findings_in_other_packages_runs() -> None:

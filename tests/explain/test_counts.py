@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
 
+from ..zoo_names import SWEPT
 from .nets import Loop, Modes
 
 # Attention, and linear layers that see tokens.
@@ -23,7 +24,7 @@ def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", tn.list_models())
+@pytest.mark.parametrize("name", SWEPT)
 def test_zoo_agrees_with_the_flop_counter(name: str) -> None:
     model = tn.create_model(name).eval()
     explanation = tn.explain(model)

@@ -11,18 +11,16 @@ import torch
 
 import tinynets as tn
 
+from ..zoo_names import SWEPT
 from . import nets
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 
-# One name of each class: its siblings are the same lines, only more of them.
-DEEPER = {"resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10", "cct_7_3x1"}
-CLASSES = [name for name in tn.list_models() if name not in DEEPER]
 ANY_SIZE = ["vgg16_cifar", "airbench94"]  # pools and pads; resnet20 is among those below
 ONNX = ["lenet5", "resnet20", "simple_vit"]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", SWEPT)
 def test_the_zoo_as_programs(name: str, tmp_path: Path) -> None:
     model = nets.trained(name)
     batches = [nets.images_for(model, batch) for batch in (1, 3, 7)]

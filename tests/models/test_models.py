@@ -10,6 +10,7 @@ import cProfile
 import dataclasses
 import inspect
 import itertools
+import math
 import pickle
 import pstats
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 import tinynets as tn
+from tinynets.layers.attention import FeedForward
 from tinynets.models import create_model, list_models
 from tinynets.models.registry import MODELS
 
@@ -236,6 +238,21 @@ def test_initial_weights_are_seeded(zoo: Any, name: str):
     buffers = dict(materialised.named_buffers())
     assert all(torch.equal(tensor, states[0][key]) for key, tensor in materialised.state_dict().items())
     assert all(torch.equal(tensor, buffers[key]) for key, tensor in model.named_buffers())
+
+
+@pytest.mark.parametrize("name", ["mlp_mixer", "simple_vit"])
+def test_the_activation_reaches_every_block(zoo: Any, name: str):
+    exact, tanh = (zoo.build(name, depth=2, activation=kind).double() for kind in ("gelu", "gelu_tanh"))
+    for block in tanh.blocks:
+        for layer in (each for each in block.modules() if isinstance(each, FeedForward)):
+            tokens = torch.randn(1, 2, layer.embed_dim, dtype=torch.float64)
+            hidden = layer.fc1(tokens)
+            curved = 0.5 * hidden * (1 + ((2 / math.pi) ** 0.5 * (hidden + 0.044715 * hidden**3)).tanh())
+            torch.testing.assert_close(layer(tokens), layer.fc2(curved), rtol=0, atol=1e-14)
+    features = [model.forward_features(zoo.images(model, 32).double()) for model in (exact, tanh)]
+    assert 1e-6 < (features[0] - features[1]).abs().max() < 1e-2
+    with pytest.raises(ValueError, match=r"activation must be one of 'gelu', 'gelu_tanh', got 'relu'"):
+        create_model(name, activation="relu")
 
 
 WRONG = {

@@ -53,12 +53,21 @@ def test_names_by_family_and_size():
     [
         ("resnet2O", {}, ValueError, "no model is called 'resnet2O'; did you mean 'resnet20'?"),
         ("zzz", {}, ValueError, "no model is called 'zzz'. list_models() names them all"),
+        ("resnet18", {}, ValueError, "no model is called 'resnet18'; did you mean 'resnet18_cifar'?"),
+        ("vit_5", {}, ValueError, "no model is called 'vit_5'. list_models"),
+        ("wrn_28_12", {}, ValueError, "no model is called 'wrn_28_12'; there are wrn_16_4, wrn_28_10."),
         ("resnet20", {"num_clases": 5}, TypeError, "no option 'num_clases'; did you mean 'num_classes'?"),
         ("resnet20", {"image_size": 64}, TypeError, "resnet20 has no option 'image_size'"),
         ("resnet20", {"depth": 32}, ValueError, "resnet20 is CifarResNet with depth=20"),
         ("resnet20", {"num_classes": 0}, ValueError, "num_classes must be an int of at least 1, got 0"),
         ("resnet20", {"num_classes": "10"}, ValueError, "num_classes must be an int of at least 1, got '10'"),
         ("resnet20", {"shortcut": "C"}, ValueError, "shortcut must be one of 'A', 'B', got 'C'"),
+        (
+            "mobilenet_v2_cifar",
+            {"width_factor": 0},
+            ValueError,
+            "width_factor must be a number from 0.05 to 100, got 0",
+        ),
         ("mobilenet_v2_cifar", {"dropout": 1.0}, ValueError, "dropout must be a number in [0, 1), got 1.0"),
     ],
 )

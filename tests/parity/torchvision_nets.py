@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from tinynets.models import MobileNetV2Cifar
 
@@ -16,6 +16,42 @@ def resnet18(*, keep_maxpool: bool = False) -> nn.Module:
     if not keep_maxpool:
         partner.maxpool = nn.Identity()
     return partner
+
+
+def deep_resnet(depth: int, *, stride_in_1x1: bool = False) -> nn.Module:
+    partner = torchvision.models.get_model(f"resnet{depth}", num_classes=10)
+    partner.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    partner.maxpool = nn.Identity()
+    for module in partner.modules():
+        if stride_in_1x1 and isinstance(module, Bottleneck):
+            module.conv1.stride, module.conv2.stride = module.conv2.stride, (1, 1)
+    return partner
+
+
+class ResNeXt(nn.Module):
+    """ResNeXt-29 out of torchvision's bottlenecks, whose width is a multiple of a quarter of the output."""
+
+    def __init__(self, cardinality: int, *, groups: int | None = None) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64)
+        before = 64
+        for stage, width in enumerate((256, 512, 1024), start=1):
+            down = nn.Sequential(
+                nn.Conv2d(before, width, 1, 1 if stage == 1 else 2, bias=False), nn.BatchNorm2d(width)
+            )
+            options = {
+                "groups": groups or cardinality,
+                "base_width": 64 * cardinality // (groups or cardinality),
+            }
+            blocks = [Bottleneck(before, width // 4, 1 if stage == 1 else 2, down, **options)]
+            blocks += [Bottleneck(width, width // 4, **options) for _ in range(2)]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            before = width
+        self.fc = nn.Linear(before, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return self.fc(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
 
 def mobilenet(*, stride_at_24_channels: int = 1) -> nn.Module:

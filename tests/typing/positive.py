@@ -24,6 +24,7 @@ assert_type(model.num_classes, int)
 assert_type(model.config.build(), tn.TinyVisionMLP)
 assert_type(tn.create_model("resnet20"), tn.models.CifarResNet)
 assert_type(tn.create_model("cct_2_3x2", num_classes=100), tn.models.CCT)
+assert_type(tn.create_model("lenet5", pretrained="mnist5k"), tn.models.LeNet5)
 assert_type(tn.create_model(tn.list_models()[0]), tn.models.ImageClassifier)
 
 with tn.training(model):

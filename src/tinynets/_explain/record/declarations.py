@@ -12,9 +12,9 @@ import sympy
 
 from ..._contract.annotations.axes import Axis, AxisKind
 from ...inputs.axis_strings import evaluate, parse_axes
+from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Verdict
-from .size_text import axis_text
 
 
 @dataclass

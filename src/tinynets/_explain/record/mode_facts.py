@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ..._torch.tracing.shape_environment import expression_of
+from ...inputs.size_text import axis_text
 from .events import is_tensor
-from .size_text import axis_text
 
 _DROPOUTS = {
     "dropout",

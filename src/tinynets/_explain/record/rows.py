@@ -15,12 +15,12 @@ import torch
 from ..._contract.annotations.class_scope import declared_axes
 from ..._contract.annotations.specs import ArraySpec
 from ..._contract.contract import contract_of
+from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Frame, Line, Op, TensorFacts, Verdict
 from .amounts import amount
 from .declarations import Declarations
 from .events import CallEvent, LineEvent, RawOp, RawTensor
-from .size_text import axis_text
 from .sources import axis_string
 
 Parameters = Mapping[int, torch.Tensor]  # by their identity

@@ -14,6 +14,7 @@ from torch import nn
 from ..._contract.file_names import file_name
 from ..._contract.toggle import toggle
 from ..._torch.modules.module_copies import drop_user_hooks
+from ..._torch.modules.private_copies import fake_copy, real_copy
 from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
@@ -21,7 +22,6 @@ from ...inputs.inputs import Inputs
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount
-from .copies import fake_copy, real_copy
 from .recorder import Recorder
 from .rows import build_frame
 
