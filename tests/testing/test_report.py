@@ -316,6 +316,19 @@ def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
     assert "| `runs.structure` | must | skipped | not today \\| ever |" in rows
 
 
+def test_a_notebook_shows_what_fails_first_and_every_message_as_text():
+    class Loud(LongRepr):
+        def extra_repr(self):
+            return "<b>&" * 400
+
+    html = collect(Loud, groups=None)._repr_html_()
+    ids = re.findall(r"<code>(.*?)</code>", html)
+    assert ids[0] == "runs.repr"
+    assert sorted(ids) == sorted(IDS)
+    assert html.index("runs.repr") < html.index("<details>") < html.index(ids[1])
+    assert "<b>" not in html
+
+
 def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     from rich.console import Console
 
