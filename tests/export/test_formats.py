@@ -115,6 +115,7 @@ def test_a_process_without_tinynets(request: pytest.FixtureRequest, model: tn.Mo
         torch.testing.assert_close(torch.tensor(eval(run.stdout)), model(images), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, where it is called without our filter
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
 def test_an_onnx_export_says_nothing_of_torchvision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("torch")
