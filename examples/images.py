@@ -1,4 +1,4 @@
-"""Images as they come over a wire, PNG, JPEG or JSON, to tensors; nothing is believed of what they claim to be."""
+"""Images as they come over a wire, PNG, JPEG or JSON, to tensors; nothing of what they claim is believed."""
 
 from __future__ import annotations
 
