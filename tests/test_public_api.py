@@ -32,6 +32,7 @@ PUBLIC = {
     "load_exported",
     "mode_report",
     "models",
+    "install_import_hook",
     "optimize_for_inference",
     "training",
     "unfreeze",

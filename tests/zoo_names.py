@@ -1,14 +1,12 @@
-"""Which names of the zoo the expensive tests run."""
-
-from __future__ import annotations
+"""The names of the zoo that costly tests go through; `TINYNETS_ALL=1 pytest` goes through all."""
 
 import os
 
 from tinynets.models import list_models
+from tinynets.models.registry import MODELS
 
-# Tests that compile, export, learn or run every check take a minute or more for each of these. Their blocks are also in
-# a name that is swept (basic blocks, those of WRN and ViT), or have convolutions, linear layers and norms like those.
-# They have the cheap tests in CI (counts, shapes, heads, seeds, parity), and with TINYNETS_ALL=1 all of them.
+# Their blocks are also in a class that is swept (basic blocks, those of WRN and ViT), or have convolutions, linear layers
+# and norms like those. They have the cheap tests: counts, shapes, heads, seeds, parity.
 LATER = {
     "mnist_cnn",
     "repvgg_a0_cifar",
@@ -22,4 +20,8 @@ LATER = {
     "resnext29_2x64d",
     "resnext29_8x64d",
 }
-SWEPT = [name for name in list_models() if name not in LATER or os.environ.get("TINYNETS_ALL") == "1"]
+# The first name of each class: its other depths and widths are the same lines.
+CLASSES = list(
+    {MODELS[name].class_name: name for name in reversed(list_models()) if name not in LATER}.values()
+)[::-1]
+SWEPT = list_models() if os.environ.get("TINYNETS_ALL") == "1" else CLASSES

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from . import models as models
     from . import testing as testing
     from ._inference.optimize import optimize_for_inference as optimize_for_inference
+    from ._packages.hook import install_import_hook as install_import_hook
     from .models import CifarMLP as CifarMLP
     from .models import TinyVisionMLP as TinyVisionMLP
     from .models import create_model as create_model
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _LATER = {
     **dict.fromkeys(("CifarMLP", "TinyVisionMLP", "create_model", "list_models", "load"), ".models"),
     "optimize_for_inference": "._inference.optimize",
+    "install_import_hook": "._packages.hook",
 }
 
 support_autoreload()
@@ -79,6 +81,7 @@ __all__ = [
     "freeze",
     "frozen",
     "inference",
+    "install_import_hook",
     "list_models",
     "load",
     "load_exported",

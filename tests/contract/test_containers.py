@@ -98,8 +98,20 @@ CASES: list[tuple[Any, Any, Any, str]] = [
     (tuple[Tensor, int], (good(), 1), (good(), good()), r"\[1\]"),
     (list[int], [1] * 10, [*[1] * 9, "1"], r"\[9\]: got str, expected int"),
     (dict[str, list[int | None]], {"a": [1, None]}, {"a": [1, "1"]}, r"\['a'\]\[1\]"),
-    (tuple[()], (), (1,), "got tuple of 1 item"),
-    (tuple[*tuple[int, ...]], (1, 2), [1, 2], "got list of 2 items"),
+    (tuple[()], (), (1,), r"got tuple of 1 item \(1\), expected tuple\[\(\)\]$"),
+    (
+        tuple[*tuple[int, ...]],
+        (1, 2),
+        [1, 2],
+        r"of 2 items \(1, 2\), expected tuple\[\*tuple\[int, \.\.\.\]\]$",
+    ),
+    (
+        tuple[Row, int] | Row,
+        (good(), 1),
+        (good(), "a"),
+        r"got tuple of 2 items \(float32 \[3\], str\), expected tuple of 2: float \[n\], int or float \[n\]$",
+    ),
+    (tuple[list[int], ...] | int, ([1],), (["a"],) * 5, r"got tuple of 5 items \(list, list, list, \.\.\.\)"),
     (tuple, (1, "a"), [1], "got list"),
     (list[Any], [1, "a"], (1,), "got tuple"),
 ]

@@ -1,4 +1,4 @@
-"""The zoo's own test matrix: every name through every check of `tinynets.testing`.
+"""The zoo's own test matrix: every class through every check of `tinynets.testing`; `TINYNETS_ALL=1`: every name.
 
 `tests/models` has what the checks do not know of: parameter counts, feature maps, heads, configurations, wrong
 images.
@@ -17,13 +17,10 @@ from tinynets.models import ImageClassifier, create_model
 from tinynets.models.registry import MODELS
 from tinynets.testing import Case, Check, Options
 
-from ..zoo_names import SWEPT
+from ..zoo_names import CLASSES, SWEPT
 
-NAMES = SWEPT
 # The quick loop takes the smallest model of three families; the others are marked slow.
 QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
-# The depths and widths of one class differ in nothing that compiling or exporting could notice.
-CLASSES = list({MODELS[name].class_name: name for name in reversed(NAMES)}.values())[::-1]
 # Smaller images for what takes long, large enough that batch norms see more than one pixel.
 IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
@@ -60,7 +57,7 @@ def test_small_models(check: Check):
 
 
 @pytest.mark.slow
-@tn.testing.parametrize_checks([case(name) for name in NAMES if name not in QUICK])
+@tn.testing.parametrize_checks([case(name) for name in SWEPT if name not in QUICK])
 def test_models(check: Check):
     check()
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import collections.abc
 import inspect
 import re
-import typing
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +18,11 @@ from .._torch.tracing import entry
 from ..errors import NoSourceError
 from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding, names_in
 from .annotations.class_scope import ClassScope
-from .annotations.parse_hints import has_tensors, is_unpacked, parse_hint
+from .annotations.policy import STRICT, Policy
 from .annotations.resolve_names import NameResolver, user_stacklevel
+from .annotations.signature_specs import SignatureSpecs
 from .annotations.sites import Site
-from .annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, UnionSpec, unchecked_hints
+from .annotations.specs import Spec, unchecked_hints
 from .codegen.copy_function import copy_with_code, forwarding_node
 from .codegen.guard_code import CALLED, GuardWriter
 from .codegen.rebinding import rebinds
@@ -42,14 +41,6 @@ CONTRACT = "__tinynets_contract__"
 BUILDER = "__tinynets_builder__"
 
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_GENERATORS: tuple[Any, ...] = (
-    collections.abc.Iterator,
-    collections.abc.Iterable,
-    collections.abc.Generator,
-    collections.abc.AsyncIterator,
-    collections.abc.AsyncIterable,
-    collections.abc.AsyncGenerator,
-)
 # What every checked function reads besides the constants of its own guards.
 RUNTIME = {
     "_tn_compiling": entry.is_dynamo_compiling,
@@ -87,6 +78,9 @@ class FunctionBuilder:
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the builder of the method that this one overrides.
         decorated: whether a decorator is called in place of this function.
+        policy: what becomes of annotations that cannot be enforced.
+        names: resolves the names in annotations; those where the function is defined if None.
+        source: the definition and its text; read from the file, and compared with it, if None.
     """
 
     def __init__(
@@ -98,6 +92,9 @@ class FunctionBuilder:
         check_mode: Callable[[nn.Module], None] | None,
         overridden: FunctionBuilder | None,
         decorated: bool,
+        policy: Policy = STRICT,
+        names: NameResolver | None = None,
+        source: tuple[FunctionNode, str] | None = None,
     ) -> None:
         self.function = function
         self.contract = contract
@@ -105,9 +102,11 @@ class FunctionBuilder:
         self.check_mode = check_mode
         self.decorated = decorated
         self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
-        self.names = NameResolver(function.__globals__, function, scope.owner)
-        self.signature = inspect.signature(function)
-        self.annotations = self._annotations(overridden)
+        self.policy, self.source = policy, source
+        self.names = names or NameResolver(function.__globals__, function, scope.owner)
+        theirs = overridden.specs if overridden else None
+        self.specs = SignatureSpecs(function, self.name, self.names, policy, theirs)
+        self.signature = self.specs.signature
 
     def build(self) -> FunctionType:
         """Return the checked function, or the original where there is nothing to check."""
@@ -120,12 +119,9 @@ class FunctionBuilder:
             )
         if not rewritten.sites and self.check_mode is None:
             return self.function
-        parameters = set(self.signature.parameters)
-        axes = self.scope.axes | self.scope.optional_axes
-        check_axis_names(rewritten.sites, self.name, axes, parameters)
+        self.check_axis_names(rewritten)
         self.names.release_scope()
-        place = Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
-        record = FunctionContract(self.function, place, self.scope, rewritten.sites)
+        record = FunctionContract(self.function, self.place(rewritten), self.scope, rewritten.sites)
         code = self.compile(rewritten)
         values = {**rewritten.constants, "_tn_contract": record}
         original = self.function
@@ -136,18 +132,27 @@ class FunctionBuilder:
         setattr(checked, BUILDER, self)
         return checked
 
+    def check_axis_names(self, rewritten: RewrittenFunction) -> None:
+        """Reject axes that nothing binds, and warn about those that look misspelt."""
+        axes = self.scope.axes | self.scope.optional_axes
+        check_axis_names(rewritten.sites, self.name, axes, set(self.signature.parameters))
+
+    def place(self, rewritten: RewrittenFunction) -> Place:
+        """Return what errors say about the function."""
+        return Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
+
     def rewrite(self) -> RewrittenFunction:
         """Return the definition with its checks; the same one every time."""
         reason = ""
         try:
-            node, text = function_node(self.function)
+            node, text = self.source or function_node(self.function)
         except NoSourceError as error:
             node, text, reason = forwarding_node(self.function, self.signature), "", str(error)
         reject_reserved_names(self.name, node, text)
-        arguments = in_order_of_binding(self._argument_specs(), self.scope.axes)
+        arguments = in_order_of_binding(self.specs.arguments(), self.scope.axes)
         code = self.function.__code__
         known = {*code.co_varnames, *code.co_cellvars, *code.co_freevars, *self.function.__globals__}
-        returns, yields = self._result_specs()
+        returns, yields = self.specs.results()
         scope = self._axis_scope(text, [*arguments.values(), returns, yields])
         writer = GuardWriter(scope, shadowed=CALLED & known)
         rewriter = Rewriter(
@@ -159,6 +164,7 @@ class FunctionBuilder:
             is_contract=self._is_contract,
             writer=writer,
             title=self.name,
+            policy=self.policy,
             has_walrus=":=" in text,
         )
         rewritten = rewriter.rewrite(self._entry_lines(writer.scope.self_name))
@@ -191,67 +197,6 @@ class FunctionBuilder:
             scope.hold_self(first)
         scope.may_be_set(optional)
         return scope
-
-    # Annotations
-
-    def _annotations(self, overridden: FunctionBuilder | None) -> dict[str, Any]:
-        """Return resolved hints by parameter name and "return"; an override inherits those that it omits."""
-        found: dict[str, Any] = {}
-        for name, annotation in inspect.get_annotations(self.function).items():
-            try:
-                found[name] = self.names.resolve(annotation)
-            except AnnotationError as error:
-                raise AnnotationError(f"{self.name}, {name}: {error}") from None
-        if overridden is not None:
-            inherited, theirs = overridden.annotations, list(overridden.signature.parameters)
-            for index, name in enumerate(self.signature.parameters):
-                same = name if name in inherited else theirs[index] if index < len(theirs) else name
-                if same in inherited and same != "return":
-                    found.setdefault(name, inherited[same])
-            if "return" in inherited:
-                found.setdefault("return", inherited["return"])
-        return found
-
-    def _spec(self, name: str, hint: Any) -> Spec:
-        try:
-            return parse_hint(hint)
-        except AnnotationError as error:
-            raise AnnotationError(f"{self.name}, {name}: {error}") from None
-
-    def _argument_specs(self) -> dict[str, Spec]:
-        specs: dict[str, Spec] = {}
-        for name, parameter in self.signature.parameters.items():
-            if name not in self.annotations:
-                continue
-            hint = self.annotations[name]
-            several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if several and not has_tensors(hint):
-                continue
-            spec = self._spec(name, hint)
-            if several and is_unpacked(hint):
-                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` are about all of them
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                spec = ItemsSpec(tuple, spec)
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                spec = MappingSpec(dict, Anything(), spec)
-            elif parameter.default is None and not isinstance(spec, Anything):
-                spec = UnionSpec((PlainSpec(None), spec))
-            specs[name] = spec
-        return specs
-
-    def _result_specs(self) -> tuple[Spec, Spec]:
-        """Return the specs of the return value and of the values that are yielded."""
-        hint = self.annotations.get("return", Any)
-        if not (inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)):
-            return self._spec("return", hint), Anything()
-        origin = typing.get_origin(hint)
-        arguments = list(typing.get_args(hint))
-        if origin in _GENERATORS and arguments:
-            returned = arguments[2] if origin is collections.abc.Generator and len(arguments) > 2 else Any
-            return self._spec("return", returned), self._spec("yield", arguments[0])
-        if has_tensors(hint):
-            raise AnnotationError(f"{self.name} yields: annotate it as Iterator[...] or Generator[...]")
-        return Anything(), Anything()
 
     # Code
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -181,7 +182,13 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:
+    """Name the one that was probably meant, or those that differ by a number only."""
+    longer = [name for name in known if name.startswith(f"{wrong}_")]
+    # Another number is no slip: who asks for resnet50 does not mean resnet56.
+    alike = [name for name in known if re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", wrong)]
+    if alike and not longer:
+        return f"; there {'is' if len(alike) == 1 else 'are'} {', '.join(alike)}."
     # Among similar names, the one that starts alike: resnet2O is resnet20 rather than resnet32.
-    close = get_close_matches(wrong, known)
+    close = longer or get_close_matches(wrong, known)
     best = max(close, key=lambda name: len(os.path.commonprefix((wrong, name))), default=None)  # noqa: RUF071
     return f"; did you mean {best!r}?" if best else "."

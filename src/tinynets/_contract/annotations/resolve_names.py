@@ -23,6 +23,7 @@ class NameResolver:
         module_globals: globals of the module with the definition.
         function: the function, for the names in its closure.
         owner: the class that is being created, whose name does not exist yet.
+        at_definition: whether the code around the definition is running, and its variables are in scope.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class NameResolver:
         module_globals: dict[str, Any],
         function: FunctionType | None = None,
         owner: type | None = None,
+        *,
+        at_definition: bool = True,
     ) -> None:
         self._globals = module_globals
         self._locals: dict[str, Any] = {}
         self._resolved: dict[str, Any] = {}
         self._filename = function.__code__.co_filename if function else str(module_globals.get("__file__"))
-        for frame in _defining_frames(module_globals):
+        for frame in _defining_frames(module_globals) if at_definition else ():
             self._locals = {**frame.f_locals, **self._locals}
         cells = (function.__closure__ or ()) if function else ()
         for name, cell in zip(function.__code__.co_freevars if function else (), cells, strict=True):

@@ -102,7 +102,7 @@ class FieldsSpec:
 Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
 
 
-def _leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
+def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
     """Yield every spec that holds no other, in source order."""
     match spec:
         case UnionSpec(arms=parts) | TupleSpec(items=parts):
@@ -117,19 +117,19 @@ def _leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
             yield spec
             return
     for part in inner:
-        yield from _leaves(part)
+        yield from leaves(part)
 
 
 def axis_tokens(spec: Spec) -> Iterator[Axis]:
     """Yield every token of every axis string in a spec, in source order."""
-    for leaf in _leaves(spec):
+    for leaf in leaves(spec):
         if isinstance(leaf, ArraySpec):
             yield from leaf.axes.axes
 
 
 def unchecked_hints(spec: Spec) -> Iterator[Any]:
     """Yield the hints in a spec that are not enforced."""
-    for leaf in _leaves(spec):
+    for leaf in leaves(spec):
         if isinstance(leaf, ArraySpec):
             continue
         if leaf.unchecked is not None:

@@ -14,8 +14,10 @@ from typing import Any, cast
 from jaxtyping import AnnotationError
 
 from ..annotations.parse_hints import parse_hint
+from ..annotations.policy import Policy
 from ..annotations.specs import Anything, Spec, unchecked_hints
 from .checks import CheckWriter, item_spec
+from .frame import framed
 from .guard_code import GuardWriter
 from .names import (
     Names,
@@ -29,8 +31,8 @@ from .names import (
     walrus_names,
 )
 from .shape_code import axis_variable
-from .syntax import FunctionNode, find_parameter, indented, located, parameters_of, split_docstring
-from .unsupported import raise_unsupported, reject_hidden_assignments, reject_unchecked_inner
+from .syntax import FunctionNode, find_parameter, located, parameters_of, split_docstring
+from .unsupported import hidden_assignment, reject_unchecked_inner
 
 
 class Rewriter:
@@ -45,6 +47,7 @@ class Rewriter:
         is_contract: whether a decorator is `contract`.
         writer: writes the guards.
         title: names the function in errors when it is defined.
+        policy: what becomes of annotations that cannot be enforced.
         has_walrus: whether the body may contain `:=`.
     """
 
@@ -59,14 +62,17 @@ class Rewriter:
         is_contract: Callable[[ast.expr], bool],
         writer: GuardWriter,
         title: str,
+        policy: Policy,
         has_walrus: bool,
     ) -> None:
         self.node, self.arguments, self.has_walrus = node, arguments, has_walrus
         self.resolve, self.is_contract, self.title = resolve, is_contract, title
+        self.policy = policy
         self.scope = writer.scope
         self.checks = CheckWriter(writer, returns=returns, yields=yields)
         self.unchecked: list[tuple[str, Any]] = []  # name and hint
         self.hoisted: list[ast.stmt] = []
+        self.annotated: dict[ast.stmt | None, tuple[str, Spec]] = {}  # lines with a value
         line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
         self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
 
@@ -85,31 +91,14 @@ class Rewriter:
         body = checks + self._block(statements, names, certain=True)
         if not isinstance(self.node.body[-1], ast.Return | ast.Raise):
             body += self.checks.returning(ast.copy_location(ast.Return(value=None), self.node.body[-1]), None)
-        # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
-        frame = [
-            "if _tn_compiling():",
-            "    _tn_checks = _tn_toggle.on",
-            "    _tn_body",
-            "else:",
-            *indented(entry),
-            "    try:",
-            "        _tn_body",
-            "    except Exception as _tn_error:",
-            "        _tn_verdict = _tn_contract.note(_tn_error, locals())",
-            "        if _tn_verdict:",
-            "            raise _tn_verdict.pop() from None",
-            "        raise",
-        ]
         initial = self.scope.initial
         unsure = [f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.scope.uncertain)]
         at_entry = [f"{held} = {name}" for name, held in self.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
-        main = cast("ast.If", located(self.checks.writer.with_builtins(frame), self.top)[0])
-        main.body[1:] = body
-        cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
+        main = framed(body, entry, self.top, self.checks.writer, notes=self.policy.strict)
         rewritten = copy.copy(self.node)
         rewritten.decorator_list = []  # they are around the function already
-        rewritten.body = [*documentation, *self.hoisted, *head, main]
+        rewritten.body = [*documentation, *self.hoisted, *head, *main]
         return rewritten
 
     # Statements
@@ -127,7 +116,10 @@ class Rewriter:
     ) -> list[ast.stmt]:
         yields_tensors = not isinstance(self.checks.yields, Anything)
         if yields_tensors or (self.has_walrus and names.declared):
-            reject_hidden_assignments(self.title, statement, names.declared, yields_tensors=yields_tensors)
+            hidden = hidden_assignment(statement, names.declared, yields_tensors=yields_tensors)
+            if hidden:
+                self._refuse(*hidden)
+                self.checks.yields = Anything()
         if self.has_walrus:
             names.assign(list(walrus_names(statement)), always=False)
         match statement:
@@ -135,13 +127,17 @@ class Rewriter:
                 self.hoisted.append(statement)
                 return []
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                reject_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
+                if self.policy.strict:
+                    reject_unchecked_inner(self.title, statement, self.resolve, self.is_contract)
                 return [statement, *self._bound(statement, names, certain)]
             case ast.AnnAssign(value=None):
                 return self._bare(statement, names, certain)
             case ast.AnnAssign(target=ast.Name(id=name)):
-                names.declared[name] = self._spec(statement)
-                return [*self.checks.yielding(statement), *self._bound(statement, names, certain)]
+                spec = self._declared(statement, name, names)
+                self.annotated[statement] = name, spec
+                names.assign([name])
+                check = self.checks.local(name, spec, statement, certain=certain)
+                return [*self.checks.yielding(statement), *check]
             case ast.AnnAssign(target=target):
                 lines = self.checks.store(statement, target, self._spec(statement), certain=certain)
                 return [*lines, *self._bound(statement, names, certain)]
@@ -160,7 +156,7 @@ class Rewriter:
                 names.delete([target.id for target in targets if isinstance(target, ast.Name)])
                 return [statement]
             case ast.Return():
-                return self.checks.returning(statement, self._just_checked(previous, names))
+                return self.checks.returning(statement, self.annotated.get(previous))
             case ast.Expr(value=ast.Yield()):
                 return self.checks.yielding(statement)
             case ast.If() | ast.While() | ast.For() | ast.AsyncFor() | ast.With() | ast.AsyncWith():
@@ -203,7 +199,7 @@ class Rewriter:
                 reason = (
                     f"{declared[0]} is declared and bound by a pattern with an `if`; use another name there"
                 )
-                raise_unsupported(self.title, case.pattern, reason)
+                self._refuse(case.pattern, reason)
             inner.assign(captured)
             first = self._check_declared(dict.fromkeys(captured, case.pattern), inner)
             cases.append(ast.match_case(case.pattern, case.guard, [*first, *self._block(case.body, inner)]))
@@ -247,10 +243,11 @@ class Rewriter:
 
     def _bare(self, statement: ast.AnnAssign, names: Names, certain: bool) -> list[ast.stmt]:
         """Check what an annotation without a value says about a name that has one already."""
-        spec, target = self._spec(statement), statement.target
+        target = statement.target
         if not isinstance(target, ast.Name):
+            self._spec(statement)
             return [statement]
-        names.declared[target.id] = spec
+        spec = self._declared(statement, target.id, names)
         if target.id not in names.assigned:
             return [statement]
         if names.assigned[target.id]:
@@ -279,15 +276,23 @@ class Rewriter:
             for line in self.checks.local(name, names.declared[name], place, certain=certain)
         ]
 
-    def _just_checked(self, previous: ast.stmt | None, names: Names) -> tuple[str, Spec] | None:
-        if isinstance(previous, ast.AnnAssign) and isinstance(previous.target, ast.Name) and previous.value:
-            return previous.target.id, names.declared[previous.target.id]
-        return None
+    def _declared(self, statement: ast.AnnAssign, name: str, names: Names) -> Spec:
+        """Return the spec of a line, and keep it for later assignments to the name."""
+        spec = self._spec(statement)
+        if self.policy.strict:
+            names.declared[name] = spec
+        return spec
 
     def _spec(self, statement: ast.AnnAssign) -> Spec:
+        name = ast.unparse(statement.target)
         try:
             spec = parse_hint(self.resolve(statement.annotation))
         except AnnotationError as error:
-            raise_unsupported(self.title, statement.annotation, str(error))
-        self.unchecked += [(ast.unparse(statement.target), hint) for hint in unchecked_hints(spec)]
+            self._refuse(statement.annotation, str(error), name)
+            return Anything()
+        spec = self.policy.adapt(spec, self.title, name, statement.lineno)
+        self.unchecked += [(name, hint) for hint in unchecked_hints(spec)]
         return spec
+
+    def _refuse(self, node: ast.AST, reason: str, where: str = "yield") -> None:
+        self.policy.refuse(self.title, where, getattr(node, "lineno", 0), reason)

@@ -17,26 +17,20 @@ def raise_unsupported(title: str, node: ast.AST, reason: str) -> NoReturn:
     raise AnnotationError(f"{title}, line {getattr(node, 'lineno', '?')}: {reason}")
 
 
-def reject_hidden_assignments(
-    title: str, statement: ast.stmt, declared: Container[str], *, yields_tensors: bool
-) -> None:
-    """Reject assignments and yields inside expressions, where no check can be inserted.
-
-    Raises:
-        AnnotationError: the statement contains one; the message says what to write instead.
-    """
+def hidden_assignment(
+    statement: ast.stmt, declared: Container[str], *, yields_tensors: bool
+) -> tuple[ast.AST, str] | None:
+    """Return an assignment or yield inside an expression, where no check can be inserted, and the remedy."""
     direct = getattr(statement, "value", None)
     for node in own_expressions(statement):
         if isinstance(node, ast.NamedExpr) and node.target.id in declared:
             name = node.target.id
-            raise_unsupported(
-                title, node, f"{name} is declared and assigned by `:=`; assign it on its own line"
-            )
+            return node, f"{name} is declared and assigned by `:=`; assign it on its own line"
         if yields_tensors and isinstance(node, ast.YieldFrom):
-            remedy = "write `for item in ...: yield item`"
-            raise_unsupported(title, node, f"the items of `yield from` cannot be checked; {remedy}")
+            return node, "the items of `yield from` cannot be checked; write `for item in ...: yield item`"
         if yields_tensors and isinstance(node, ast.Yield) and node is not direct:
-            raise_unsupported(title, node, "the yield is inside an expression; give it a line of its own")
+            return node, "the yield is inside an expression; give it a line of its own"
+    return None
 
 
 def reject_reserved_names(title: str, node: ast.AST, text: str) -> None:

@@ -116,6 +116,15 @@ def outside_of_dynamo(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Any, torch.compiler).disable(function)
 
 
+def known_while_tracing(function: Callable[P, R]) -> Callable[P, R]:
+    """Have dynamo call a function while it traces, and take what it returns for a constant."""
+    # Serves packages under the import hook: their functions get their checks at the first call, which may be
+    # traced. `torch.compiler.assume_constant_result` is public and does just this, but imports the compiler.
+    # Without it, the first call of each such function breaks the graph.
+    setattr(function, "_dynamo_marked_constant", True)  # noqa: B010
+    return function
+
+
 def graph_break(refusal: str, value: object) -> None:
     """Leave the graph, so that the value can be validated; under `fullgraph=True`, raise with this text."""
     # Serves errors under torch.compile. Without it, any call that dynamo does not support breaks the graph as

@@ -1,0 +1,1 @@
+"""`tn.install_import_hook`, `tinynets audit`, `pytest --tinynets-packages`: whole packages, enforced."""

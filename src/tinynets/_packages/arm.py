@@ -1,0 +1,220 @@
+"""Arm the source of a module: a function with tensor annotations gets its checks when it is called first.
+
+Until then its body is one statement that has it built and calls it; what was its body stands behind, where it
+is never reached, so that signature, free variables and kind (a generator, say) are those of the function. A
+function inside a function is built when it is created.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import cast
+
+from .._contract.codegen.syntax import FunctionNode, parameters_of, split_docstring
+
+# The one name that an armed module has more: its `CheckedModule`.
+PACKAGE = "_tn_package"
+
+# Types that hold no tensors of known shape, whatever they are subscripted with.
+_PLAIN = frozenset(
+    word
+    for line in (
+        "Any AnyStr Callable ClassVar Collection Dict Final FrozenSet Generator Hashable Iterable Iterator",
+        "List Literal Mapping Module ModuleList MutableMapping NoReturn None Never Optional Parameter Path",
+        "Self Sequence Set Size Tensor Tuple Type Union bool bytes complex device dict dtype float frozenset",
+        "int list ndarray object set slice str tuple type",
+    )
+    for word in line.split()
+)
+# Decorators that compile the source or the bytecode of a function.
+_COMPILERS = ("script", "script_if_tracing", "ignore", "unused", "jit", "njit", "vectorize", "guvectorize")
+# Decorators that are no calls of anybody's function, and need no look at run time.
+_BUILT_IN = ("property", "staticmethod", "classmethod", "abstractmethod", "overload", "setter", "dataclass")
+
+
+def armed(tree: ast.Module) -> ast.Module:
+    """Arm a module, in place."""
+    own_classes = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not _is_dict(node)
+    }
+    _Armer(own_classes).visit(tree)
+    return ast.fix_missing_locations(tree)
+
+
+def armed_inside(node: FunctionNode) -> FunctionNode:
+    """Arm the functions and classes inside a definition, in place."""
+    armer = _Armer(set())
+    armer.depth = 1
+    node.body = [armer.visit(statement) for statement in node.body]
+    return ast.fix_missing_locations(node)
+
+
+def why_left_alone(node: FunctionNode) -> str:
+    """Return why a function is not armed although it is annotated, or `""`."""
+    for decorator in node.decorator_list:
+        name = _name(decorator)
+        if name == "no_type_check":
+            return "it is decorated with no_type_check"
+        if name in _COMPILERS:
+            return f"@{ast.unparse(decorator)} compiles it from its source"
+    return ""
+
+
+def is_stub(node: FunctionNode) -> bool:
+    """Whether a body says nothing: that of an overload, a protocol or an abstract method."""
+    _, rest = split_docstring(node.body)
+    return all(
+        isinstance(statement, ast.Pass | ast.Raise)
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for statement in rest
+    )
+
+
+def hints_of(node: FunctionNode) -> Iterator[ast.expr]:
+    """Yield the annotations of a function: its signature and its lines, not those of functions inside it."""
+    for argument in parameters_of(node).values():
+        if argument.annotation:
+            yield argument.annotation
+    if node.returns:
+        yield node.returns
+    yield from _line_hints(node.body)
+
+
+def _line_hints(statements: list[ast.stmt]) -> Iterator[ast.expr]:
+    for statement in statements:
+        if isinstance(statement, ast.AnnAssign):
+            yield statement.annotation
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+                for part in cast("list[ast.AST]", getattr(statement, field, [])):
+                    yield from _line_hints(
+                        [part] if isinstance(part, ast.stmt) else getattr(part, "body", [])
+                    )
+
+
+class _Armer(ast.NodeTransformer):
+    """Arms what may have tensor annotations; what it has is known when names can be looked up."""
+
+    def __init__(self, own_classes: set[str]) -> None:
+        self.plain = _PLAIN | own_classes
+        self.depth = 0  # functions around the place
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
+            return node
+        self.generic_visit(node)
+        if any(isinstance(part, ast.AnnAssign) and not self._is_plain(part.annotation) for part in node.body):
+            place = node.decorator_list[0] if node.decorator_list else node
+            node.decorator_list = [
+                _parsed(f"{PACKAGE}.fields({node.lineno})", place),
+                *map(_watched, node.decorator_list),
+            ]
+        return node
+
+    def _function(self, node: FunctionNode) -> ast.AST:
+        if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
+            return node
+        self.depth += 1
+        node.body = [self.visit(statement) for statement in node.body]
+        self.depth -= 1
+        if why_left_alone(node) or is_stub(node) or all(map(self._is_plain, hints_of(node))):
+            return node
+        how = "inner" if self.depth else "arm"
+        arm = _parsed(f"{PACKAGE}.{how}({node.lineno}, {node.end_lineno})", node)
+        node.decorator_list = [*map(_watched, node.decorator_list), arm]
+        if not self.depth:
+            documentation, _ = split_docstring(node.body)
+            node.body[len(documentation) : len(documentation)] = _first_call(node)
+        return node
+
+    def _is_plain(self, hint: ast.expr) -> bool:
+        match hint:
+            case ast.Constant(value=str(text)):
+                try:
+                    return self._is_plain(ast.parse(text.strip(), mode="eval").body)
+                except SyntaxError:
+                    return False
+            case ast.Constant():
+                return True
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return name in self.plain
+            case ast.Subscript(value=value, slice=inner):
+                return self._is_plain(value) and (_name(value) == "Literal" or self._is_plain(inner))
+            case ast.BinOp(left=left, right=right):
+                return self._is_plain(left) and self._is_plain(right)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                return all(map(self._is_plain, parts))
+            case _:
+                return False
+
+
+def _first_call(node: FunctionNode) -> list[ast.stmt]:
+    """Return the statements that have a function built and call it with what this call was given."""
+    arguments = node.args
+    given = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    given += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
+    given += [f"{argument.arg}={argument.arg}" for argument in arguments.kwonlyargs]
+    given += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else []
+    call = f"{PACKAGE}.built({node.lineno})({', '.join(given)})"
+    yields = any(isinstance(part, ast.Yield | ast.YieldFrom) for part in _own_nodes(node))
+    if isinstance(node, ast.AsyncFunctionDef):
+        text = (
+            f"async for _tn_item in {call}:\n    yield _tn_item\nreturn" if yields else f"return await {call}"
+        )
+    else:
+        text = f"return (yield from {call})" if yields else f"return {call}"
+    statements = ast.parse(text).body
+    for statement in statements:
+        for part in ast.walk(statement):
+            if isinstance(part, ast.stmt | ast.expr):
+                part.lineno = part.end_lineno = node.lineno
+                part.col_offset = part.end_col_offset = node.col_offset
+    return statements
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield child
+            yield from _own_nodes(child)
+
+
+def _watched(decorator: ast.expr) -> ast.expr:
+    """Return a decorator that has nothing left to do if it turns out to be a type checker's."""
+    if _name(decorator) in _BUILT_IN:
+        return decorator
+    call = cast("ast.Call", _parsed(f"{PACKAGE}.decorator(_)", decorator))
+    call.args = [decorator]
+    return call
+
+
+def _parsed(text: str, place: ast.AST) -> ast.expr:
+    expression = ast.parse(text, mode="eval").body
+    for part in ast.walk(expression):
+        if isinstance(part, ast.expr):
+            ast.copy_location(part, place)
+    return expression
+
+
+def _name(expression: ast.expr) -> str:
+    match expression:
+        case ast.Call(func=function):
+            return _name(function)
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case _:
+            return ""
+
+
+def _is_dict(node: ast.ClassDef) -> bool:
+    """Whether a class is a TypedDict, which is checked where a function takes it."""
+    return any(_name(base) == "TypedDict" for base in node.bases) or any(
+        isinstance(part, ast.AnnAssign) for part in node.body
+    )

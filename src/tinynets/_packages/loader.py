@@ -1,0 +1,120 @@
+"""Import modules of a package with their functions armed, from files, zip files and namespace packages."""
+
+from __future__ import annotations
+
+import ast
+import importlib.abc
+import importlib.util
+import io
+import marshal
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from .._version import __version__
+from .arm import PACKAGE, armed
+from .package import CheckedModule
+
+
+class PackageFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules of packages as Python does, and has them armed when they are loaded.
+
+    Args:
+        packages: names of packages and modules.
+    """
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.packages = packages
+        self.loaded: set[str] = set()  # packages of which a module was found
+        self.not_loaded: dict[str, str] = {}  # module -> why it is not armed
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find one of the modules."""
+        mine = [p for p in self.packages if fullname == p or fullname.startswith(f"{p}.")]
+        if not mine:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(fullname, path, target) if find and not isinstance(finder, PackageFinder) else None
+            if spec is not None:
+                break
+        else:
+            return None
+        self.loaded.update(mine)
+        if hasattr(spec.loader, "get_source") and hasattr(spec.loader, "exec_module"):
+            spec.loader = ArmingLoader(spec.loader)
+        elif spec.loader is not None:
+            self.not_loaded[fullname] = f"it is loaded by {type(spec.loader).__name__}, which has no source"
+        return spec
+
+
+class ArmingLoader(importlib.abc.Loader):
+    """Loads a module as another loader does, and arms it."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Create the module as the other loader does."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, armed."""
+        source = self._loader.get_source(module.__name__)
+        keep = isinstance(self._loader, SourceFileLoader)
+        code = _code(source, str(module.__file__), keep) if source else None
+        if not source or not code:
+            self._loader.exec_module(module)  # an extension module; or what it raises is for the user
+            return
+        lines = io.StringIO(source).readlines()
+        known = vars(module).get(PACKAGE)
+        if isinstance(known, CheckedModule):
+            known.lines = lines  # the module is reloaded
+        else:
+            vars(module)[PACKAGE] = CheckedModule(module.__name__, str(module.__file__), lines)
+        exec(code, vars(module))
+
+
+def _code(source: str, path: str, keep: bool) -> CodeType | None:
+    """Return the code of an armed module, which is kept on the disk as that of other modules is."""
+    cache = (
+        importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
+    )
+    key = (__version__, _OWN_HASH, importlib.util.source_hash(source.encode()))
+    if cache:
+        try:
+            known_key, code = marshal.loads(Path(cache).read_bytes())
+            if known_key == key:
+                return code
+        except (OSError, ValueError, EOFError, TypeError):
+            pass
+    try:
+        code = compile(armed(ast.parse(source, path)), path, "exec", dont_inherit=True)
+    except SyntaxError:
+        return None
+    if cache and not sys.dont_write_bytecode:
+        _keep(Path(cache), marshal.dumps((key, code)))
+    return code
+
+
+def _keep(cache: Path, content: bytes) -> None:
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}")
+    try:
+        cache.parent.mkdir(exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, cache)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+# What arms the source decides what is on the disk.
+_OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("arm.py").read_bytes())

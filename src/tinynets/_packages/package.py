@@ -1,0 +1,170 @@
+"""What an armed module knows: its functions that wait for their first call, and what is not enforced."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+import torch
+
+from .._contract.codegen.syntax import FunctionNode
+from .._contract.descriptors import functions_of
+from .._torch.tracing.entry import known_while_tracing
+from .arm import PACKAGE
+from .build import build, original_source
+from .fields import FieldCheck, check_construction
+from .lenient import Skipped
+
+_TYPE_CHECKERS = ("jaxtyping", "beartype", "typeguard")
+
+
+@dataclass
+class Waiting:
+    """A function that has not been called yet."""
+
+    function: Any
+    line: int
+    end_line: int
+    lines: list[str]  # of the file as it was when the function was defined
+    plain: bool = False
+
+
+class CheckedModule:
+    """The name `_tn_package` in an armed module. A module that is reloaded keeps it.
+
+    Args:
+        name: the name of the module.
+        file: its file.
+        lines: its source.
+    """
+
+    def __init__(self, name: str, file: str, lines: list[str]) -> None:
+        self.name, self.file, self.lines = name, file, lines
+        self.skipped: dict[Skipped, None] = {}
+        self.sites: dict[tuple[str, int], int] = {}  # function and line -> number of checks
+        self.waiting: dict[int, Waiting] = {}  # by line of the definition
+        self.functions: dict[int, FunctionType] = {}
+        self.classes: dict[type, FieldCheck] = {}
+        self._inner: dict[int, tuple[CodeType, dict[str, Any], CodeType]] = {}
+        self._lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return checked_module, (self.name,)  # functions that are pickled by value share it
+
+    def skip(self, skipped: Skipped) -> None:
+        """Note what is not enforced."""
+        self.skipped[skipped] = None
+
+    # Called from the module
+
+    def arm(self, line: int, end_line: int) -> Callable[[Any], Any]:
+        """Return the innermost decorator of a function at module level or of a method."""
+        return functools.partial(self._arm, line, end_line)
+
+    def _arm(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
+        if line in self.waiting:
+            self.built(line)  # a definition in a loop, or before a reload
+        self.waiting[line] = Waiting(function, line, end_line, self.lines)
+        return function
+
+    @known_while_tracing
+    def built(self, line: int) -> FunctionType:
+        """Return the function defined in a line, with its checks."""
+        with self._lock:
+            waiting = self.waiting.get(line)
+            if waiting is not None:
+                self._build(waiting)
+                self.functions[line] = waiting.function
+                del self.waiting[line]
+            return self.functions[line]
+
+    def inner(self, line: int, end_line: int) -> Callable[[Any], Any]:
+        """Return the innermost decorator of a function inside a function."""
+        if torch.compiler.is_dynamo_compiling():
+            return _unchanged
+        return functools.partial(self._build_inner, line, end_line)
+
+    def _build_inner(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
+        code, known = function.__code__, self._inner.get(id(function.__code__))
+        if known is None or known[1] != function.__annotations__:
+            with self._lock:
+                self._build(Waiting(function, line, end_line, self.lines), inner=True)
+            self._inner[id(code)] = code, dict(function.__annotations__), function.__code__
+        else:
+            function.__code__ = known[2]
+        return function
+
+    def _build(self, waiting: Waiting, *, inner: bool = False) -> None:
+        function, line = waiting.function, waiting.line
+        source = waiting.lines[line - 1 : waiting.end_line]
+        try:
+            count = build(
+                function, source, line, self.file, self.skip, plain=waiting.plain, at_definition=inner
+            )
+            self.sites[function.__qualname__, line] = count
+        except Exception as error:  # whatever it is, the function itself must go on
+            self.skip(Skipped(function.__qualname__, "", line, f"{type(error).__name__}: {error}"))
+
+    def decorator(self, decorator: Any) -> Any:
+        """Return a decorator; one of a type checker does nothing to what is armed."""
+        module: str = getattr(getattr(decorator, "func", decorator), "__module__", None) or ""
+        if module.partition(".")[0] not in _TYPE_CHECKERS:
+            return decorator
+        return functools.partial(self._unless_armed, decorator)
+
+    def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
+        if isinstance(target, type):
+            return target if target in self.classes else decorator(target)
+        found = [self._waiting_of(function) for function in functions_of(target)]
+        if not any(found):
+            return decorator(target)
+        for waiting in filter(None, found):
+            waiting.plain = True
+        return target
+
+    def _waiting_of(self, function: FunctionType) -> Waiting | None:
+        return next((w for w in reversed(self.waiting.values()) if w.function is function), None)
+
+    def fields(self, line: int) -> Callable[[type], type]:
+        """Return the outermost decorator of a class, which checks the fields of a dataclass or NamedTuple."""
+        return functools.partial(self._fields, line)
+
+    def _fields(self, line: int, cls: type) -> type:
+        check = check_construction(cls, line, self.file, self.skip)
+        if check:
+            self.classes[cls] = check
+        return cls
+
+    # Called from other rooms
+
+    def release(self, function: FunctionType) -> tuple[FunctionNode, str] | None:
+        """Give up a function that a strict contract takes over; return its definition and text."""
+        waiting = self._waiting_of(function)
+        if waiting is None:
+            return None
+        del self.waiting[waiting.line]
+        self.functions[waiting.line] = function
+        return original_source(function, waiting.lines[waiting.line - 1 : waiting.end_line], waiting.line)
+
+
+def _unchanged(function: Any) -> Any:
+    return function
+
+
+def checked_module(name: str) -> CheckedModule:
+    """Return what the armed module of that name knows."""
+    return vars(sys.modules[name])[PACKAGE]
+
+
+def checked_modules(package: str) -> list[CheckedModule]:
+    """Return the armed modules of a package, in alphabetical order."""
+    return [
+        vars(module)[PACKAGE]
+        for name, module in sorted(sys.modules.items())
+        if (name == package or name.startswith(f"{package}.")) and PACKAGE in vars(module)
+    ]
