@@ -24,6 +24,7 @@ PICTURES = PAGE.parent / "pictures"
 BESIDE = {
     "vgg": ("stage3",),
     "mobilenet": ("blocks.2",),
+    "efficientnet": ("stage2.1", "stage2.1.gate"),
     "repvgg": ("stage1.0",),
     "convnext": ("stage2", "stage2.blocks.0"),
     "airbench": ("group1",),

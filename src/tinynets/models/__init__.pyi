@@ -11,6 +11,7 @@ from .config import Config as Config
 from .convmixer import ConvMixer as ConvMixer
 from .convnext import ConvNextAttoCifar as ConvNextAttoCifar
 from .densenet import DenseNetBC as DenseNetBC
+from .efficientnet import EfficientNetB0Cifar as EfficientNetB0Cifar
 from .lenet import LeNet5 as LeNet5
 from .mixer import MlpMixer as MlpMixer
 from .mlp import CifarMLP as CifarMLP
@@ -48,6 +49,8 @@ def create_model(name: Literal["mnist_cnn"], **config: Any) -> MnistCnn: ...
 def create_model(name: Literal["vgg16_cifar"], **config: Any) -> Vgg16Cifar: ...
 @overload
 def create_model(name: Literal["mobilenet_v2_cifar"], **config: Any) -> MobileNetV2Cifar: ...
+@overload
+def create_model(name: Literal["efficientnet_b0_cifar"], **config: Any) -> EfficientNetB0Cifar: ...
 @overload
 def create_model(name: Literal["repvgg_a0_cifar"], **config: Any) -> RepVggA0Cifar: ...
 @overload

@@ -64,6 +64,7 @@ MODELS: dict[str, Entry] = {
     "mnist_cnn": Entry("mnist_cnn", "MnistCnn", "convolutional", _from(6), {}),
     "vgg16_cifar": Entry("vgg", "Vgg16Cifar", "convolutional", _from(32), {}),
     "mobilenet_v2_cifar": Entry("mobilenet", "MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "efficientnet_b0_cifar": Entry("efficientnet", "EfficientNetB0Cifar", "convolutional", _from(1), {}),
     "repvgg_a0_cifar": Entry("repvgg", "RepVggA0Cifar", "convolutional", _from(1), {}),
     "convnext_atto_cifar": Entry("convnext", "ConvNextAttoCifar", "convolutional", _from(16), {}),
     "airbench94": Entry("airbench", "Airbench94Net", "convolutional", _from(9), {}),
