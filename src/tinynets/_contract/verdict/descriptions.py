@@ -50,10 +50,8 @@ def _items_text(items: Any) -> str:
     count = len(items)
     if not count or not isinstance(items, _SEQUENCES):
         return f"{count} item{'' if count == 1 else 's'}"
-    shown = [
-        cast(Any, type(item)).__name__ if isinstance(item, _CONTAINERS) else description(item)
-        for item in cast("list[Any]", items)[:_SHOWN_ITEMS]
-    ]
+    first: list[object] = list(items[:_SHOWN_ITEMS])
+    shown = [kind.__name__ if issubclass(kind := type(x), _CONTAINERS) else description(x) for x in first]
     return f"{count} ({', '.join(shown + ['...'] * (count > _SHOWN_ITEMS))})"
 
 
