@@ -11,6 +11,7 @@ from jaxtyping import AnnotationError, Float, Int
 from torch import Tensor
 
 import tinynets as tn
+from tinynets._contract.show import show
 
 Row = Float[Tensor, "n"]
 
@@ -142,6 +143,26 @@ def test_as_return_value_and_as_line(hint: Any, accepted: Any, refused: Any, mes
         f(accepted)
         with pytest.raises(tn.ContractError):
             f(refused)
+
+
+@dataclass
+class Node:
+    value: Float[Tensor, "n"]
+    children: "tuple[Node, ...]" = ()
+
+
+def test_a_tree_is_checked_at_its_root() -> None:
+    @tn.contract
+    def first(node: Node) -> Float[Tensor, "n"]:
+        return node.value
+
+    leaf = Node(torch.ones(2, 2))
+    assert first(Node(torch.ones(3), (leaf,))).shape == (3,)
+    with pytest.raises(tn.ShapeError, match=r"^first\(node\)\.value: 2 axes, expected 1"):
+        first(leaf)
+    with pytest.raises(tn.ContractError, match=r"^first\(node\)\.children\[0\]: got 3, expected Node"):
+        first(Node(torch.ones(3), (3,)))  # type: ignore[arg-type]
+    assert "# not checked: node: Node" in show(first)
 
 
 def test_typed_dicts() -> None:
