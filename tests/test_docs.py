@@ -20,7 +20,7 @@ import tinynets as tn
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SLOW = {"start"}  # parses 5,000 digits and trains on them
+SLOW = {"start", "migration", "explain"}  # the first parses 5,000 digits and trains on them
 OTHER_NAMES = {"explain"}  # its outputs have the lines and the names of the files net.py and broken.py
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -74,6 +74,7 @@ def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run_page(page, anywhere=page.stem in OTHER_NAMES)
 
 
+@pytest.mark.filterwarnings("ignore:::lightning", "ignore:.*LeafSpec:FutureWarning")  # Lightning's own
 @pytest.mark.parametrize(
     ("page", "partners"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +113,18 @@ def test_a_process_without_tinynets(request: pytest.FixtureRequest, model: tn.Mo
     )
     with tn.inference(model):
         torch.testing.assert_close(torch.tensor(eval(run.stdout)), model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, where it is called without our filter
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_an_onnx_export_says_nothing_of_torchvision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("torch")
+    log.addHandler(caplog.handler)
+    try:
+        tn.export(tn.TinyVisionMLP(), tmp_path / "model.onnx")
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+        exported = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+        torch.onnx.export(exported, dynamo=True, verbose=False)
+        assert "torchvision is not installed" in caplog.text, "torch says it no more: remove the filter"
+    finally:
+        log.removeHandler(caplog.handler)

@@ -88,6 +88,23 @@ def any_model(some: tn.Module) -> None:
 sequence = nn.Sequential(model, nn.ReLU())
 
 
+class Plain(tn.Module):
+    """`return self.fc(first)` would return Any, which strict mypy refuses; the annotation of the line says what it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, first: Float[Tensor, "batch 784"]) -> Float[Tensor, "batch 10"]:
+        logits: Float[Tensor, "batch 10"] = self.fc(first)
+        return logits
+
+
+tn.testing.check_model(model, groups="batch", on_fail="collect")
+tn.testing.check_model(model, groups=("runs", "shapes"), checks="mine.*")
+tn.testing.check_model(model, groups={"runs", "state"}, checks=["batch.*", "purity.threads"])
+
+
 @tn.contract
 def normalise(batch: Float[Tensor, "batch 1 28 28"], *, scale: float = 1.0) -> Float[Tensor, "batch 1 28 28"]:
     return batch / scale
