@@ -48,7 +48,8 @@ docs: $(STAMP)  ## build the documentation into site/; warnings are errors
 parity:  ## compare the zoo with torchvision and timm, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm==1.0.31 torchinfo==1.8.0 lightning==LV transformers==TV accelerate==AV pytest pytest-xdist hypothesis -e .
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm==1.0.31 torchinfo==1.8.0 \
+		lightning==2.6.6 transformers==5.24.0 accelerate==1.15.0 pytest pytest-xdist hypothesis -e .
 	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py \
 		tests/test_docs.py::test_the_pages_with_partners_run
 

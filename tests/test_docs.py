@@ -79,6 +79,7 @@ def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run_page(page, anywhere=page.stem in OTHER_NAMES)
 
 
+@pytest.mark.filterwarnings("ignore:::lightning", "ignore:.*LeafSpec:FutureWarning")  # Lightning's own
 @pytest.mark.parametrize(
     ("page", "partners"),
     [

@@ -82,7 +82,7 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "grey_for_in_channels": (tn.ShapeError, lambda: tn.models.CifarResNet()(images(4, 1, 32, 32))),
     "batch_with_labels": (
         tn.ContractError,
-        lambda: tn.TinyVisionMLP()((images(4, 1, 28, 28), torch.zeros(4).long())),
+        lambda: lesson.RgbNet()((images(4, 3, 32, 32), torch.zeros(4).long())),
     ),
     "float64_images": (
         RuntimeError,

@@ -164,3 +164,20 @@ def test_a_model_without_shapes_is_told_what_to_pass(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == (
         'tinynets: torch.nn:Identity does not say what shapes it takes: pass them, as in --input "batch 3 32 32"\n'
     )
+
+
+def test_explain_proves_what_its_one_trace_can() -> None:
+    proof = tn.explain(nets.AddsPositions(), "batch tokens 16").proof
+    assert proof is not None
+    assert proof.summary == "proved for every batch and where tokens <= 512"
+    assert [(line.place.name, line.verdict) for line in proof.lines] == [
+        ("placed", "proved"),
+        ("return", "proved"),
+    ]
+    text = tn.explain(nets.HalvesAsSaid()).to_text()
+    assert text.rstrip().endswith("proved for every batch")
+    # Where nothing is enforced, the declared size is compared with the one that the line made.
+    proof = tn.explain(nets.EnforcesNothing(), "n 3 rows columns").proof
+    assert proof is not None
+    assert proof.summary == "wrong: return [n c (r+1)//2 s//2] at nets.py:135"
+    assert tn.explain(nn.Linear(4, 4), "batch 4").proof is None

@@ -25,12 +25,14 @@ QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
 IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
     **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
-    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8"], 8),
+    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8", "se_resnet20", "resnext29_2x64d"], 8),
+    "resnet9": 16,
 }
 # What repeats, once or twice: a compiler sees nothing new in the tenth block.
 SHALLOW: dict[str, dict[str, int]] = {
     "resnet20": {"depth": 8},
     "wrn_16_4": {"depth": 10},
+    "se_resnet20": {"depth": 8},
     "densenet_bc_100_12": {"depth": 16},
     "convmixer_256_8": {"depth": 2},
     "mlp_mixer": {"depth": 2},

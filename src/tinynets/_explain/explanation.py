@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._prove.proof import Proof
 from .records import Frame, Line, Run, TensorFacts
 from .render.view import View
 
@@ -41,6 +42,15 @@ class Explanation:
     def axes(self) -> dict[str, int]:
         """Axis name -> size."""
         return self.run.axes
+
+    @property
+    def proof(self) -> Proof | None:
+        """Which annotated lines hold for every size of the free axes, by the first run.
+
+        The trace goes one way, on which the proof is under conditions; `tinynets prove` looks at the others.
+        None if no line is annotated, or no axis is free.
+        """
+        return self.run.proof
 
     @property
     def failed(self) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .._prove.proof import Proof
+
 Verdict = Literal["=", "≠", ""]
 LineKind = Literal["assign", "return", "statement", "control", "module"]
 
@@ -194,6 +196,7 @@ class Run:
         saved: bytes kept for the backward pass.
         error: the error that ended the pass, or `""`.
         tied: axes that should be free but that the model, or a kernel of torch, ties to one size.
+        proof: what the trace proves of the annotated lines; None if there are none, or no size is free.
     """
 
     mode: str
@@ -216,3 +219,4 @@ class Run:
     autocast: str = ""
     error: str = ""
     tied: tuple[str, ...] = ()
+    proof: Proof | None = None

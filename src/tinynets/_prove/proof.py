@@ -88,7 +88,8 @@ class Proof:
         if self.failed:
             line = self.failed[0]
             place = f"{file_name(line.place.file)}:{line.place.line}"
-            return f"wrong for {line.counterexample}: {line.place.name} [{line.place.declared}] at {place}"
+            sizes = f" for {line.counterexample}" if line.counterexample else ""
+            return f"wrong{sizes}: {line.place.name} [{line.place.declared}] at {place}"
         if self.tied:
             return f"takes {', '.join(self.tied)} only, which the annotation does not say"
         if self.reason:

@@ -79,6 +79,11 @@ class Sizes:
         return [None if each is None else each.xreplace(self._names) for each in found]
 
     @property
+    def axes(self) -> list[str]:
+        """The names of the axes that were made symbols."""
+        return [str(name) for name in self._names.values()]
+
+    @property
     def count(self) -> int:
         """The number of conditions so far."""
         return 0 if self.environment is None else len(self.environment.guards)

@@ -197,11 +197,17 @@ class _Writer:
         span, held = f"_tn_shape[{self.many}:{-after if after else ''}]", axis_variable(axis.key)
         bound = self.scope.states.get(axis.key) is AxisState.BOUND
         if axis.broadcast or axis.key in self.scope.widened:
-            if not bound:
-                self.scope.uncertain.add(axis.key)
             if axis.broadcast:
                 self.scope.widened.add(axis.key)
-            self.test.tests.append(f"(_tn_span := _tn_widen({held}, {span}, {axis.broadcast})) is not None")
+                if not self.atomic and axis.key not in self.scope.states:
+                    self.test.bindings.append(f"({held} := (True, {span})) is not None")
+                    return span
+            if not bound:
+                self.scope.uncertain.add(axis.key)
+            widened = f"_tn_widen({held}, {span}, {axis.broadcast})"
+            if axis.broadcast:  # mostly by nothing
+                widened = f"{held} if {held} == (True, {span}) else {widened}"
+            self.test.tests.append(f"(_tn_span := {widened}) is not None")
             self.test.bindings.append(f"({held} := _tn_span) is not None")
             return span
         if bound:

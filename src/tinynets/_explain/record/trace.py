@@ -22,6 +22,7 @@ from ...inputs.inputs import Inputs
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount
+from .proved import proof_of
 from .recorder import Recorder
 from .rows import build_frame
 
@@ -117,6 +118,7 @@ def _attempt(
             raise error
         raise InputError(f"{type(model).__name__} has no forward in Python that could be followed")
     run = _run(model, copied, recorder, sizes, method, mode, reason, hooks, error)
+    run.proof = proof_of(run, sizes)
     if keep_symbols:
         run.notes = (*run.notes, "new memory is that of torch's kernels written in Python")
     return run, error, unusual

@@ -186,7 +186,12 @@ def claims(run: Run) -> list[str]:
     if not declared:
         return []
     which = f"all {declared}" if declared == len(rows) else f"{declared} of {len(rows)}"
-    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else "")]
+    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proof_text(run)]
+
+
+def proof_text(run: Run) -> list[str]:
+    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
+    return [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
 
 
 def notes(run: Run) -> list[str]:

@@ -61,6 +61,17 @@ def is_floor_division(expression: Any) -> bool:
     return isinstance(expression, FloorDiv)
 
 
+def with_floor_divisions(size: Any) -> Any:
+    """Write what Python's `//` makes of sympy's sizes as torch does, which has no fractions in it."""
+    import sympy
+    from torch.utils._sympy.functions import FloorDiv
+
+    def divided(inside: Any) -> Any:
+        return FloorDiv(*sympy.fraction(sympy.together(inside)))
+
+    return size.replace(sympy.floor, divided)
+
+
 def join_floor_divisions(size: Any) -> Any:
     """Write rounded quotients of rounded quotients as one: `((h-1)//2-1)//2+1` is `(h+1)//4`."""
     if not getattr(size, "args", ()):
