@@ -84,6 +84,7 @@ class TestDirectForward:
         assert len(warned) == 2
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch.func.jvp's own
+    @pytest.mark.slow
     def test_never_from_torch_super_transforms_or_own_methods(self) -> None:
         class Child(Scale):
             def forward(self, x: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch width"]:

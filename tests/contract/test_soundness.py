@@ -195,6 +195,7 @@ def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch:
     assert counts["both accept"] > 0.99 * counts[ACCEPTED], counts
 
 
+@pytest.mark.slow
 def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     assert_tells_something(count_cases(ours_is_the_oracles, **QUICK))

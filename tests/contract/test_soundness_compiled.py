@@ -102,6 +102,7 @@ def count_cases(*, functions: int, calls: int, shrink: bool = True) -> Counter[s
     return counts
 
 
+@pytest.mark.slow
 def test_compiled_eager_and_jaxtyping_agree() -> None:
     counts = count_cases(functions=16, calls=3)
     assert counts[ACCEPTED] > 3, counts

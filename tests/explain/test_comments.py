@@ -65,6 +65,7 @@ def test_writing_changes_comments_and_nothing_else(file: Path) -> None:
     assert file.read_text() == WRITTEN
 
 
+@pytest.mark.slow
 def test_writing_twice_is_writing_once(file: Path) -> None:
     run("comments", "--write", file, "--input", "batch 8")
     first = file.read_bytes()

@@ -138,6 +138,7 @@ def test_a_class_of_your_own_is_bounded_too(tmp_path: Path):
         Deep.load(path)
 
 
+@pytest.mark.slow
 def test_a_header_is_bounded_before_it_is_parsed(lenet: Path):
     header, body = read(lenet)
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [len(body), len(body)]}

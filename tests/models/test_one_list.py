@@ -50,6 +50,7 @@ def test_the_stub_is_up_to_date() -> None:
     assert STUB.read_text() == stub(), "run make generate"
 
 
+@pytest.mark.slow
 def test_no_class_stands_in_a_second_list() -> None:
     classes = {entry.class_name: entry.module for entry in MODELS.values()}
     found: dict[str, set[str]] = {}

@@ -344,6 +344,7 @@ def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     assert lines[1].startswith("failed   runs.repr"), "what fails comes first"
 
 
+@pytest.mark.slow
 def test_the_repr_is_ten_lines_at_most_failures_first():
     class Bad(LongRepr):
         def forward(self, x):

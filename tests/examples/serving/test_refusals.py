@@ -153,6 +153,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_png_unpacks_to_its_pixels_and_no_further(serve: ModuleType) -> None:
     for name, content in bombs().items():
         assert len(content) < serve.MAX_BODY
