@@ -184,7 +184,7 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
         # The return has no site if the line before has checked the same.
         builder = builder_of(type(model).forward)
-        hints = builder.annotations if builder else {}
+        hints = builder.specs.hints if builder else {}
         return {**specs, "return": parse_hint(hints["return"])} if "return" in hints else specs
     try:
         hints = typing.get_type_hints(type(model).forward, include_extras=True)
