@@ -52,7 +52,7 @@ def folder(pytester, monkeypatch):
 
 
 def run(folder, *options: str):
-    return folder.runpytest_inprocess("-p", "no:xdist", "-p", "no:cacheprovider", *options)
+    return folder.runpytest_inprocess("-p", "no:xdist", "-p", "no:hypothesispytest", *options)
 
 
 def test_a_table_and_no_failing_test(folder) -> None:
