@@ -34,15 +34,13 @@ class Audit:
     not_imported: dict[str, str] = field(default_factory=dict[str, str])  # module -> why
 
     def __str__(self) -> str:
-        kinds = ", ".join(f"{count} {_PLURALS[kind]}" for kind, count in self.checks.items())
-        text = [
-            f"{self.package}: {self.functions} functions and {self.classes} classes in {self.modules} modules"
-            f" would be enforced: {kinds}"
-        ]
+        kinds = [_counted(count, _WORDS[kind]) for kind, count in self.checks.items()]
+        what = f"{_counted(self.functions, 'function')} and {_counted(self.classes, 'class')}"
+        where = _counted(self.modules, "module")
+        text = [f"{self.package}: {what} in {where} would be enforced: {', '.join(kinds) or 'nothing'}"]
         if self.inner_functions:
-            text.append(
-                f"{self.inner_functions} functions inside functions are looked at when they are created"
-            )
+            inner = _counted(self.inner_functions, "function")
+            text.append(f"besides, {inner} inside functions, looked at when created")
         places = [
             f"{s.module}:{s.line} {s.function}{f'({s.where})' if s.where else ''}" for s in self.skipped
         ]
@@ -58,13 +56,11 @@ class Audit:
         return "\n".join(text)
 
 
-_PLURALS = {
-    "argument": "arguments",
-    "return": "returns",
-    "local": "lines",
-    "yield": "yields",
-    "field": "fields",
-}
+_WORDS = {"argument": "argument", "return": "return", "local": "line", "yield": "yield", "field": "field"}
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}{'es' if word.endswith('s') else 's'}"
 
 
 def audit(package: str) -> Audit:
@@ -93,7 +89,7 @@ def audit(package: str) -> Audit:
     counts = Counter[str]()
     for module in checked_modules(package):
         counts += _look_at(module, report)
-    report.checks = {kind: counts[kind] for kind in _PLURALS if counts[kind]}
+    report.checks = {kind: counts[kind] for kind in _WORDS if counts[kind]}
     if not (report.checks or report.skipped or report.inner_functions):
         raise TargetError(f"{package} has no tensor annotations of jaxtyping, so nothing would be enforced")
     return report
