@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types generate docs parity conformance-wild matrix bench clean
+.PHONY: help demo test quick lint types generate docs parity conformance-wild packages matrix bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -62,6 +62,14 @@ conformance-wild:  ## check architectures of ten other packages, in an environme
 	$(VENV)-wild/bin/python -m pytest tests/test_docs.py::test_the_page_of_findings_in_other_packages_runs
 	$(VENV)-wild/bin/python -m tests.wild.run $(ARGS)
 
+packages:  ## the import hook on public packages, in an environment of its own: crashes, lies, cost
+	$(PYTHON) -m venv $(VENV)-packages
+	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 jaxtyping==0.3.11 \
+		beartype==0.23.1 pytest scipy -r benchmarks/packages.txt -e .
+	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		linear_operator==0.6 transformer-lens==2.16.1
+	$(VENV)-packages/bin/python benchmarks/packages.py --folder $(VENV)-packages/sdist $(ARGS)
+
 matrix:  ## the quick tests on every supported torch and Python, each in an environment of its own; ARGS="torch2.9.1"
 	$(PYTHON) tests/matrix.py $(ARGS)
 
@@ -71,4 +79,4 @@ bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild .venv-matrix .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
+	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild $(VENV)-packages .venv-matrix .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
