@@ -109,6 +109,10 @@ def create_model(
         ValueError: there is no such name, the name fixes the argument, or its value is out of range; or there
             are no such weights, which the message says, with whose weights the model can take.
         TypeError: the model has no such argument.
+
+    Example:
+        >>> tn.create_model("resnet20", num_classes=100).num_classes
+        100
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)} list_models() names them all")
@@ -142,6 +146,10 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
 
     Raises:
         ValueError: there is no such family.
+
+    Example:
+        >>> tn.list_models(family="perceptron")
+        ['tiny_vision_mlp', 'cifar_mlp']
     """
     families = dict.fromkeys(entry.family for entry in MODELS.values())
     if family is not None and family not in families:
@@ -169,6 +177,12 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
         CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit,
             or holds NaN or infinities.
         FileNotFoundError: there is no such file.
+
+    Example:
+        >>> model = tn.create_model("lenet5")
+        >>> model.save("lenet5.safetensors")
+        >>> tn.load("lenet5.safetensors").training
+        False
     """
     checkpoint = read_checkpoint(path)
     class_name = checkpoint.header.class_name
