@@ -14,7 +14,14 @@ from ..zoo_names import SWEPT
 from .nets import Loop, Modes
 
 # Attention, and linear layers that see tokens.
-TORCHINFO_MISCOUNTS = {"mlp_mixer", "simple_vit", "cct_2_3x2", "cct_7_3x1"}
+TORCHINFO_MISCOUNTS = {
+    "convnext_atto_cifar",
+    "mlp_mixer",
+    "simple_vit",
+    "vit_tiny",
+    "cct_2_3x2",
+    "cct_7_3x1",
+}
 
 
 def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:

@@ -73,7 +73,12 @@ class Condition:
             every = itertools.product(*ranges)
             return math.prod(map(len, ranges)) <= LONGEST and all(self._test(*sizes) for sizes in every)
         expression = self.expression
-        if not (expression.is_Relational and expression.rel_op in ("==", "<=", ">=")):
+        if not expression.is_Relational:
+            return False
+        if expression.rel_op in (">", ">=", "!=") and expression.rhs.is_Integer:
+            least = _least(expression.lhs)
+            return least is not None and least > int(expression.rhs)
+        if expression.rel_op not in ("==", "<=", ">="):
             return False
         return sympy.expand(normal(expression.lhs) - normal(expression.rhs)) == 0
 
@@ -144,6 +149,21 @@ def _equal_factors(expression: Any) -> list[Any]:
     if not all(bound == sympy.true or (bound != sympy.false and condition(bound).always) for bound in bounds):
         return [expression]
     return [sympy.Eq(a, b) for a, b in pairs]
+
+
+def _least(product: Any) -> int | None:
+    """Return the least that a product of sizes may be; None if that is not known."""
+    least = 1
+    for factor in _factors(product).values():
+        line, symbols = growth(factor), list(factor.free_symbols)
+        until = SMALLEST + 1 if line is None or not symbols else max(SMALLEST, line.start) + line.period
+        if line is None or line.slope < 0 or len(symbols) > 1 or until > LONGEST:
+            return None
+        numbers = map(sympy.Integer, range(SMALLEST, until))
+        least *= min(int(factor.xreplace(dict.fromkeys(symbols, number))) for number in numbers)
+        if least < 0:
+            return None
+    return least
 
 
 def _ratio(left: Any, right: Any) -> Fraction:

@@ -20,7 +20,7 @@ from .._contract.annotations.specs import ArraySpec
 from .._contract.contract import contract, contract_of
 from .._contract.runtime import FunctionContract, witnessed
 from .._torch.modules.private_copies import fake_copy
-from .._torch.tracing.fake_tensors import fake_mode, python_kernels, silent_fakes
+from .._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from ..inputs.arguments import Arguments
@@ -56,7 +56,7 @@ class Pass:
     """What one pass came by.
 
     Attributes:
-        conditions: over the names of the axes, in order; None where one is on strides.
+        conditions: over the names of the axes, in order; None where no shape depends on one.
         reached: the annotated lines -> the numbers of the conditions that arose on the way to them.
         error: what ended the pass.
         failed: the annotated line that is wrong, if that is the error.
@@ -79,16 +79,12 @@ def traced(model: nn.Module, example: Arguments, names: Axes, at: Mapping[str, i
         names: the names of its axes.
         at: the sizes that decide which way the pass goes.
     """
-    first = _traced(model, example, names, at, contextlib.nullcontext())
-    if first.failed or (first.error is None and not any(map(_ties, first.conditions))):
+    # Kernels in C++ tie symbols to numbers or refuse them, so those that torch has in Python are preferred.
+    first = _traced(model, example, names, at, python_kernels())
+    if first.error is None or not needs_values(first.error):
         return first
-    # Kernels in C++ tie symbols to numbers or refuse them; torch has others in Python.
-    other = _traced(model, example, names, at, python_kernels())
-    return first if other.error is not None and first.error is None else other
-
-
-def _ties(condition: Any) -> bool:
-    return getattr(condition, "rel_op", "") == "==" and condition.rhs.is_Integer
+    other = _traced(model, example, names, at, contextlib.nullcontext())
+    return first if other.error is not None else other
 
 
 def _traced(

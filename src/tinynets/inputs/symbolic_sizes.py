@@ -74,7 +74,7 @@ class Sizes:
         return int(size) if size.is_Integer else size
 
     def conditions(self) -> list[Any]:
-        """Return the conditions over axis names that the shapes hold under, None where one is on strides."""
+        """Return the conditions over axis names that shapes hold under, None where none depends on one."""
         found = [] if self.environment is None else conditions(self.environment)
         return [None if each is None else each.xreplace(self._names) for each in found]
 

@@ -64,6 +64,9 @@ MODELS: dict[str, Entry] = {
     "mnist_cnn": Entry("mnist_cnn", "MnistCnn", "convolutional", _from(6), {}),
     "vgg16_cifar": Entry("vgg", "Vgg16Cifar", "convolutional", _from(32), {}),
     "mobilenet_v2_cifar": Entry("mobilenet", "MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "efficientnet_b0_cifar": Entry("efficientnet", "EfficientNetB0Cifar", "convolutional", _from(1), {}),
+    "repvgg_a0_cifar": Entry("repvgg", "RepVggA0Cifar", "convolutional", _from(1), {}),
+    "convnext_atto_cifar": Entry("convnext", "ConvNextAttoCifar", "convolutional", _from(16), {}),
     "airbench94": Entry("airbench", "Airbench94Net", "convolutional", _from(9), {}),
     "resnet20": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 20}),
     "resnet32": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 32}),
@@ -84,6 +87,7 @@ MODELS: dict[str, Entry] = {
     "convmixer_256_8": Entry("convmixer", "ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
     "mlp_mixer": Entry("mixer", "MlpMixer", "mixer", _from(4, 4), {}),
     "simple_vit": Entry("vit", "SimpleViT", "transformer", _from(4, 4), {}),
+    "vit_tiny": Entry("vit_tiny", "ViTTiny", "transformer", _from(4, 4), {}),
     "cct_2_3x2": Entry("cct", "CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
     "cct_7_3x1": Entry("cct", "CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
 }

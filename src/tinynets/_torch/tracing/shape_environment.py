@@ -106,29 +106,22 @@ def branches(environment: Any) -> list[Any]:
     Conditions by which torch's fake kernels choose a library for a convolution are left out: they are not
     branches of the model. If torch renames the file of these kernels, models are traced once more.
     """
-    return [guard.expr for guard in environment.guards if not _asked_in(guard, "fake_impls.py", "")]
+    return [guard.expr for guard in environment.guards if not _asked_in(guard, "fake_impls.py")]
 
 
 def conditions(environment: Any) -> list[Any]:
     """Return the conditions on symbols that the shapes of a trace hold under, None for each other one.
 
-    Others are by which torch's fake kernels choose a library for a convolution, and on strides: on these no
-    shape depends. The places are those of `environment.guards`.
+    Others are by which torch's fake kernel of a convolution chooses a library: on these no shape depends. The
+    places are those of `environment.guards`.
     """
-    strides = os.path.join("_prims_common", "__init__.py")
-    return [
-        None
-        if _asked_in(guard, "fake_impls.py", "conv")
-        or _asked_in(guard, strides, "contiguous", "strides_like")
-        else guard.expr
-        for guard in environment.guards
-    ]
+    return [None if _asked_in(g, "fake_impls.py", "conv") else g.expr for g in environment.guards]
 
 
-def _asked_in(guard: Any, file: str, *functions: str) -> bool:
+def _asked_in(guard: Any, file: str, function: str = "") -> bool:
     frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
-    name = str(getattr(frame, "name", ""))
-    return str(getattr(frame, "filename", "")).endswith(file) and any(part in name for part in functions)
+    where = os.path.basename(getattr(frame, "filename", "")), getattr(frame, "name", "")
+    return where == (file, function or where[1])
 
 
 def function_of(expression: Any, symbols: list[Any]) -> Callable[..., Any]:
