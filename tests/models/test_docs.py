@@ -24,7 +24,7 @@ PICTURES = PAGE.parent / "pictures"
 BESIDE = {
     "vgg": ("stage3",),
     "mobilenet": ("blocks.2",),
-    "efficientnet": ("stage2.1", "stage2.1.gate"),
+    "efficientnet": ("stage2.1",),
     "repvgg": ("stage1.0",),
     "convnext": ("stage2", "stage2.blocks.0"),
     "airbench": ("group1",),
