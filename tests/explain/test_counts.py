@@ -104,7 +104,7 @@ STEPS_OF_LSTM = 3 * 5 * (8 + 16) * 4 * 16
             ATTENTION_OF_VIT,
             marks=pytest.mark.slow,
         ),
-        (transformer("Encoder"), (TOKENS,), 95_424, ATTENTION),
+        pytest.param(transformer("Encoder"), (TOKENS,), 95_424, ATTENTION, marks=pytest.mark.slow),
         pytest.param(
             transformer("Decoder"),
             (TOKENS, MEMORY),
