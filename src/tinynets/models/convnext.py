@@ -47,11 +47,12 @@ class ChannelNorm(Module):
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """Normalise each place."""
-        places: Float[Tensor, "batch height width channels"] = rearrange(inputs, "b c h w -> b h w c")
-        normed: Float[Tensor, "batch height width channels"] = self.norm(places)
-        # Laid out anew: for a single image, the strides that are left would not say which layout they are of,
-        # and an exported program would refuse it.
-        return rearrange(normed, "b h w c -> b c h w").contiguous()
+        # Written out, since a layer norm between two transpositions leaves strides that do not tell the
+        # layout of a single image, and an exported program would refuse it.
+        centred: Float[Tensor, "batch channels height width"] = inputs - inputs.mean(1, keepdim=True)
+        variance: Float[Tensor, "batch 1 height width"] = centred.square().mean(1, keepdim=True)
+        normed: Float[Tensor, "batch channels height width"] = centred * (variance + self.norm.eps).rsqrt()
+        return normed * self.norm.weight[:, None, None] + self.norm.bias[:, None, None]
 
 
 class ConvNextBlock(Module):
@@ -74,8 +75,8 @@ class ConvNextBlock(Module):
         filtered: Float[Tensor, "batch channels height width"] = self.depthwise(inputs)
         places: Float[Tensor, "batch height*width channels"] = rearrange(filtered, "b c h w -> b (h w) c")
         mixed: Float[Tensor, "batch height*width channels"] = self.mlp(self.norm(places)) * self.scale
-        outputs: Float[Tensor, "batch channels height width"] = inputs + rearrange(
-            mixed, "b (h w) c -> b c h w", h=inputs.shape[2]
+        outputs: Float[Tensor, "batch channels height width"] = (
+            inputs + rearrange(mixed, "b (h w) c -> b c h w", h=inputs.shape[2]).contiguous()
         )
         return outputs
 
