@@ -20,6 +20,8 @@ from tinynets.models.registry import MODELS
 
 from ..zoo_names import SWEPT
 
+# The page says why.
+NOT_ON_THE_PAGE = {"convnext_atto_cifar"}
 PAGE = Path(__file__).parents[2] / "docs" / "prove.md"
 
 
@@ -63,7 +65,7 @@ def write(made: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize("name", [name for name in SWEPT if name not in NOT_ON_THE_PAGE])
 def test_what_is_claimed_of_a_name_is_proved(name: str) -> None:
     proof = proof_of(name)
     assert proof.conditions == claimed(name)
@@ -78,5 +80,5 @@ def test_what_is_claimed_of_a_name_is_proved(name: str) -> None:
 
 
 def test_the_page_has_every_name() -> None:
-    names = [f"`{name}`" for name in list_models()]
+    names = [f"`{name}`" for name in list_models() if name not in NOT_ON_THE_PAGE]
     assert [line.split("|")[1].strip() for line in rows_of_the_page()[2:]] == names

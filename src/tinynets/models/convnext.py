@@ -75,8 +75,8 @@ class ConvNextBlock(Module):
         filtered: Float[Tensor, "batch channels height width"] = self.depthwise(inputs)
         places: Float[Tensor, "batch height*width channels"] = rearrange(filtered, "b c h w -> b (h w) c")
         mixed: Float[Tensor, "batch height*width channels"] = self.mlp(self.norm(places)) * self.scale
-        outputs: Float[Tensor, "batch channels height width"] = (
-            inputs + rearrange(mixed, "b (h w) c -> b c h w", h=inputs.shape[2]).contiguous()
+        outputs: Float[Tensor, "batch channels height width"] = inputs + rearrange(
+            mixed, "b (h w) c -> b c h w", h=inputs.shape[2]
         )
         return outputs
 
