@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from .._contract.contract import contract_of
 from .._torch.modules.module_copies import drop_user_hooks
 from .._torch.modules.private_copies import real_copy
 from .._torch.state.random_states import preserved_random_states
@@ -103,7 +104,7 @@ class _Prover:
         if not (self.reason or self.wrong or any(region.holds for region in self.coverage.regions)):
             error = first_line(self.refused[0].error) if self.refused else "no trace ends well"
             self.reason = f"no size that was tried runs: {error}"
-        if not (self.reason or self.wrong or self.coverage.complete):
+        if not (self.reason or self.coverage.complete):
             joint = [c.text for c in self.coverage.conditions if not c.decided]
             self.reason = f"it depends on {', '.join(joint)}"
 
@@ -133,14 +134,17 @@ class _Prover:
         if run.failed is not None and not self._at_the_door(run.failed):
             self.wrong[run.failed] = (sizes_text(told), error)
             self.reached.setdefault(run.failed, [])
-        elif run.error is not None and not needs_values(found.error):
+        elif run.error is not None and (
+            type(run.error) is type(found.error) or not needs_values(found.error)
+        ):
             self.refused.append(Attempt(sizes_text(told), "refused", error))
         else:
             self.reason = f"it cannot be traced without values: {first_line(_text(found.error))}"
 
     def _at_the_door(self, place: Place) -> bool:
         """Return whether a line is an argument of the model itself, which says what it takes."""
-        return place.kind == "argument" and place.function == f"{type(self.model).__name__}.forward"
+        record = contract_of(getattr(self.traced.forward, "__func__", None))
+        return place.kind == "argument" and record is not None and place.function == record.place.name
 
     def _run(self, sizes: Mapping[str, int]) -> Pass:
         """Call the model for real."""
