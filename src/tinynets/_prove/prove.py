@@ -18,8 +18,8 @@ from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
 from .conditions import Condition, described_sizes, needed, together
 from .coverage import Coverage, Region
-from .proof import Attempt, LineProof, Proof, first_line, sizes_text
-from .trace import Axes, Pass, Place, enforced, traced, watched
+from .proof import Attempt, LineProof, Place, Proof, first_line, sizes_text
+from .trace import Axes, Pass, enforced, traced, watched
 
 _MOST_PASSES = 12
 _USUAL_BATCH = 53  # a size that no model has for another axis, so that no comparison holds by chance
@@ -186,7 +186,7 @@ class _Prover:
             found = described_sizes(axis, allowed, self.coverage.until(axis))
             texts += found or ()
             tied += [text for text in found or () if len(allowed) == 1]
-        return texts, tied
+        return texts, [] if self.reason else tied  # other sizes may hold where nothing could look at them
 
     def _line(self, place: Place) -> LineProof:
         # Where a pass may go two ways, what decides between them is no demand.
