@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test quick lint types generate docs parity conformance-wild matrix bench clean
+.PHONY: help demo test quick lint types generate docs parity conformance-wild packages matrix bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -50,8 +50,9 @@ parity:  ## compare the zoo with torchvision and timm, in an environment of its 
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm==1.0.31 torchinfo==1.8.0 \
-		lightning==2.6.6 transformers==5.24.0 accelerate==1.15.0 pytest pytest-xdist hypothesis -e .
+		lightning==2.6.6 transformers==5.24.0 accelerate==1.15.0 pytest pytest-xdist hypothesis -e '.[examples]'
 	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py tests/prove/test_partners.py \
+		tests/examples/test_recipes.py \
 		tests/test_docs.py::test_the_pages_with_partners_run
 
 conformance-wild:  ## check architectures of ten other packages, in an environment of its own
@@ -60,6 +61,14 @@ conformance-wild:  ## check architectures of ten other packages, in an environme
 	$(VENV)-wild/bin/python -m pip install --quiet --disable-pip-version-check -r tests/wild/requirements.txt pytest hypothesis -e .
 	$(VENV)-wild/bin/python -m pytest tests/test_docs.py::test_the_page_of_findings_in_other_packages_runs
 	$(VENV)-wild/bin/python -m tests.wild.run $(ARGS)
+
+packages:  ## the import hook on public packages, in an environment of its own: crashes, lies, cost
+	$(PYTHON) -m venv $(VENV)-packages
+	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 jaxtyping==0.3.11 \
+		beartype==0.23.1 pytest scipy -r benchmarks/packages.txt -e .
+	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		linear_operator==0.6 transformer-lens==2.16.1
+	$(VENV)-packages/bin/python benchmarks/packages.py --folder $(VENV)-packages/sdist $(ARGS)
 
 matrix:  ## the quick tests on every supported torch and Python, each in an environment of its own; ARGS="torch2.9.1"
 	$(PYTHON) tests/matrix.py $(ARGS)
@@ -70,4 +79,4 @@ bench: $(STAMP)  ## the figures of the README, one thread, sides interleaved
 	$(BIN)/python benchmarks/modes.py
 
 clean:  ## remove the environment and all caches
-	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild .venv-matrix .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site
+	rm -rf $(VENV) $(VENV)-parity $(VENV)-wild $(VENV)-packages .venv-matrix .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build site

@@ -33,11 +33,11 @@ FORMS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ('`"#*b d"`, twice', (Float[Tensor, "#*b d"], Float[Tensor, "#*b d"]), (x, x)),
     ("`np.ndarray`", (Float[np.ndarray, "b d"],), (np.ones((2, 3), dtype=np.float32),)),
     ("own array class", (Float[OwnArray, "b d"],), (OwnArray(),)),
-    ("`tuple[T, ...] | list[T]`, a list of two", (tuple[T, ...] | list[T],), ([x, x],)),
-    ("`T | tuple[T, T]`, a tensor", (T | tuple[T, T],), (x,)),
-    ("`T | tuple[T, T]`, a tuple", (T | tuple[T, T],), ((x, x),)),
-    ("`Optional[T | tuple[T, T]]`, a tuple", (Optional[Union[T, tuple[T, T]]],), ((x, x),)),  # noqa: UP007, UP045
-    ("`Optional[T | tuple[T, T]]`, None", (Optional[Union[T, tuple[T, T]]],), (None,)),  # noqa: UP007, UP045
+    ("`tuple[T, ...]` or `list[T]`, a list of two", (tuple[T, ...] | list[T],), ([x, x],)),
+    ("`T` or `tuple[T, T]`, a tensor", (T | tuple[T, T],), (x,)),
+    ("`T` or `tuple[T, T]`, a tuple", (T | tuple[T, T],), ((x, x),)),
+    ("`T`, `tuple[T, T]` or None, a tuple", (Optional[Union[T, tuple[T, T]]],), ((x, x),)),  # noqa: UP007, UP045
+    ("`T`, `tuple[T, T]` or None, None", (Optional[Union[T, tuple[T, T]]],), (None,)),  # noqa: UP007, UP045
 ]
 LEAST = 3  # how many times cheaper each form is to be
 PLAIN, OURS, THEIRS = "nothing", "tinynets", "jaxtyped + beartype"

@@ -39,7 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tinynets-project", action="store_true", help="check the models that [tool.tinynets] names"
     )
+    group.addoption(
+        "--tinynets-packages",
+        metavar="PKG,PKG",
+        help="enforce the tensor annotations of these packages; those that are not true come in a table at"
+        " the end, and fail no test",
+    )
+    group.addoption("--tinynets-baseline", metavar="FILE", help="annotations that are known not to be true")
+    group.addoption("--tinynets-write-baseline", action="store_true", help="write that file")
     group.addoption("--tinynets-slow", action="store_true", help="run also the checks that take seconds")
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Install the import hook before any conftest imports what it is for."""
+    packages = early_config.known_args_namespace.tinynets_packages
+    if packages:
+        from tinynets._packages.pytest_lies import start
+
+        start(early_config, packages)
 
 
 def pytest_configure(config: pytest.Config) -> None:

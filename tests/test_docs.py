@@ -1,6 +1,7 @@
 """The documentation is true: its code runs and prints what it shows, its links lead somewhere, the site builds."""
 
 import contextlib
+import doctest
 import importlib.util
 import io
 import linecache
@@ -10,13 +11,17 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from inspect import ismodule
+from inspect import isfunction, ismodule
 from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 
 import pytest
+import torch
+from jaxtyping import Float
 
 import tinynets as tn
+from tinynets.testing import definition
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -129,6 +134,56 @@ def public_names() -> set[str]:
         *(f"tinynets.models.{name}" for name in models),
         *(f"tinynets.testing.{name}" for name in testing),
     }
+
+
+def public_functions() -> list[object]:
+    found = [getattr(tn, name) for name in tn.__all__] + [
+        value for _, value in sorted(vars(tn.testing).items())
+    ]
+    return [value for value in found if isfunction(value)]
+
+
+COMPILES = {"export", "load_exported", "optimize_for_inference"}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(each, id=each.__name__, marks=[pytest.mark.slow] * (each.__name__ in COMPILES))
+        for each in public_functions()
+    ],
+)
+def test_every_public_function_has_an_example_that_runs(
+    function: FunctionType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_package.py").touch()
+    assert tn.testing.list_checks()  # those that an example adds are forgotten afterwards
+    monkeypatch.setattr(definition, "_REGISTERED", definition._REGISTERED.copy())
+    names = {"tn": tn, "torch": torch, "nn": torch.nn, "Float": Float, "Tensor": torch.Tensor}
+    names |= {"model": tn.TinyVisionMLP(), "images": torch.rand(2, 1, 28, 28)}
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs=names)
+    printed = io.StringIO()
+    result = doctest.DocTestRunner(verbose=False).run(example, out=printed.write)
+    assert result.attempted > 0, "it has no example"
+    assert result.failed == 0, printed.getvalue()
+
+
+def test_an_example_that_is_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> None:
+        """Have an example.
+
+        Example:
+            >>> 1 + 1
+            3
+        """
+
+    with pytest.raises(AssertionError, match=r"Expected:\n +3"):
+        test_every_public_function_has_an_example_that_runs(wrong, tmp_path, monkeypatch)
+    wrong.__doc__ = "Have none."
+    with pytest.raises(AssertionError, match="it has no example"):
+        test_every_public_function_has_an_example_that_runs(wrong, tmp_path, monkeypatch)
 
 
 def test_the_api_pages_have_every_public_name() -> None:

@@ -5,10 +5,14 @@ import os
 from tinynets.models import list_models
 from tinynets.models.registry import MODELS
 
-# Most of their blocks are also in a class that is swept (basic blocks, those of WRN, convolutions and linear layers),
-# and none has a line of a new kind. They have the cheap tests: counts, shapes, heads, seeds, parity.
+# Their blocks are also in a class that is swept (basic blocks, those of WRN, ViT, MobileNetV2), or have convolutions, linear layers
+# and norms like those. They have the cheap tests: counts, shapes, heads, seeds, parity.
 LATER = {
     "mnist_cnn",
+    "efficientnet_b0_cifar",
+    "repvgg_a0_cifar",
+    "convnext_atto_cifar",
+    "vit_tiny",
     "resnet34_cifar",
     "resnet50_cifar",
     "resnet9",

@@ -96,6 +96,13 @@ def test_a_template_that_loses_something_is_found(
         assert_nothing_is_lost(explained(model), explained(model)._repr_html_())
 
 
+def test_every_axis_that_stayed_a_symbol_has_a_field() -> None:
+    explanation = tn.explain(nn.Conv2d(3, 4, 3), "batch=2 3 height=9 width=7")
+    fields = re.findall(r'<input type="number" name="(\w+)"[^>]* value="(\d+)"', explanation._repr_html_())
+    assert explanation.run.free == ("batch", "height", "width")
+    assert fields == [("batch", "2"), ("height", "9"), ("width", "7")]
+
+
 class Hostile(nn.Module):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"</script><b>'&\"": x + 1, "{{ view }}": x}

@@ -137,7 +137,7 @@ def test_lines_are_found_inside_modules_too(page: Any) -> None:
     before = codes(page)
     page.find_element("name", "find").send_keys("SELF.ATTENTION(")
     assert any("self.attention(" in row.text for row in visible(page, "code"))
-    assert "normed" in codes(page)
+    assert "attended" in codes(page)
     assert "logits" not in codes(page)
     page.find_element("name", "find").send_keys("\b" * 20)
     assert set(before) <= set(codes(page))
@@ -278,7 +278,7 @@ def test_several_axes_and_a_size_that_passes_what_a_double_holds(browser: Any, t
     browser.get(tn.explain(model, "batch=3 64 length=77").to_html(tmp_path / "page.html").as_uri())
     type_size(browser, "length", "1000")
     rows = [row.text for row in visible(browser, ".row .shape")]
-    assert rows == ["[3, 64, 1000]", "[3, 8, 499]", "[3, 3992]"]
+    assert rows == ["[3, 64, 1000] f32", "[3, 8, 499] f32", "[3, 3992] f32"]
     type_size(browser, "batch", "9007199254740993")
     assert f"{9007199254740993 * 64 * 8 * 3 * 499:,} MACs" in browser.find_element("tag name", "output").text
     assert_silent(browser)

@@ -14,7 +14,14 @@ from ..zoo_names import SWEPT
 from .nets import Loop, Modes
 
 # Attention, and linear layers that see tokens.
-TORCHINFO_MISCOUNTS = {"mlp_mixer", "simple_vit", "cct_2_3x2", "cct_7_3x1"}
+TORCHINFO_MISCOUNTS = {
+    "convnext_atto_cifar",
+    "mlp_mixer",
+    "simple_vit",
+    "vit_tiny",
+    "cct_2_3x2",
+    "cct_7_3x1",
+}
 
 
 def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:
@@ -97,7 +104,7 @@ STEPS_OF_LSTM = 3 * 5 * (8 + 16) * 4 * 16
             ATTENTION_OF_VIT,
             marks=pytest.mark.slow,
         ),
-        (transformer("Encoder"), (TOKENS,), 95_424, ATTENTION),
+        pytest.param(transformer("Encoder"), (TOKENS,), 95_424, ATTENTION, marks=pytest.mark.slow),
         pytest.param(
             transformer("Decoder"),
             (TOKENS, MEMORY),

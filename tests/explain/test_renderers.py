@@ -41,6 +41,13 @@ def test_golden_text(name: str) -> None:
     assert text == golden.read_text(encoding="utf-8")
 
 
+def test_the_readme_shows_what_is_printed() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("tinynets explain tinynets:TinyVisionMLP\n")[2].partition("```")[0]
+    (printed, _, _) = zoo("tiny_vision_mlp").to_text(width=110).replace("~", " ").partition("\n\n")
+    assert without_line_numbers(shown.strip()) == without_line_numbers(printed)
+
+
 @pytest.mark.parametrize("width", [60, 80, 110, 160])
 def test_lines_fit_the_terminal(width: int) -> None:
     for explanation in (zoo("lenet5"), explained(Nested), explained(Broken), explained(Modes)):

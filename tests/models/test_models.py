@@ -58,6 +58,10 @@ PARAMETERS = {
     "lenet5": 61_706,
     "mnist_cnn": 1_199_882,
     "vgg16_cifar": 14_728_266,
+    "efficientnet_b0_cifar": 4_020_358,
+    "repvgg_a0_cifar": 7_840_874,
+    "convnext_atto_cifar": 3_376_290,
+    "vit_tiny": 5_362_762,
     "mobilenet_v2_cifar": 2_236_682,
     "airbench94": 1_972_792,
     "resnet20": 269_722,
@@ -233,7 +237,7 @@ def test_param_groups_hold_every_parameter_once(zoo: Any, name: str):
     undecayed = {id(parameter) for parameter in rest["params"]}
     for parameter_name, parameter in model.named_parameters():
         last = parameter_name.rsplit(".", 1)[-1]
-        assert (id(parameter) in undecayed) == (parameter.ndim < 2 or last == "positions")
+        assert (id(parameter) in undecayed) == (parameter.ndim < 2 or last in ("positions", "class_token"))
     torch.optim.SGD(model.param_groups(weight_decay=0.1), lr=0.1)
 
 

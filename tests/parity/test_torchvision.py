@@ -18,6 +18,8 @@ from .torchvision_nets import (
     ResNeXt,
     deep_resnet,
     densenet,
+    efficientnet,
+    efficientnet_without_dropout,
     mobilenet,
     mobilenet_without_dropout,
     resnet18,
@@ -36,6 +38,7 @@ PAIRS = {
     "resnet50": (DeepResNetCifar.from_torchvision, lambda: deep_resnet(50)),
     "resnext29_2x64d": (in_order(lambda: ResNeXt29(cardinality=2)), lambda: ResNeXt(2)),
     "resnext29_8x64d": (in_order(lambda: ResNeXt29(cardinality=8)), lambda: ResNeXt(8)),
+    "efficientnet_b0": (efficientnet_without_dropout, efficientnet),
     "mobilenet_v2": (mobilenet_without_dropout, mobilenet),
     "densenet_bc_100_12": (DenseNetBC.from_torchvision, densenet),
     "vgg16": (Vgg16Cifar.from_torchvision, vgg16),
@@ -45,6 +48,10 @@ TRAPS = {
     "resnet50 with the stride of the paper": (
         DeepResNetCifar.from_torchvision,
         lambda: deep_resnet(50, stride_in_1x1=True),
+    ),
+    "efficientnet_b0 with the stride of 224 px": (
+        efficientnet_without_dropout,
+        lambda: efficientnet(stride_at_24_channels=2),
     ),
     "mobilenet_v2 with the stride of 224 px": (
         mobilenet_without_dropout,

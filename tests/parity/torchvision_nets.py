@@ -7,7 +7,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from tinynets.models import MobileNetV2Cifar
+from tinynets.models import EfficientNetB0Cifar, MobileNetV2Cifar
 
 
 def resnet18(*, keep_maxpool: bool = False) -> nn.Module:
@@ -72,6 +72,22 @@ def mobilenet(*, stride_at_24_channels: int = 1) -> nn.Module:
 def mobilenet_without_dropout(weights: dict[str, Tensor]) -> MobileNetV2Cifar:
     model = MobileNetV2Cifar.from_torchvision(weights)
     model.dropout = 0.0
+    return model
+
+
+def efficientnet(*, stride_at_24_channels: int = 1) -> nn.Module:
+    partner = torchvision.models.efficientnet_b0(num_classes=10, dropout=0.0, stochastic_depth_prob=0.0)
+    partner.features[0][0].stride = (1, 1)
+    partner.features[2][0].block[1][0].stride = (stride_at_24_channels, stride_at_24_channels)
+    return partner
+
+
+def efficientnet_without_dropout(weights: dict[str, Tensor]) -> EfficientNetB0Cifar:
+    model = EfficientNetB0Cifar.from_torchvision(weights)
+    model.dropout = 0.0
+    for module in model.modules():
+        if hasattr(module, "drop_path_rate"):
+            module.drop_path_rate = 0.0
     return model
 
 

@@ -26,7 +26,7 @@ IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
     **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
     **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8", "se_resnet20", "resnext29_2x64d"], 8),
-    "resnet9": 16,
+    **dict.fromkeys(["resnet9", "repvgg_a0_cifar", "efficientnet_b0_cifar"], 16),
 }
 # What repeats, once or twice: a compiler sees nothing new in the tenth block.
 SHALLOW: dict[str, dict[str, int]] = {
@@ -37,6 +37,7 @@ SHALLOW: dict[str, dict[str, int]] = {
     "convmixer_256_8": {"depth": 2},
     "mlp_mixer": {"depth": 2},
     "simple_vit": {"depth": 2},
+    "vit_tiny": {"depth": 2},
 }
 SUPPORTED = {"batch.empty", "batch.train_one", "state.pickle", "device.meta_init", "gradients.checkpoint"}
 # Its positions are no part of a checkpoint: `init` makes them, as it does everything after `to_empty`.

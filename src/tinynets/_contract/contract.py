@@ -37,6 +37,13 @@ def contract(function: F) -> F:
         jaxtyping.AnnotationError: when decorating, if an annotation could not be enforced as it stands.
         TypeError: what is decorated is neither, or is a class without a tensor annotation to enforce.
         ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
+
+    Example:
+        >>> @tn.contract
+        ... def center(points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
+        ...     return points - points.mean(0)
+        >>> center(torch.zeros(5, 3)).shape
+        torch.Size([5, 3])
     """
     if isinstance(function, type):
         return cast(F, enforce_class(function, enforce))

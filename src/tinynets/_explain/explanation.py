@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._prove.proof import Proof
 from .records import Frame, Line, Run, TensorFacts
 from .render.view import View
+
+if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+    from .._prove.proof import Proof
 
 
 class Explanation:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from .._prove.proof import Proof
+if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+    from .._prove.proof import Proof
 
 Verdict = Literal["=", "≠", ""]
 LineKind = Literal["assign", "return", "statement", "control", "module"]

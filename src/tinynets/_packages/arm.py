@@ -13,8 +13,8 @@ from typing import cast
 
 from .._contract.codegen.syntax import FunctionNode, parameters_of, split_docstring
 
-# The one name that an armed module has more: its `CheckedModule`.
-PACKAGE = "_tn_package"
+# What an armed module has more: its `CheckedModule`, and its functions, each by the line of its definition.
+PACKAGE, FUNCTION = "_tn_package", "_tn_function_"
 
 # Types that hold no tensors of known shape, whatever they are subscripted with.
 _PLAIN = frozenset(
@@ -99,6 +99,7 @@ class _Armer(ast.NodeTransformer):
     def __init__(self, own_classes: set[str]) -> None:
         self.plain = _PLAIN | own_classes
         self.depth = 0  # functions around the place
+        self.owner = ""  # the class around it
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -109,7 +110,9 @@ class _Armer(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
             return node
+        owner, self.owner = self.owner, node.name
         self.generic_visit(node)
+        self.owner = owner
         if any(isinstance(part, ast.AnnAssign) and not self._is_plain(part.annotation) for part in node.body):
             place = node.decorator_list[0] if node.decorator_list else node
             node.decorator_list = [
@@ -131,7 +134,7 @@ class _Armer(ast.NodeTransformer):
         node.decorator_list = [*map(_watched, node.decorator_list), arm]
         if not self.depth:
             documentation, _ = split_docstring(node.body)
-            node.body[len(documentation) : len(documentation)] = _first_call(node)
+            node.body[len(documentation) : len(documentation)] = _first_call(node, self.owner)
         return node
 
     def _is_plain(self, hint: ast.expr) -> bool:
@@ -155,14 +158,14 @@ class _Armer(ast.NodeTransformer):
                 return False
 
 
-def _first_call(node: FunctionNode) -> list[ast.stmt]:
+def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
     """Return the statements that have a function built and call it with what this call was given."""
     arguments = node.args
     given = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     given += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
-    given += [f"{argument.arg}={argument.arg}" for argument in arguments.kwonlyargs]
+    given += [f"{_mangled(a.arg, owner)}={a.arg}" for a in arguments.kwonlyargs]
     given += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else []
-    call = f"{PACKAGE}.built({node.lineno})({', '.join(given)})"
+    call = f"{FUNCTION}{node.lineno}({', '.join(given)})"
     yields = any(isinstance(part, ast.Yield | ast.YieldFrom) for part in _own_nodes(node))
     if isinstance(node, ast.AsyncFunctionDef):
         text = (
@@ -170,13 +173,19 @@ def _first_call(node: FunctionNode) -> list[ast.stmt]:
         )
     else:
         text = f"return (yield from {call})" if yields else f"return {call}"
-    statements = ast.parse(text).body
+    statements = ast.parse(f"{PACKAGE}.build({node.lineno})\n{text}").body
     for statement in statements:
         for part in ast.walk(statement):
             if isinstance(part, ast.stmt | ast.expr):
                 part.lineno = part.end_lineno = node.lineno
                 part.col_offset = part.end_col_offset = node.col_offset
     return statements
+
+
+def _mangled(name: str, owner: str) -> str:
+    """Return the name by which a keyword argument of a method is given: Python mangles `__x`."""
+    private = owner and name.startswith("__") and not name.endswith("__")
+    return f"_{owner.lstrip('_')}{name}" if private else name
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:

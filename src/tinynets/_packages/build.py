@@ -5,33 +5,35 @@ from __future__ import annotations
 import ast
 import copy
 import gc
+import warnings
+from collections import Counter
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
+from jaxtyping import AnnotationError
+
 from .._contract.annotations.class_scope import NO_CLASS
 from .._contract.annotations.resolve_names import NameResolver
-from .._contract.builder import FunctionBuilder
+from .._contract.builder import FunctionBuilder, RewrittenFunction
 from .._contract.codegen.source import compile_function
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.runtime import FunctionContract
 from .arm import armed_inside
-from .lenient import Lenient, Skipped
+from .lenient import Lenient
 
 _CONTRACT = "_tn_contract"
 
 
-def build(
+def build_in_place(
     function: FunctionType,
     source: list[str],
-    line: int,
-    file: str,
-    skip: Callable[[Skipped], None],
+    policy: Lenient,
     *,
-    plain: bool,
-    at_definition: bool,
+    at_definition: bool = False,
     label: str = "",
-) -> int:
+    doubt: Callable[[str], None] | None = None,
+) -> Counter[str]:
     """Give a function its checks, or its own code again where it has no tensor annotations.
 
     What the checks refer to become globals of the module: new code must have the free variables of the old.
@@ -39,20 +41,18 @@ def build(
     Args:
         function: the function.
         source: the lines of its `def`.
-        line: the number of the first of them.
-        file: that of the function.
-        skip: is told what cannot be enforced.
-        plain: check also hints without tensors.
+        policy: knows the number of the first of them, and is told what cannot be enforced.
         at_definition: whether the code around the definition is running.
         label: tells the globals of this function from those of others; its line if empty.
+        doubt: is told which axes look misspelt.
 
     Returns:
-        The number of its checks.
+        How many arguments, returns, lines and so on are checked.
     """
     collecting = gc.isenabled()
     gc.disable()  # see `enforce`
     try:
-        node, text = original_source(function, source, line)
+        node, text = original_source(function, source, policy.line)
         names = NameResolver(function.__globals__, function, at_definition=at_definition)
         builder = FunctionBuilder(
             function,
@@ -61,21 +61,25 @@ def build(
             check_mode=None,
             overridden=None,
             decorated=True,
-            policy=Lenient(file, line, skip, plain=plain),
+            policy=policy,
             names=names,
             source=(node, text),
         )
         rewritten = builder.rewrite()
         names.release_scope()
         if not rewritten.sites:
-            return 0
+            return Counter()
+        if doubt is not None:
+            _look_at_names(builder, rewritten, policy, doubt)
         record = FunctionContract(
-            function, builder.place(rewritten), NO_CLASS, rewritten.sites, policy=builder.policy
+            function, builder.place(rewritten), NO_CLASS, rewritten.sites, policy=policy
         )
         code = compile_function(rewritten.node, function)
-        new_names = _as_globals(function, {**rewritten.constants, _CONTRACT: record}, label or str(line))
+        new_names = _as_globals(
+            function, {**rewritten.constants, _CONTRACT: record}, label or str(policy.line)
+        )
         function.__code__ = code.replace(co_names=tuple(new_names.get(n, n) for n in code.co_names))
-        return len(rewritten.sites)
+        return Counter(site.kind for site in rewritten.sites)
     finally:
         if collecting:
             gc.enable()
@@ -112,3 +116,16 @@ def _as_globals(function: FunctionType, values: dict[str, Any], label: str) -> d
             unique = f"{unique}_" if unique != name else f"{name}_{label}"
         renamed[name] = unique
     return renamed
+
+
+def _look_at_names(
+    builder: FunctionBuilder, rewritten: RewrittenFunction, policy: Lenient, doubt: Callable[[str], None]
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            builder.check_axis_names(rewritten)
+        except AnnotationError as error:
+            policy.refuse(builder.name, "", 0, str(error).removeprefix(f"{builder.name}, "))
+    for warning in caught:
+        doubt(str(warning.message))

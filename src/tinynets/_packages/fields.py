@@ -7,23 +7,24 @@ import functools
 import inspect
 import keyword
 import sys
-from collections.abc import Callable
+from collections import Counter
 from types import FunctionType
 from typing import Any, cast
 
 from .._torch.tracing.entry import known_while_tracing
-from .build import build
-from .lenient import Skipped
+from .build import build_in_place
+from .lenient import Lenient
+
+_NO_DEFAULT = inspect.Parameter.empty
 
 
-def check_construction(cls: type, line: int, file: str, skip: Callable[[Skipped], None]) -> FieldCheck | None:
+def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | None:
     """Have a class check its fields when an object is constructed; return None where it has none.
 
     Args:
         cls: a class, after its decorators.
-        line: where it is defined.
+        policy: knows where it is defined, and is told which fields cannot be checked.
         file: its file.
-        skip: is told which fields cannot be checked.
     """
     kind = cast(Any, cls)
     if dataclasses.is_dataclass(cls):
@@ -40,57 +41,52 @@ def check_construction(cls: type, line: int, file: str, skip: Callable[[Skipped]
     bases: list[type] = list(reversed(kind.__mro__))
     hints = {name: hint for base in bases for name, hint in inspect.get_annotations(base).items()}
     names = [name for name in names if name in hints and not keyword.iskeyword(name)]
-    defaults = {name: value for name, value in _defaults(constructor).items() if name in names}
-    check = FieldCheck(kind, {name: hints[name] for name in names}, defaults, line, file, skip)
+    parameters = inspect.signature(constructor).parameters
+    # In the order of the parameters: Python gives defaults from the right, and these are never used.
+    defaults = tuple(parameters[name].default if name in parameters else _NO_DEFAULT for name in names)
+    check = FieldCheck(kind, {name: hints[name] for name in names}, defaults, policy, file)
     setattr(kind, made, _checked_constructor(constructor, check, made))
     return check
 
 
-def _defaults(constructor: FunctionType) -> dict[str, Any]:
-    parameters = inspect.signature(constructor).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
-
-
 def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str) -> Any:
-    @functools.wraps(constructor)
-    def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        item = constructor(cls, *args, **kwargs)
-        check.function()(*[getattr(item, name) for name in check.names])
-        return item
+    """Return a constructor that checks the fields of what the other one has made.
 
-    @functools.wraps(constructor)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        constructor(self, *args, **kwargs)
-        if type(self).__init__ is init:  # else a subclass has fields of its own to set
-            check.function()(*[getattr(self, name) for name in check.names])
-
-    return staticmethod(new) if made == "__new__" else init
+    It finds both as globals of the module: dynamo does not know where the closure of one comes from.
+    """
+    item, line = ("made", check.policy.line) if made == "__new__" else ("self", check.policy.line)
+    original, fields = f"_tn_{made.strip('_')}_{line}", f"_tn_fields_{line}"
+    values = ", ".join(f"{item}.{name}" for name in check.names)
+    text = [
+        f"def {made}({'cls' if made == '__new__' else 'self'}, *args, **kwargs):",
+        f"    made = {original}({'cls' if made == '__new__' else 'self'}, *args, **kwargs)",
+        f"    {fields}.build()",
+        f"    {fields}.built({values})",
+        "    return made",
+    ]
+    namespace, found = vars(sys.modules[check.cls.__module__]), dict[str, Any]()
+    namespace.update({original: constructor, fields: check})
+    exec(compile("\n".join(text), "<fields checked by tinynets>", "exec"), namespace, found)
+    function = functools.update_wrapper(found[made], constructor)
+    return staticmethod(function) if made == "__new__" else function
 
 
 class FieldCheck:
     """The function whose arguments are the fields of a class, built for the first object."""
 
     def __init__(
-        self,
-        cls: type,
-        hints: dict[str, Any],
-        defaults: dict[str, Any],
-        line: int,
-        file: str,
-        skip: Callable[[Skipped], None],
+        self, cls: type, hints: dict[str, Any], defaults: tuple[Any, ...], policy: Lenient, file: str
     ) -> None:
-        self.cls, self.hints, self.defaults = cls, hints, defaults
-        self.line, self.file, self.skip = line, file, skip
+        self.cls, self.hints, self.defaults, self.policy, self.file = cls, hints, defaults, policy, file
         self.names = list(hints)
-        self.count = 0  # of checks
-        self._built: FunctionType | None = None
+        self.checks = Counter[str]()  # "argument" -> number of fields
+        self.built: Any = None  # the function
 
     @known_while_tracing
-    def function(self) -> FunctionType:
-        """Return the function."""
-        if self._built is None:
-            self._built = self._build()
-        return self._built
+    def build(self) -> None:
+        """Build the function, if it is not there yet."""
+        if self.built is None:
+            self.built = self._build()
 
     def _build(self) -> FunctionType:
         source = f"def {self.cls.__name__}({', '.join(self.names)}): return\n"
@@ -98,22 +94,9 @@ class FieldCheck:
         exec(compile(source, self.file, "exec"), vars(sys.modules[self.cls.__module__]), found)
         function: FunctionType = found[self.cls.__name__]
         function.__qualname__, function.__annotations__ = self.cls.__qualname__, self.hints
-        # In the order of the parameters: Python gives defaults from the right, and these are never used.
-        function.__defaults__ = tuple(self.defaults.get(name, _NO_DEFAULT) for name in self.names)
+        function.__defaults__ = self.defaults
         try:
-            self.count = build(
-                function,
-                [source],
-                self.line,
-                self.file,
-                self.skip,
-                plain=False,
-                at_definition=False,
-                label=self.cls.__name__,
-            )
+            self.checks = build_in_place(function, [source], self.policy, label=self.cls.__name__)
         except Exception as error:  # whatever it is, objects must be constructed
-            self.skip(Skipped(self.cls.__qualname__, "", self.line, f"{type(error).__name__}: {error}"))
+            self.policy.refuse(self.cls.__qualname__, "", 0, f"{type(error).__name__}: {error}")
         return function
-
-
-_NO_DEFAULT = inspect.Parameter.empty

@@ -20,13 +20,14 @@ class ImportHook:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._remove(warn=kind is None)
+        self.remove(warn=kind is None)
 
     def uninstall(self) -> None:
         """Arm no more modules; those that were imported stay as they are."""
-        self._remove(warn=True)
+        self.remove(warn=True)
 
-    def _remove(self, *, warn: bool) -> None:
+    def remove(self, *, warn: bool) -> None:
+        """Uninstall; where `warn` is true, say so if no module was imported."""
         if self._finder not in sys.meta_path:
             return
         sys.meta_path.remove(self._finder)
@@ -52,6 +53,10 @@ def install_import_hook(modules: str | Sequence[str], typechecker: str | None = 
 
     Returns:
         A context manager that uninstalls the hook on exit; `uninstall()` does so too.
+
+    Example:
+        >>> with tn.install_import_hook("my_package"):
+        ...     import my_package
     """
     names = (modules,) if isinstance(modules, str) else tuple(modules)
     for name in names:

@@ -35,31 +35,31 @@ from ..errors import ContractError
 class Skipped:
     """An annotation that is not enforced."""
 
+    module: str
+    line: int
     function: str
     where: str  # the argument, the variable, "return", "yield"; "" for the whole function
-    line: int
     reason: str
 
 
 @dataclass(frozen=True)
 class Lie:
-    """A value that does not match its annotation, as it is told to whoever collects them."""
+    """An annotation that a value did not match."""
 
-    function: str
-    file: str
+    module: str
     line: int
-    where: str
+    function: str
+    where: str  # as in an error: `features[1]`, `return`
     annotation: str
-    value: str
-    error: ContractError
+    value: str  # what came, and the sizes that were bound before
 
 
 class Lenient(Policy):
     """Enforces tensor annotations where they stand.
 
     Args:
-        file: that of the function.
-        line: that of the function.
+        module: the name of the module of the function.
+        line: where the function is defined.
         skip: is told what is not enforced.
         plain: check also hints without tensors, as the type checker does that decorates the function.
     """
@@ -69,12 +69,12 @@ class Lenient(Policy):
     collector: Callable[[Lie], None] | None = None
     """Is told every lie in place of the caller, who gets no error; one for the process."""
 
-    def __init__(self, file: str, line: int, skip: Callable[[Skipped], None], *, plain: bool = False) -> None:
-        self.file, self.line, self.skip, self.plain = file, line, skip, plain
+    def __init__(self, module: str, line: int, skip: Callable[[Skipped], None], *, plain: bool) -> None:
+        self.module, self.line, self.skip, self.plain = module, line, skip, plain
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
         """Note what is not checked."""
-        self.skip(Skipped(title, where, line or self.line, reason))
+        self.skip(Skipped(self.module, line or self.line, title, where, reason))
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:
         """Leave alone what has no tensors, and what is checked when it is constructed."""
@@ -86,12 +86,13 @@ class Lenient(Policy):
             return Anything()
         for hint in unchecked_hints(spec):
             if has_missing_names(hint):
+                name = getattr(hint, "__name__", hint)
                 self.refuse(
-                    title, where, line, f"{hint} does not exist at run time: it is imported for type checkers"
+                    title, where, line, f"{name} does not exist at run time: only type checkers import it"
                 )
                 return Anything()
         if not all(array.array_type is Any or isinstance(array.array_type, type) for array in arrays):
-            self.refuse(title, where, line, f"{spec} is about arrays of an unknown class")
+            self.refuse(title, where, line, "its arrays are of a class that cannot be looked up")
             return Anything()
         return spec
 
@@ -109,9 +110,10 @@ class Lenient(Policy):
         """Tell the collector, if there is one."""
         if Lenient.collector is None:
             return False
-        annotation, value = error.expected, error.got
-        where = error.where or site.name
-        Lenient.collector(Lie(title, self.file, site.line or self.line, where, annotation, value, error))
+        known = ", ".join(f"{name}={size}" for name, size in error.bindings.items())
+        value = f"{error.got}, where {known}" if known else error.got
+        line, where = site.line or self.line, error.where or site.name
+        Lenient.collector(Lie(self.module, line, title, where, error.expected, value))
         return True
 
     def excuses(self, error: Exception, site: Site, title: str) -> bool:

@@ -71,8 +71,8 @@ class ArmingLoader(importlib.abc.Loader):
         """Run the module, armed."""
         source = self._loader.get_source(module.__name__)
         keep = isinstance(self._loader, SourceFileLoader)
-        code = _code(source, str(module.__file__), keep) if source else None
-        if not source or not code:
+        code = _code(source, str(module.__file__), keep) if source is not None else None
+        if source is None or code is None:
             self._loader.exec_module(module)  # an extension module; or what it raises is for the user
             return
         lines = io.StringIO(source).readlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -15,10 +16,10 @@ import torch
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
 from .._torch.tracing.entry import known_while_tracing
-from .arm import PACKAGE
-from .build import build, original_source
+from .arm import FUNCTION, PACKAGE
+from .build import build_in_place, original_source
 from .fields import FieldCheck, check_construction
-from .lenient import Skipped
+from .lenient import Lenient, Skipped
 
 _TYPE_CHECKERS = ("jaxtyping", "beartype", "typeguard")
 
@@ -46,9 +47,9 @@ class CheckedModule:
     def __init__(self, name: str, file: str, lines: list[str]) -> None:
         self.name, self.file, self.lines = name, file, lines
         self.skipped: dict[Skipped, None] = {}
-        self.sites: dict[tuple[str, int], int] = {}  # function and line -> number of checks
+        self.doubts: dict[str, None] | None = None  # axes that look misspelt, for an audit
+        self.checks: dict[int, Counter[str]] = {}  # line of a function -> its checks, by kind
         self.waiting: dict[int, Waiting] = {}  # by line of the definition
-        self.functions: dict[int, FunctionType] = {}
         self.classes: dict[type, FieldCheck] = {}
         self._inner: dict[int, tuple[CodeType, dict[str, Any], CodeType]] = {}
         self._lock = threading.RLock()
@@ -67,21 +68,19 @@ class CheckedModule:
         return functools.partial(self._arm, line, end_line)
 
     def _arm(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
-        if line in self.waiting:
-            self.built(line)  # a definition in a loop, or before a reload
+        self.build(line)  # of a definition in a loop, or before a reload
         self.waiting[line] = Waiting(function, line, end_line, self.lines)
+        function.__globals__[f"{FUNCTION}{line}"] = function
         return function
 
     @known_while_tracing
-    def built(self, line: int) -> FunctionType:
-        """Return the function defined in a line, with its checks."""
+    def build(self, line: int) -> None:
+        """Give the function defined in a line its checks, if it has none yet."""
         with self._lock:
             waiting = self.waiting.get(line)
             if waiting is not None:
                 self._build(waiting)
-                self.functions[line] = waiting.function
                 del self.waiting[line]
-            return self.functions[line]
 
     def inner(self, line: int, end_line: int) -> Callable[[Any], Any]:
         """Return the innermost decorator of a function inside a function."""
@@ -102,13 +101,17 @@ class CheckedModule:
     def _build(self, waiting: Waiting, *, inner: bool = False) -> None:
         function, line = waiting.function, waiting.line
         source = waiting.lines[line - 1 : waiting.end_line]
+        policy = Lenient(self.name, line, self.skip, plain=waiting.plain)
         try:
-            count = build(
-                function, source, line, self.file, self.skip, plain=waiting.plain, at_definition=inner
+            self.checks[line] = build_in_place(
+                function, source, policy, at_definition=inner, doubt=self._doubt()
             )
-            self.sites[function.__qualname__, line] = count
         except Exception as error:  # whatever it is, the function itself must go on
-            self.skip(Skipped(function.__qualname__, "", line, f"{type(error).__name__}: {error}"))
+            policy.refuse(function.__qualname__, "", 0, f"{type(error).__name__}: {error}")
+
+    def _doubt(self) -> Callable[[str], None] | None:
+        doubts = self.doubts
+        return None if doubts is None else lambda text: doubts.update({text: None})
 
     def decorator(self, decorator: Any) -> Any:
         """Return a decorator; one of a type checker does nothing to what is armed."""
@@ -135,7 +138,7 @@ class CheckedModule:
         return functools.partial(self._fields, line)
 
     def _fields(self, line: int, cls: type) -> type:
-        check = check_construction(cls, line, self.file, self.skip)
+        check = check_construction(cls, Lenient(self.name, line, self.skip, plain=False), self.file)
         if check:
             self.classes[cls] = check
         return cls
@@ -148,7 +151,6 @@ class CheckedModule:
         if waiting is None:
             return None
         del self.waiting[waiting.line]
-        self.functions[waiting.line] = function
         return original_source(function, waiting.lines[waiting.line - 1 : waiting.end_line], waiting.line)
 
 

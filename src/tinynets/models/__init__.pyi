@@ -9,7 +9,9 @@ from .base import Stage as Stage
 from .cct import CCT as CCT
 from .config import Config as Config
 from .convmixer import ConvMixer as ConvMixer
+from .convnext import ConvNextAttoCifar as ConvNextAttoCifar
 from .densenet import DenseNetBC as DenseNetBC
+from .efficientnet import EfficientNetB0Cifar as EfficientNetB0Cifar
 from .lenet import LeNet5 as LeNet5
 from .mixer import MlpMixer as MlpMixer
 from .mlp import CifarMLP as CifarMLP
@@ -19,6 +21,7 @@ from .mobilenet import MobileNetV2Cifar as MobileNetV2Cifar
 from .preact_resnet import PreActResNet18 as PreActResNet18
 from .registry import list_models as list_models
 from .registry import load as load
+from .repvgg import RepVggA0Cifar as RepVggA0Cifar
 from .resnet import CifarResNet as CifarResNet
 from .resnet import ResNet18Cifar as ResNet18Cifar
 from .resnet9 import ResNet9 as ResNet9
@@ -27,6 +30,7 @@ from .resnext import ResNeXt29 as ResNeXt29
 from .se_resnet import SeResNet as SeResNet
 from .vgg import Vgg16Cifar as Vgg16Cifar
 from .vit import SimpleViT as SimpleViT
+from .vit_tiny import ViTTiny as ViTTiny
 from .wide_resnet import WideResNet as WideResNet
 
 @overload
@@ -45,6 +49,12 @@ def create_model(name: Literal["mnist_cnn"], **config: Any) -> MnistCnn: ...
 def create_model(name: Literal["vgg16_cifar"], **config: Any) -> Vgg16Cifar: ...
 @overload
 def create_model(name: Literal["mobilenet_v2_cifar"], **config: Any) -> MobileNetV2Cifar: ...
+@overload
+def create_model(name: Literal["efficientnet_b0_cifar"], **config: Any) -> EfficientNetB0Cifar: ...
+@overload
+def create_model(name: Literal["repvgg_a0_cifar"], **config: Any) -> RepVggA0Cifar: ...
+@overload
+def create_model(name: Literal["convnext_atto_cifar"], **config: Any) -> ConvNextAttoCifar: ...
 @overload
 def create_model(name: Literal["airbench94"], **config: Any) -> Airbench94Net: ...
 @overload
@@ -85,6 +95,8 @@ def create_model(name: Literal["convmixer_256_8"], **config: Any) -> ConvMixer: 
 def create_model(name: Literal["mlp_mixer"], **config: Any) -> MlpMixer: ...
 @overload
 def create_model(name: Literal["simple_vit"], **config: Any) -> SimpleViT: ...
+@overload
+def create_model(name: Literal["vit_tiny"], **config: Any) -> ViTTiny: ...
 @overload
 def create_model(name: Literal["cct_2_3x2"], **config: Any) -> CCT: ...
 @overload

@@ -64,6 +64,12 @@ class ForeignWeights:
         """Leave a weight out of what is copied."""
         self._tensors.pop(name, None)
 
+    def flatten(self, pattern: str) -> None:
+        """Turn 1x1 convolutions, those whose names match, into linear layers, which compute the same."""
+        for name, tensor in self._tensors.items():
+            if re.search(pattern, name) and tensor.shape[2:] == (1, 1):
+                self._tensors[name] = tensor.flatten(1)
+
     def count(self, prefix: str) -> int:
         """Count the numbered children of `prefix`."""
         parts = len(prefix.split("."))

@@ -64,6 +64,9 @@ MODELS: dict[str, Entry] = {
     "mnist_cnn": Entry("mnist_cnn", "MnistCnn", "convolutional", _from(6), {}),
     "vgg16_cifar": Entry("vgg", "Vgg16Cifar", "convolutional", _from(32), {}),
     "mobilenet_v2_cifar": Entry("mobilenet", "MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "efficientnet_b0_cifar": Entry("efficientnet", "EfficientNetB0Cifar", "convolutional", _from(1), {}),
+    "repvgg_a0_cifar": Entry("repvgg", "RepVggA0Cifar", "convolutional", _from(1), {}),
+    "convnext_atto_cifar": Entry("convnext", "ConvNextAttoCifar", "convolutional", _from(16), {}),
     "airbench94": Entry("airbench", "Airbench94Net", "convolutional", _from(9), {}),
     "resnet20": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 20}),
     "resnet32": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 32}),
@@ -84,6 +87,7 @@ MODELS: dict[str, Entry] = {
     "convmixer_256_8": Entry("convmixer", "ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
     "mlp_mixer": Entry("mixer", "MlpMixer", "mixer", _from(4, 4), {}),
     "simple_vit": Entry("vit", "SimpleViT", "transformer", _from(4, 4), {}),
+    "vit_tiny": Entry("vit_tiny", "ViTTiny", "transformer", _from(4, 4), {}),
     "cct_2_3x2": Entry("cct", "CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
     "cct_7_3x1": Entry("cct", "CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
 }
@@ -105,6 +109,10 @@ def create_model(
         ValueError: there is no such name, the name fixes the argument, or its value is out of range; or there
             are no such weights, which the message says, with whose weights the model can take.
         TypeError: the model has no such argument.
+
+    Example:
+        >>> tn.create_model("resnet20", num_classes=100).num_classes
+        100
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)} list_models() names them all")
@@ -138,6 +146,10 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
 
     Raises:
         ValueError: there is no such family.
+
+    Example:
+        >>> tn.list_models(family="perceptron")
+        ['tiny_vision_mlp', 'cifar_mlp']
     """
     families = dict.fromkeys(entry.family for entry in MODELS.values())
     if family is not None and family not in families:
@@ -165,6 +177,12 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
         CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit,
             or holds NaN or infinities.
         FileNotFoundError: there is no such file.
+
+    Example:
+        >>> model = tn.create_model("lenet5")
+        >>> model.save("lenet5.safetensors")
+        >>> tn.load("lenet5.safetensors").training
+        False
     """
     checkpoint = read_checkpoint(path)
     class_name = checkpoint.header.class_name

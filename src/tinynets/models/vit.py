@@ -158,7 +158,9 @@ class SimpleViT(ImageClassifier):
         learned = weights.get("pos_embed")
         weights.drop("pos_embed")
         embed_dim, in_channels, patch_size, _ = weights.shape("patches.weight", 4)
-        model = weights.build(
+        if learned is not None:
+            _check_positions(learned, sine_positions(image_size // patch_size, embed_dim))
+        return weights.build(
             cls,
             image_size=image_size,
             patch_size=patch_size,
@@ -169,9 +171,6 @@ class SimpleViT(ImageClassifier):
             in_channels=in_channels,
             num_classes=weights.shape("head.weight", 2)[0],
         )
-        if learned is not None:
-            _check_positions(learned, model.positions)
-        return model
 
     def forward(
         self, images: Float[Tensor, "batch in_channels image_size image_size"]

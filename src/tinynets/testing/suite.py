@@ -96,6 +96,10 @@ def check_model(
         ModelCheckError: checks failed or could not be judged, and `on_fail` is `"raise"`.
         TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
+
+    Example:
+        >>> tn.testing.check_model(nn.Linear(4, 2), "batch 4", groups="runs").ok
+        True
     """
     options = Options(
         named=named or {},

@@ -19,7 +19,8 @@ from ..annotations.specs import (
 )
 from .validate import has_shape
 
-_CONTAINERS: tuple[type, ...] = (list, tuple, dict, set)
+_SEQUENCES: tuple[type, ...] = (list, tuple)
+_CONTAINERS = (*_SEQUENCES, dict, set)
 _SHOWN_ITEMS = 3  # of a list or tuple
 
 
@@ -46,14 +47,12 @@ def description(value: Any) -> str:
 
 
 def _items_text(items: Any) -> str:
-    count = f"{len(items)} item{'' if len(items) == 1 else 's'}"
-    if not items or isinstance(items, dict | set):
-        return count
-    shown = [
-        cast(Any, type(item)).__name__ if isinstance(item, _CONTAINERS) else description(item)
-        for item in items[:_SHOWN_ITEMS]
-    ]
-    return f"{count} ({', '.join(shown + ['...'] * (len(items) > _SHOWN_ITEMS))})"
+    count = len(items)
+    if not count or not isinstance(items, _SEQUENCES):
+        return f"{count} item{'' if count == 1 else 's'}"
+    first: list[object] = list(items[:_SHOWN_ITEMS])
+    shown = [kind.__name__ if issubclass(kind := type(x), _CONTAINERS) else description(x) for x in first]
+    return f"{count} ({', '.join(shown + ['...'] * (count > _SHOWN_ITEMS))})"
 
 
 def expectation(spec: Spec) -> str:

@@ -96,7 +96,7 @@ def widths_of(rows: list[Row], width: int) -> Widths:
     costs = tuple(max(map(len, (head, *(row.costs[i] for row in rows)))) for i, head in enumerate(_HEADS))
     verdict = 2 if any(row.line.verdict for row in rows) else 0
     room = width - 5 - verdict - sum(2 + cost for cost in costs) - 1
-    code = max([4, *(len(row.code) for row in rows)])
+    code = max([4, *(len(row.code) for row in rows if row.output)])  # others may be longer
     output = max([6, *(len(row.output) for row in rows)])
     output = min(output, max(room - code, room * 2 // 5, min(_LEAST_OUTPUT, room - _SHORTEST_CODE)))
     notes = min(max([0, *(len(row.notes) for row in rows)]), _NOTES)
