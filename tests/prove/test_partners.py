@@ -73,8 +73,12 @@ def _declaring(inner: Any, axes: str) -> Any:
         return tn.contract(forward)
 
 
+# The others take lists of images and need values.
+SYMBOLIC = [row for row in ROWS if row[3] == "symbolic"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}-{row[2]}")
+@pytest.mark.parametrize("row", SYMBOLIC, ids=lambda row: f"{row[0]}-{row[2]}")
 def test_what_modules_of_others_make_is_proved_for_every_batch(row: Any) -> None:
     library, kind, name = (part.strip() for part in row[:3])
     model, inputs = made(library, kind, name)
