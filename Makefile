@@ -37,10 +37,11 @@ lint: $(STAMP)  ## ruff: style and formatting; import-linter: no room imports on
 types: $(STAMP)  ## pyright strict on src
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-generate: $(STAMP)  ## rewrite what is made from code: the stub and pages of the models, the pages of the checks
+generate: $(STAMP)  ## rewrite what is made from code: the stub and pages of the models, the pages of the checks, the proofs
 	$(BIN)/python tests/models/test_one_list.py
 	$(BIN)/python tests/models/test_docs.py
 	$(BIN)/python -m tinynets.testing.pages docs/checks
+	TINYNETS_ALL=1 TINYNETS_OVERWRITE=1 $(BIN)/python -m pytest -q tests/prove/test_zoo.py
 
 docs: $(STAMP)  ## build the documentation into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -48,9 +49,11 @@ docs: $(STAMP)  ## build the documentation into site/; warnings are errors
 parity:  ## compare the zoo with torchvision and timm, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-parity
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm==1.0.31 torchinfo==1.8.0 pytest pytest-xdist hypothesis -e .
-	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py \
-		tests/test_docs.py::test_the_page_with_partners_runs
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check timm==1.0.31 torchinfo==1.8.0 \
+		lightning==2.6.6 transformers==5.24.0 accelerate==1.15.0 pytest pytest-xdist hypothesis -e '.[examples]'
+	$(VENV)-parity/bin/python -m pytest tests/parity tests/explain/test_partners.py tests/prove/test_partners.py \
+		tests/examples/test_recipes.py \
+		tests/test_docs.py::test_the_pages_with_partners_run
 
 conformance-wild:  ## check architectures of ten other packages, in an environment of its own
 	$(PYTHON) -m venv $(VENV)-wild

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from forms import compare_forms
 from harness import CONTROL, Spread, Variant, control, difference, interleaved, ratio, table, write
 from jaxtyping import TypeCheckError
 from nets import Bare, Deep, Dltyped, Jaxtyped, Plain, define, digits, num_checked, with_weights_of
@@ -226,9 +227,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=300, help="turns that every side takes")
     options.add_argument("--calls", type=int, default=100_000, help="calls of the memory section")
+    options.add_argument("--forms", action="store_true", help="compare the forms of annotations instead")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if chosen.forms:
+        print(f"Wrote {write('forms', compare_forms(chosen.rounds))}")
+        return
     with torch.inference_mode():
         record = {"rounds": chosen.rounds, "TinyVisionMLP": compare(chosen.rounds)}
         print()

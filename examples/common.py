@@ -38,6 +38,11 @@ class Data:
     held_out_labels: Tensor
     class_names: Sequence[str]
 
+    def to(self, device: torch.device | str) -> Data:
+        """Return the same on a device: few enough to lie there all together."""
+        tensors = (self.train_images, self.train_labels, self.held_out_images, self.held_out_labels)
+        return Data(*(tensor.to(device) for tensor in tensors), self.class_names)
+
 
 class Epoch(NamedTuple):
     loss: float
@@ -54,7 +59,8 @@ def run(
         options.out.mkdir(parents=True, exist_ok=True)
         data = load()
         torch.manual_seed(options.seed)  # initial weights, order of the images, shifts and dropout
-        model = build(data)
+        model = build(data).to(options.device)
+        data = data.to(options.device)
         train(model, data, options, history, weights)
 
         logits = infer(model, data.held_out_images)
@@ -64,11 +70,12 @@ def run(
         show_refusal(model, data.held_out_images[:32])
         show_dropout(model, data.held_out_images[:32])
 
-        if not torch.equal(infer(tn.load(weights), data.held_out_images), logits):
+        again = tn.load(weights).to(options.device)
+        if not torch.equal(infer(again, data.held_out_images), logits):
             raise ScriptError(f"{weights} does not give the outputs of the model that was saved to it")
         print(f"Wrote {weights} (reloaded: same outputs, bit for bit)")
         picture = options.out / "report.png"
-        write_whole(picture, draw(data, logits, history))
+        write_whole(picture, draw(data.to("cpu"), logits.cpu(), history))
         print(f"Wrote {picture}")
     except KeyboardInterrupt:
         kept = (
@@ -98,7 +105,9 @@ def train(
             total_loss = 0.0
             with tn.training(model):
                 for batch in torch.randperm(num_images).split(options.batch_size):
-                    loss = F.cross_entropy(model(shifted(data.train_images[batch])), data.train_labels[batch])
+                    with torch.autocast(options.device.type, torch.bfloat16, enabled=options.bfloat16):
+                        logits = model(shifted(data.train_images[batch]))
+                        loss = F.cross_entropy(logits, data.train_labels[batch])
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -226,6 +235,23 @@ def parser(
     options.add_argument("--batch-size", type=at_least(1), default=64, help="images per step")
     options.add_argument("--learning-rate", type=positive, default=learning_rate, help="of AdamW, at first")
     return options
+
+
+def add_device(options: argparse.ArgumentParser) -> None:
+    """Add what a script of one process can be told about where and how exactly it computes."""
+    options.add_argument("--device", type=device, default="cpu", help="such as cuda, cuda:1 or mps")
+    options.add_argument("--bfloat16", action="store_true", help="train with automatic mixed precision")
+
+
+def device(name: str) -> torch.device:
+    """Parse a device that is there, as an argparse type."""
+    try:
+        torch.empty(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise argparse.ArgumentTypeError(f"{name!r} is not there; there is {', '.join(there)}") from None
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

@@ -1,10 +1,11 @@
-"""Images as they come over a wire, PNG or JSON, to tensors; nothing is believed of what they claim to be."""
+"""Images as they come over a wire, PNG, JPEG or JSON, to tensors; nothing of what they claim is believed."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import orjson
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 MAX_PIXELS = 256 * 256  # as a PNG declares them: a small file can unpack to gigabytes
+MAX_SCANS = 64  # of a progressive JPEG, which needs ten: each goes over all pixels again
 MAX_DEPTH = 8  # of nested lists; torch itself gives up at 64
 CHANNELS = {"L": 1, "RGB": 3}  # by Pillow's name for the kind of pixel
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns until it is passed twice; ours refuses
@@ -24,19 +26,31 @@ class ImageError(Exception):
 
 def read_png(content: bytes) -> Tensor:
     """Decode a PNG to `[channels height width]` in [0, 1]."""
+    return decode(content, "PNG", critical_chunks)
+
+
+def read_jpeg(content: bytes) -> Tensor:
+    """Decode a JPEG to `[channels height width]` in [0, 1]."""
+    if content.count(b"\xff\xda") > MAX_SCANS:  # in the pixels, a zero follows each 255
+        raise ImageError(f"a JPEG may have {MAX_SCANS} scans, this one has more")
+    return decode(content, "JPEG", bytes)
+
+
+def decode(content: bytes, name: str, prepare: Callable[[bytes], bytes]) -> Tensor:
+    """Decode an image of one format, whose size and kind of pixel are read first."""
     try:
-        image = Image.open(io.BytesIO(critical_chunks(content)), formats=["PNG"])  # reads the header only
+        image = Image.open(io.BytesIO(prepare(content)), formats=[name])  # reads the header only
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
-                f"a PNG may have {MAX_PIXELS:,} pixels, this one has {image.width}x{image.height}"
+                f"a {name} may have {MAX_PIXELS:,} pixels, this one has {image.width}x{image.height}"
             )
         if image.mode not in CHANNELS:
-            raise ImageError(f"a PNG must be 8-bit grey (L) or RGB, this one is {image.mode}")
+            raise ImageError(f"a {name} must be 8-bit grey (L) or RGB, this one is {image.mode}")
         pixels = bytearray(image.tobytes())
     except ImageError:
         raise
     except Exception:  # damage shows as any of a dozen types
-        raise ImageError("this is no whole PNG image") from None
+        raise ImageError(f"this is no whole {name} image") from None
     grid = torch.frombuffer(pixels, dtype=torch.uint8).float() / 255
     return rearrange(grid, "(h w c) -> c h w", h=image.height, c=CHANNELS[image.mode])
 

@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: an image in, as PNG or JSON, probabilities out; requests share batches."""
+"""Serve a model over HTTP: an image in, as PNG, JPEG or JSON, probabilities out; requests share batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     import uvicorn
     from batcher import Batcher
     from connection import Connection
-    from images import ImageError, read_json, read_png
+    from images import ImageError, read_jpeg, read_json, read_png
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect, Request
@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[serve]'") from None
 
-READERS = {"image/png": read_png, "application/json": read_json}
+READERS = {"image/png": read_png, "image/jpeg": read_jpeg, "application/json": read_json}
 MAX_BODY = 256 * 1024  # bytes
 BODY_SECONDS = 10  # for the whole body to arrive
 UVICORN = {

@@ -9,7 +9,7 @@ from typing import Any
 
 try:
     import torch
-    from common import Data, ScriptError, parser, run
+    from common import Data, ScriptError, add_device, parser, run
     from einops import rearrange
     from torch import Tensor
 
@@ -23,6 +23,7 @@ REMEDY = "unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/ci
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
     options = parser(__doc__, out="runs/cifar", epochs=20, learning_rate=1e-3)
+    add_device(options)
     options.add_argument("--data", type=Path, required=True, help="the unpacked folder cifar-10-batches-py")
     chosen = options.parse_args(arguments)
     return run(

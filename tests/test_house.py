@@ -83,7 +83,11 @@ def oversized(source: Path) -> list[str]:
         if path.stem != "__init__":
             folder = path.parent.relative_to(source).as_posix()
             folders[folder] = folders.get(folder, 0) + 1
-    lengths = {path.relative_to(source).as_posix(): len(path.read_text().splitlines()) for path in files}
+    lengths = {
+        path.relative_to(source).as_posix(): len(path.read_bytes().splitlines())
+        for path in files
+        if path.suffix != ".safetensors"
+    }
     return [
         *(f"{name}: {length} lines" for name, length in lengths.items() if length > LONGEST_FILE),
         *(

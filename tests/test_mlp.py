@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import io
 import itertools
 import pickle
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +258,16 @@ def test_feeds_on_and_runs_in_data_loader_workers(
         Transformed(model, inputs), batch_size=4, num_workers=2, multiprocessing_context=start
     )
     torch.testing.assert_close(torch.cat(list(in_workers)), fed)
+
+
+@MODELS
+def test_forward_and_forward_features_are_the_same_lines(model_class: type[Model]) -> None:
+    def body(method: Any) -> list[str]:
+        function = ast.parse(textwrap.dedent(inspect.getsource(method))).body[0]
+        assert isinstance(function, ast.FunctionDef)
+        return [ast.unparse(statement) for statement in function.body[1:]]  # without the docstring
+
+    *lines, head, _ = body(model_class.forward)
+    *features, last = body(model_class.forward_features)
+    assert lines == features
+    assert f"({last.removeprefix('return ')})" in head

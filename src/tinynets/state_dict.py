@@ -13,14 +13,21 @@ from .errors import CheckpointError
 _MOST_COMPLAINTS = 8
 
 
-def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+def load_weights(
+    module: nn.Module, state_dict: Mapping[str, Tensor], own_names: Mapping[str, str] | None = None
+) -> None:
     """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
+
+    Args:
+        module: the model.
+        state_dict: the weights.
+        own_names: what names were called before somebody changed them, for messages.
 
     Raises:
         CheckpointError: names or shapes do not fit; the message lists them.
     """
     tensors = strip_prefixes(state_dict)
-    complaints = misfits(module, {name: list(tensor.shape) for name, tensor in tensors.items()})
+    complaints = misfits(module, {name: list(tensor.shape) for name, tensor in tensors.items()}, own_names)
     if complaints:
         missed = len(complaints) - _MOST_COMPLAINTS
         rest = f"\n  ... and {missed} more" if missed > 0 else ""
@@ -29,15 +36,20 @@ def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     module.load_state_dict(with_shared(module, tensors))
 
 
-def misfits(module: nn.Module, shapes: Mapping[str, list[int]]) -> list[str]:
+def misfits(
+    module: nn.Module, shapes: Mapping[str, list[int]], own_names: Mapping[str, str] | None = None
+) -> list[str]:
     """Compare names and shapes with those of a model, and return one line for each difference."""
+    own_names = own_names or {}
     expected = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
     first_names = first_names_of(module)
     required = {name for name in expected if first_names.get(name, name) == name}
     complaints = [f"missing {name} {expected[name]}" for name in expected if name in required - shapes.keys()]
-    complaints += [f"unexpected {name} {shapes[name]}" for name in shapes if name not in expected]
     complaints += [
-        f"misshapen {name}: {shapes[name]} where {expected[name]} is expected"
+        f"unexpected {own_names.get(name, name)} {shapes[name]}" for name in shapes if name not in expected
+    ]
+    complaints += [
+        f"misshapen {own_names.get(name, name)}: {shapes[name]} where {expected[name]} is expected"
         for name in expected
         if name in shapes and shapes[name] != expected[name]
     ]

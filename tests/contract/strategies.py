@@ -62,6 +62,13 @@ class Tagged(Tensor):
     """A user's subclass of Tensor."""
 
 
+class OwnArray:
+    """An array of another library: it has a shape and a dtype."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape, self.dtype = shape, dtype
+
+
 # Values
 
 
@@ -95,6 +102,10 @@ def _make(kind: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
             return torch.empty((1,) * len(shape), dtype=dtype).expand(shape)
         case "numpy":
             return np.zeros(shape, dtype=str(dtype).removeprefix("torch."))
+        case "own":
+            return OwnArray(shape, dtype)
+        case "own of numpy":
+            return OwnArray(shape, np.dtype(str(dtype).removeprefix("torch.")))
         case "none":
             return None
         case "number":
@@ -104,7 +115,13 @@ def _make(kind: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Any:
 
 
 KINDS = ("plain",) * 12 + ("parameter", "subclass", "meta", "fake", "coo", "csr", "expanded")
-ODD_KINDS = ("numpy", "none", "number")
+ODD_KINDS = ("numpy", "own", "none", "number")
+KINDS_OF = {
+    "nn.Parameter": ("parameter",),
+    "Tagged": ("subclass",),
+    "np.ndarray": ("numpy",),
+    "OwnArray": ("own", "own of numpy"),
+}
 
 
 @lru_cache(maxsize=200)
@@ -174,7 +191,9 @@ def annotations(draw: st.DrawFn, bound: set[str], module_axes: tuple[str, ...]) 
             variadic = draw(st.sampled_from(("*#", "#*"))) + variadic[1:]
         tokens.insert(draw(st.integers(0, len(tokens))), variadic)
     family = draw(st.sampled_from(("Float",) * 20 + ("Shaped",) * 8 + FAMILIES))
-    array = draw(st.sampled_from(("Tensor",) * 12 + ("nn.Parameter", "Tagged", "Any")))
+    array = draw(
+        st.sampled_from(("Tensor",) * 12 + ("nn.Parameter", "Tagged", "Any", "np.ndarray", "OwnArray"))
+    )
     inner = None
     if draw(st.integers(0, 11)) == 0:
         cut = draw(st.integers(0, len(tokens)))
@@ -376,7 +395,7 @@ def draw_value(annotation: Annotation, sizes: dict[str, Any], random: Random, *,
     dtype = random.choice(fitting or DTYPES)
     if torch.float32 in fitting and random.random() < 0.6:
         dtype = torch.float32
-    kind = {"nn.Parameter": "parameter", "Tagged": "subclass"}.get(annotation.array, random.choice(KINDS))
+    kind = random.choice(KINDS_OF.get(annotation.array, KINDS))
     if spoil:
         match random.choice(("size", "size", "size", "rank", "rank", "order", "dtype", "kind")):
             case "size" if shape:
@@ -434,6 +453,7 @@ class Hint:
     parts: tuple[Hint, ...] = ()
     family: str = ""
     axes: tuple[str, ...] = ()
+    array: str = "Tensor"
 
     def holds_tensors(self) -> bool:
         return self.kind == "array" or any(part.holds_tensors() for part in self.parts)
@@ -449,7 +469,10 @@ _arrays = st.builds(
     Hint,
     st.just("array"),
     family=st.sampled_from(("Float", "Float", "Int")),
-    axes=st.lists(st.sampled_from(("a", "a", "b", "3", "_")), max_size=2).map(tuple),
+    axes=st.lists(st.sampled_from(("a", "a", "b", "3", "_", "#a", "#b")), max_size=2).flatmap(
+        lambda axes: st.sampled_from((axes, axes, ["...", *axes], [*axes, "..."])).map(tuple)
+    ),
+    array=st.sampled_from(("Tensor", "Tensor", "Tensor", "np.ndarray", "OwnArray")),
 )
 _plain = st.builds(Hint, st.just("plain"), family=st.sampled_from(("int", "str", "None", "bool")))
 
@@ -479,7 +502,7 @@ def hint_source(hint: Hint, classes: dict[Hint, tuple[str, str]]) -> str:
     inner = [hint_source(part, classes) for part in hint.parts]
     match hint.kind:
         case "array":
-            return f'{hint.family}[Tensor, "{" ".join(hint.axes)}"]'
+            return f'{hint.family}[{hint.array}, "{" ".join(hint.axes)}"]'
         case "plain":
             return hint.family
         case "tuple...":
@@ -511,10 +534,17 @@ def draw_contents(
 
     match hint.kind:
         case "array":
-            shape = [sizes.get(token, 3) for token in hint.axes]
+            shape = [sizes.get(token.lstrip("#"), 3) for token in hint.axes if token != "..."]
+            shape = [
+                1 if "#" in t and random.random() < 0.3 else n for t, n in zip(hint.axes, shape, strict=False)
+            ]
+            if "..." in hint.axes:
+                at = hint.axes.index("...")
+                shape[at:at] = random.choices((1, 2), k=random.randint(0, 2))
             if shape and random.random() < spoil:
                 shape[random.randrange(len(shape))] = random.choice((1, 2, 3, 4))
-            return tensor("plain", DTYPE_OF_FAMILY[hint.family], tuple(shape))
+            kind = random.choice(KINDS_OF.get(hint.array, ("plain",)))
+            return tensor(kind, DTYPE_OF_FAMILY[hint.family], tuple(shape))
         case "plain":
             return {"int": 7, "str": "text", "None": None, "bool": True}[hint.family]
         case "optional":
@@ -541,4 +571,5 @@ def draw_contents(
 def _wrong(random: Random) -> Any:
     shape = tuple(random.choices((1, 2, 3), k=random.randint(0, 3)))
     some = tensor("plain", random.choice((torch.float32, torch.int64, torch.bool)), shape)
-    return random.choice((some, some, [some], (some,), {"f0": some}, None, 7, "text", [], {}))
+    numbers = some.numpy()
+    return random.choice((some, some, numbers, [some], (some,), {"f0": some}, None, 7, "text", [], {}))

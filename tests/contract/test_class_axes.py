@@ -105,6 +105,7 @@ def test_an_axis_that_may_be_none() -> None:
     assert declared_axes(free) == {name: size for name, size in SIZES.items() if name != "maybe"}
 
 
+@pytest.mark.slow
 def test_an_axis_that_may_be_none_under_compile() -> None:
     for model, size in ((Declared(), 9), (Declared(4), 4)):
         compiled = torch.compile(model, backend="eager", fullgraph=True)

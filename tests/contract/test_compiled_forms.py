@@ -52,6 +52,7 @@ class OwnArray:
 
 V, M, INTS = ones(4), ones(2, 4), torch.ones(4, dtype=torch.int64)
 N32, N64 = np.ones(4, dtype=np.float32), np.ones(4, dtype=np.int64)
+Row = Float[Tensor, "n"]
 # hints of x and y; accepted values; refused values
 FORMS: list[tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]] = [
     (Float[Tensor, "b 4"], Float[Tensor, "rows=2 _ "], (M, M), (M, ones(3, 4))),
@@ -105,6 +106,17 @@ FORMS: list[tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]] = [
     (int | None, str | float, (None, 1.5), (None, None)),
     (Callable[..., Tensor], Mode, (torch.relu, Mode.SLOW), (3, Mode.SLOW)),
     (Float32[Tensor, "n"], Float[torch.nn.Parameter, "n"], (V, torch.nn.Parameter(V)), (V, V)),
+    (Row | tuple[Row, Row], Row | tuple[Row, Row], (V, (V, V)), (V, (V, ones(3)))),
+    (Row | tuple[Row, Row] | None, tuple[Row, ...] | list[Row] | None, ((V, V), [V]), ((V, V), [ones(3)])),
+    (Row | tuple[Row, Row] | None, tuple[Row, ...] | list[Row] | None, (None, (V, V)), (None, (V, ones(3)))),
+    (Tensor | tuple[Tensor, Tensor], list[Tensor] | None, ((V, M), [V]), ((V, 3), [V])),
+    (Float[Tensor, "#*b d"], Float[Tensor, "#*b d"], (ones(2, 1, 3), ones(4, 3)), (ones(2, 3), ones(4, 3))),
+    (
+        Float[np.ndarray, "... #n"],
+        Float[OwnArray, "#*b n"],
+        (N32[None], OwnArray(V)),
+        (N32, OwnArray(M[:, :3])),
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from jaxtyping import AnnotationError, Float, Int
 from torch import Tensor
 
 import tinynets as tn
+from tinynets._contract.show import show
 
 Row = Float[Tensor, "n"]
 
@@ -98,8 +99,20 @@ CASES: list[tuple[Any, Any, Any, str]] = [
     (tuple[Tensor, int], (good(), 1), (good(), good()), r"\[1\]"),
     (list[int], [1] * 10, [*[1] * 9, "1"], r"\[9\]: got str, expected int"),
     (dict[str, list[int | None]], {"a": [1, None]}, {"a": [1, "1"]}, r"\['a'\]\[1\]"),
-    (tuple[()], (), (1,), "got tuple of 1 item"),
-    (tuple[*tuple[int, ...]], (1, 2), [1, 2], "got list of 2 items"),
+    (tuple[()], (), (1,), r"got tuple of 1 \(1\), expected tuple\[\(\)\]$"),
+    (
+        tuple[*tuple[int, ...]],
+        (1, 2),
+        [1, 2],
+        r"of 2 \(1, 2\), expected tuple\[\*tuple\[int, \.\.\.\]\]$",
+    ),
+    (
+        tuple[Row, int] | Row,
+        (good(), 1),
+        (good(), "a"),
+        r"got tuple of 2 \(float32 \[3\], str\), expected tuple of 2: float \[n\], int or float \[n\]$",
+    ),
+    (tuple[list[int], ...] | int, ([1],), (["a"],) * 5, r"got tuple of 5 \(list, list, list, \.\.\.\)"),
     (tuple, (1, "a"), [1], "got list"),
     (list[Any], [1, "a"], (1,), "got tuple"),
 ]
@@ -130,6 +143,26 @@ def test_as_return_value_and_as_line(hint: Any, accepted: Any, refused: Any, mes
         f(accepted)
         with pytest.raises(tn.ContractError):
             f(refused)
+
+
+@dataclass
+class Node:
+    value: Float[Tensor, "n"]
+    children: "tuple[Node, ...]" = ()
+
+
+def test_a_tree_is_checked_at_its_root() -> None:
+    @tn.contract
+    def first(node: Node) -> Float[Tensor, "n"]:
+        return node.value
+
+    leaf = Node(torch.ones(2, 2))
+    assert first(Node(torch.ones(3), (leaf,))).shape == (3,)
+    with pytest.raises(tn.ShapeError, match=r"^first\(node\)\.value: 2 axes, expected 1"):
+        first(leaf)
+    with pytest.raises(tn.ContractError, match=r"^first\(node\)\.children\[0\]: got 3, expected Node"):
+        first(Node(torch.ones(3), (3,)))  # type: ignore[arg-type]
+    assert "# not checked: node: Node" in show(first)
 
 
 def test_typed_dicts() -> None:

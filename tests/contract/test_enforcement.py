@@ -77,7 +77,7 @@ class TestArguments:
         assert tn.contract(f) is f
 
     def test_only_functions_can_be_decorated(self) -> None:
-        with pytest.raises(TypeError, match="contract decorates functions and methods, got Linear"):
+        with pytest.raises(TypeError, match="contract decorates functions, methods and classes, got Linear"):
             tn.contract(nn.Linear(2, 2))
 
 

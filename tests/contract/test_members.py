@@ -296,5 +296,3 @@ def test_contract_over_descriptors() -> None:
     assert typing.cast(Any, table).cache_parameters()["maxsize"] == 7
     with pytest.raises(tn.ShapeError):
         table(3)
-    with pytest.raises(TypeError, match="contract decorates functions and methods, got type"):
-        tn.contract(Holder)

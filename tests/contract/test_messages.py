@@ -76,6 +76,20 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "plain_type": (tn.ContractError, lambda: lesson.upscale(torch.ones(2, 3), "twice")),
     "numpy_array": (tn.ContractError, lambda: tn.TinyVisionMLP()(np.ones((4, 1, 28, 28)))),
     "list_of_tensors": (tn.ContractError, lambda: tn.TinyVisionMLP()([images(1, 28, 28)])),
+    "no_channel": (tn.ShapeError, lambda: tn.TinyVisionMLP()(images(32, 28, 28))),
+    "flattened": (tn.ShapeError, lambda: tn.TinyVisionMLP()(images(32, 784))),
+    "one_image": (tn.ShapeError, lambda: tn.TinyVisionMLP()(images(28, 28))),
+    "grey_for_in_channels": (tn.ShapeError, lambda: tn.models.CifarResNet()(images(4, 1, 32, 32))),
+    "batch_with_labels": (
+        tn.ContractError,
+        lambda: lesson.RgbNet()((images(4, 3, 32, 32), torch.zeros(4).long())),
+    ),
+    "float64_images": (
+        RuntimeError,
+        lambda: tn.TinyVisionMLP()(images(4, 1, 28, 28, dtype=torch.float64)),
+    ),
+    "other_device": (RuntimeError, lambda: tn.TinyVisionMLP()(images(4, 1, 28, 28).to("meta"))),
+    "axis_never_set": (AttributeError, lambda: lesson.NeverSet()(torch.ones(2, 4))),
     "transposed_matmul": (RuntimeError, lambda: lesson.Fails()(torch.ones(3, 5))),
     "one_value_per_channel": (ValueError, lambda: tn.models.CifarResNet()(images(1, 3, 4, 4))),
     "torch_error": (RuntimeError, lambda: lesson.Fails()(torch.ones(3, 7))),
@@ -110,7 +124,7 @@ def test_the_error_is_one_error_that_ends_in_the_users_own_line(name: str) -> No
     assert error.__cause__ is None
     assert error.__suppress_context__
     last = traceback.extract_tb(error.__traceback__)[-1]
-    assert Path(last.filename).name in ("mlp.py", "lesson.py")
+    assert Path(last.filename).name in ("mlp.py", "resnet.py", "lesson.py")
 
 
 def test_group_norm_is_not_taken_for_batch_norm() -> None:
@@ -156,7 +170,7 @@ def test_a_remedy_is_named_only_where_the_numbers_support_it() -> None:
         tn.TinyVisionMLP()(images(4, 29, 28, 1))
     assert "permute" not in str(caught.value)
     with pytest.raises(tn.ShapeError) as caught:
-        tn.TinyVisionMLP()(images(2, 28, 28))
+        tn.TinyVisionMLP()(images(2, 29, 28))
     assert "unsqueeze" not in str(caught.value)
 
 

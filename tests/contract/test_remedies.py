@@ -16,7 +16,7 @@ from torch import Tensor, nn, ones
 import tinynets as tn
 
 CODE = re.compile(
-    r"torch\.(?:from_numpy|stack|cat)\([^)]*\)|(?:x|the output)\S*?\.(?:mT|[a-z_0-9]+\([^)]*\))(?: / 255)?"
+    r"torch\.(?:from_numpy|stack|cat)\([^)]*\)|(?:x|the output)\S*?\.(?:mT|[a-z_0-9]+\([^)]*\)+)(?: / 255)?|x\[[^]]+\](?=\.?$)"
 )
 
 
@@ -43,6 +43,10 @@ def images(x: Float[Tensor, "batch 3 height width"]) -> None: ...
 
 @tn.contract
 def grey(x: Float[Tensor, "batch 1 height width"]) -> None: ...
+
+
+@tn.contract
+def one_size(x: Float[Tensor, "batch 3 4 5"]) -> None: ...
 
 
 @tn.contract
@@ -90,6 +94,10 @@ TRUE = {
     "float mask": (mask, ones(2), "x.to(torch.bool)"),
     "double": (single, ones(2, dtype=torch.float64), "x.to(torch.float32)"),
     "numpy": (rows, np.ones((2, 4)), "torch.from_numpy(x)"),
+    "no channel": (grey, ones(2, 5, 6), "x.unsqueeze(1)"),
+    "flattened": (one_size, ones(2, 60), "x.unflatten(1, (3, 4, 5))"),
+    "one image": (grey, ones(5, 6), "x[None, None]"),
+    "a batch with labels": (rows, (ones(2, 4), ones(2)), "x[0]"),
     "a list": (rows, [ones(4), ones(4)], "torch.stack(x)"),
     "a list of batches": (cat, [ones(2, 4), ones(4, 4)[:2], ones(2, 4)], "torch.cat(x)"),
 }
@@ -111,6 +119,8 @@ NONE = {
     "a NumPy array of strings": (rows, np.array([["a", "b", "c", "d"]])),
     "a list of numbers": (rows, [[1.0, 2.0, 3.0, 4.0]]),
     "an empty list": (rows, []),
+    "two batches, which may be joined or not": (rows, (ones(2, 5), ones(3))),
+    "as many numbers as two samples": (one_size, ones(1, 120)),
     "tensors of several shapes": (rows, [ones(4), ones(5)]),
     "tensors that fit neither stacked nor joined": (rows, [ones(5), ones(5)]),
     "the mean of integers": (grey, ones(2, 3, 5, 6, dtype=torch.uint8)),

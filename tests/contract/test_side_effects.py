@@ -28,6 +28,7 @@ class TestNothingIsKeptAlive:
         gc.enable()
 
     @pytest.mark.parametrize("on", [True, False])
+    @pytest.mark.slow
     def test_a_value_dies_with_its_name(self, on: bool) -> None:
         alive: list[bool] = []
 
@@ -73,6 +74,7 @@ class TestNothingIsKeptAlive:
         f(ones(2))
 
     @pytest.mark.parametrize("kind", ["ours", "torch's"])
+    @pytest.mark.slow
     def test_an_error_that_was_caught_is_gone(self, kind: str) -> None:
         watched: list[Any] = []
 

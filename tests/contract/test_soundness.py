@@ -21,6 +21,7 @@ from random import Random
 from typing import Any, NamedTuple, Optional, TypedDict, Union
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from beartype import beartype
@@ -45,12 +46,14 @@ FAMILIES = {name: getattr(jaxtyping, name) for name in strategies.FAMILIES}
 NAMES: dict[str, Any] = {
     **FAMILIES,
     "Any": Any,
+    "OwnArray": strategies.OwnArray,
     "Tagged": Tagged,
     "Tensor": Tensor,
     "beartype": beartype,
     "contract": tn.contract,
     "jaxtyped": jaxtyped,
     "nn": nn,
+    "np": np,
 }
 ACCEPTED, REFUSED, GAVE_UP = "accepted", "refused", "gave up"  # the last: jaxtyping's AnnotationError
 
@@ -192,6 +195,7 @@ def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch:
     assert counts["both accept"] > 0.99 * counts[ACCEPTED], counts
 
 
+@pytest.mark.slow
 def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toggle, "on", entry.VALIDATE_ALL)
     assert_tells_something(count_cases(ours_is_the_oracles, **QUICK))
@@ -343,14 +347,22 @@ def fits(
 
 
 def _array_fits(hint: Hint, value: Any, bound: dict[str, int]) -> dict[str, int] | None:
-    if not isinstance(value, Tensor) or value.dtype is not strategies.DTYPE_OF_FAMILY[hint.family]:
+    array = {"Tensor": Tensor, "np.ndarray": np.ndarray, "OwnArray": strategies.OwnArray}[hint.array]
+    dtype = str(strategies.DTYPE_OF_FAMILY[hint.family]).removeprefix("torch.")
+    if not isinstance(value, array) or str(value.dtype).removeprefix("torch.") != dtype:
         return None
-    if value.ndim != len(hint.axes):
+    tokens, shape = list(hint.axes), tuple(value.shape)
+    if "..." in tokens:
+        at = tokens.index("...")
+        tokens[at : at + 1] = ["_"] * (len(shape) - len(tokens) + 1)
+    if len(shape) != len(tokens):
         return None
     after = dict(bound)
-    for token, size in zip(hint.axes, value.shape, strict=True):
-        wanted = int(token) if token.isdigit() else after.setdefault(token, size)
-        if token != "_" and size != wanted:
+    for token, size in zip(tokens, shape, strict=True):
+        if token == "_" or (token.startswith("#") and size == 1):
+            continue
+        name = token.lstrip("#")
+        if size != (int(name) if name.isdigit() else after.setdefault(name, size)):
             return None
     return after
 

@@ -34,6 +34,7 @@ def test_more_processes_than_gpus_are_refused(example, capsys, monkeypatch) -> N
     )
 
 
+@pytest.mark.slow
 def test_nothing_of_the_work_outlives_the_group(example, monkeypatch) -> None:
     """A DDP that did would hang now and then (pytorch/pytorch#56297), an error's traceback would keep it."""
     processes = example("processes")

@@ -81,16 +81,22 @@ def test_every_model_on_offer_is_built_for_the_digits(example) -> None:
                 assert model(torch.rand(1, 1, 28, 28)).shape == (1, 10)
 
 
-@pytest.mark.slow
-def test_another_model_does_the_whole_job(example, tmp_path: Path, capsys, monkeypatch) -> None:
+@pytest.fixture
+def few(example, monkeypatch: pytest.MonkeyPatch):
+    """Return the script, which trains on 64 digits."""
     module = example("train_digits")
     whole = module.load_digits(seed=0)
     few = dataclasses.replace(
         whole, train_images=whole.train_images[:64], train_labels=whole.train_labels[:64]
     )
     monkeypatch.setattr(module, "load_digits", lambda *, seed: few)
+    return module
+
+
+@pytest.mark.slow
+def test_another_model_does_the_whole_job(few, tmp_path: Path, capsys) -> None:
     options = ["--model", "lenet5", "--epochs", "1", "--out", str(tmp_path)]
-    assert module.main(options) == 0
+    assert few.main(options) == 0
     printed = capsys.readouterr().out
     assert "A wrong input is refused:\nShapeError: LeNet5" in printed
     assert "dropout" not in printed, "LeNet-5 has none"
@@ -116,14 +122,20 @@ def test_a_model_that_cannot_take_digits_is_refused(example, capsys, name: str, 
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights(example, tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("first", "second", "other seed")]
-    for folder, seed in zip(folders, "001", strict=True):
-        options = ["--epochs", "1", "--seed", seed, "--out", str(folder)]
-        assert example("train_digits").main(options) == 0
-    first, second, other = ((folder / "weights.safetensors").read_bytes() for folder in folders)
-    assert first == second
-    assert first != other
+def test_the_same_seed_gives_the_same_weights(example, few, tmp_path: Path) -> None:
+    runs = {"first": ["--seed", "0"], "second": ["--seed", "0"], "other seed": ["--seed", "1"]}
+    runs["mixed precision"] = ["--seed", "0", "--bfloat16"]
+    for name, options in runs.items():
+        assert few.main(["--epochs", "1", "--out", str(tmp_path / name), *options]) == 0
+    first, *others = ((tmp_path / name / "weights.safetensors").read_bytes() for name in runs)
+    assert [first == other for other in others] == [True, False, False]
+
+
+def test_a_device_that_is_not_there_is_refused(example, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        example("train_digits").main(["--device", "cuda:99"])
+    assert stop.value.code == 2
+    assert "error: argument --device: 'cuda:99' is not there; there is cpu" in capsys.readouterr().err
 
 
 @pytest.mark.slow

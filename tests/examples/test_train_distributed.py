@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ OPTIONS = ["--model", "tiny_vision_mlp", "--strategy", "fsdp", "--accumulate", "
 
 
 def test_a_process_killed_while_saving_is_started_again_and_changes_no_bit(group, tmp_path: Path) -> None:
-    run = torchrun(2, "killed", tmp_path, *OPTIONS, restarts=1, script=FAILING_WORK)
+    run = run_group(launched(2, "killed", tmp_path, *OPTIONS, restarts=1))
     assert run.returncode == 0, run.stderr
     assert "resumed after step 3 of 8\n" in run.stdout
     same_as_uninterrupted(tmp_path, group)
@@ -123,7 +124,7 @@ def test_a_stopped_process_is_named_after_the_timeout(tmp_path: Path) -> None:
 
 
 def test_a_contract_error_names_the_rank(tmp_path: Path) -> None:
-    run = torchrun(2, "refused", tmp_path, "--model", "tiny_vision_mlp", script=FAILING_WORK)
+    run = run_group(launched(2, "refused", tmp_path, "--model", "tiny_vision_mlp"))
     assert run.returncode == 1
     assert "[rank1]: tinynets.ShapeError: TinyVisionMLP(images): axis 1 is 3, expected 1" in run.stderr
     assert "[rank1]: on rank 1 of 2" in run.stderr
@@ -138,7 +139,7 @@ def test_another_number_of_processes_is_refused_and_resharded_when_asked(group, 
         out = shutil.copytree(before, tmp_path / str(processes))
         shutil.rmtree(out / "checkpoints" / "step-8")
         reshard = ["--reshard"] * (work == "nothing")
-        run = torchrun(processes, work, out, *options, *reshard, script=FAILING_WORK)
+        run = run_group(launched(processes, work, out, *options, *reshard))
         assert run.returncode == 0, run.stderr
         if not reshard:
             assert (
@@ -151,7 +152,8 @@ def test_another_number_of_processes_is_refused_and_resharded_when_asked(group, 
 
 def test_the_script_itself_learns(tmp_path: Path) -> None:
     command = ["--model", "tiny_vision_mlp", "--epochs", "3", "--precision", "bfloat16", "--out", tmp_path]
-    run = torchrun(2, *command, script=EXAMPLES / "train_distributed.py")
+    script = [sys.executable, EXAMPLES / "train_distributed.py", "--processes", 2]
+    run = run_group([str(word) for word in (*script, *command)])
     assert run.returncode == 0, run.stderr
     accuracies = re.findall(r"^epoch +\d   loss \S+   held-out accuracy (\S+)$", run.stdout, re.MULTILINE)
     assert len(accuracies) == 3

@@ -85,7 +85,9 @@ def visible(page: Any, selector: str) -> list[Any]:
 
 def test_every_record_is_a_row(page: Any) -> None:
     for run in page.explanation.runs:
-        rows = page.find_elements("css selector", f"section[data-mode={run.mode}] .row:not(.argument)")
+        rows = page.find_elements(
+            "css selector", f"section[data-mode={run.mode}] .row:not(.argument, .heads)"
+        )
         assert len(rows) == len(list(run.frame.walk()))
 
 
@@ -93,7 +95,7 @@ def test_modes_toggle(page: Any) -> None:
     assert [s.get_attribute("data-mode") for s in visible(page, "section")] == ["train"]
     page.find_element("css selector", "input[value=eval]").click()
     assert [s.get_attribute("data-mode") for s in visible(page, "section")] == ["eval"]
-    assert "EVAL" in visible(page, ".head")[0].text
+    assert "eval" in visible(page, ".head")[0].text
 
 
 def test_modules_open_by_click_and_by_key(page: Any) -> None:
@@ -109,9 +111,55 @@ def test_modules_open_by_click_and_by_key(page: Any) -> None:
 
 def test_open_all_and_close_all(page: Any) -> None:
     page.find_element("name", "open").click()
-    assert len(visible(page, ".row:not(.argument)")) == len(list(page.explanation.run.frame.walk()))
+    assert len(visible(page, ".row:not(.argument, .heads)")) == len(list(page.explanation.run.frame.walk()))
     page.find_element("name", "close").click()
-    assert len(visible(page, ".row:not(.argument)")) == len(page.explanation.lines)
+    assert len(visible(page, ".row:not(.argument, .heads)")) == len(page.explanation.lines)
+
+
+def codes(page: Any) -> list[str]:
+    rows = visible(page, ".lines > .row, .lines > details > .row")
+    return [row.find_element("css selector", "code").text.partition(" = ")[0] for row in rows]
+
+
+def test_a_column_sorts_and_the_code_brings_the_order_back(page: Any) -> None:
+    before = codes(page)
+    press = lambda name: visible(page, f"[name=sort][value='{name}']")[0].click()  # noqa: E731
+    press("params")
+    assert codes(page) != before
+    assert sorted(codes(page)) == sorted(before)
+    assert codes(page).index("attended") < codes(page).index("patches")
+    assert visible(page, "[name=sort][aria-pressed=true]")[0].text == "params"
+    press("")
+    assert codes(page) == before
+
+
+def test_lines_are_found_inside_modules_too(page: Any) -> None:
+    before = codes(page)
+    page.find_element("name", "find").send_keys("SELF.ATTENTION(")
+    assert any("self.attention(" in row.text for row in visible(page, "code"))
+    assert "attended" in codes(page)
+    assert "logits" not in codes(page)
+    page.find_element("name", "find").send_keys("\b" * 20)
+    assert set(before) <= set(codes(page))
+
+
+def test_a_box_opens_the_flow_inside(page: Any) -> None:
+    opened = "details.nested[open]"
+    assert not visible(page, opened)
+    page.execute_script("arguments[0].focus()", visible(page, "svg a")[0])
+    page.switch_to.active_element.send_keys("\n")
+    assert [d.find_element("css selector", "summary").text for d in visible(page, opened)]
+
+
+def test_the_table_is_copied_as_markdown(page: Any) -> None:
+    page.execute_script(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: (t) => { window.got = t; }}})"
+    )
+    page.find_element("name", "copy").click()
+    assert (
+        page.execute_script("return window.got") == page.explanation.to_markdown().split("\n\n**")[0] + "\n"
+    )
+    assert page.find_element("name", "copy").text == "copied"
 
 
 def test_printing_opens_everything(page: Any) -> None:
@@ -138,7 +186,7 @@ def test_both_themes_are_readable(page: Any, tmp_path: Path) -> None:
     for theme in ("first", "second"):
         paper = page.find_element("css selector", "main").value_of_css_property("background-color")
         seen.add(paper)
-        for selector in ("code", ".facts", ".legend span span", ".act", ".flow text"):
+        for selector in ("code", ".notes", ".cost", ".legend span span", ".act", ".flow text"):
             for element in visible(page, selector)[:40]:
                 name = "fill" if selector.startswith(".flow") else "color"
                 assert contrast(element.value_of_css_property(name), paper) >= 4.5, (
@@ -192,21 +240,21 @@ def test_another_batch_changes_every_number_to_what_a_trace_of_it_says(browser: 
         section = f"section[data-mode={name}]"
         texts = page.execute_script(
             "return [...document.querySelectorAll(arguments[0])].map((row) => ({"
-            "shape: row.querySelector('.shape').textContent, facts: row.querySelector('.facts').textContent}))",
-            f"{section} .row:not(.argument)",
+            "shape: row.querySelector('.shape').textContent, facts: [...row.querySelectorAll('.cost')].map((cell) => cell.textContent)}))",
+            f"{section} .row:not(.argument, .heads)",
         )
         assert len(texts) == len(lines)
         for text, line in zip(texts, lines, strict=True):
             if len(line.values) == 1:
                 assert text["shape"].split("]")[0] == str(list(line.values[0].sizes))[:-1]
             if line.macs.value:
-                assert f"{line.macs.value:,} MACs" in text["facts"]
+                assert text["facts"][1] == f"{line.macs.value:,}"
             if line.allocated.value:
-                assert f"+{as_in_a_browser(line.allocated.value)}" in text["facts"]
+                assert text["facts"][2] == as_in_a_browser(line.allocated.value)
         told = page.find_element("css selector", ".bar output").text
         saved, new = as_in_a_browser(run.saved.value), as_in_a_browser(run.allocated.value)
         assert told == f"{run.macs.value:,} MACs · {new} new · {saved} saved for backward"
-        assert "batch=48" in page.find_element("css selector", f"{section} .head").text
+        assert "batch = 48" in page.find_element("css selector", f"{section} .head").text
 
 
 def test_numbers_go_back_to_names_and_wrong_sizes_change_nothing(page: Any) -> None:
@@ -230,7 +278,7 @@ def test_several_axes_and_a_size_that_passes_what_a_double_holds(browser: Any, t
     browser.get(tn.explain(model, "batch=3 64 length=77").to_html(tmp_path / "page.html").as_uri())
     type_size(browser, "length", "1000")
     rows = [row.text for row in visible(browser, ".row .shape")]
-    assert rows == ["[3, 64, 1000]", "[3, 8, 499]", "[3, 3992]"]
+    assert rows == ["[3, 64, 1000] f32", "[3, 8, 499] f32", "[3, 3992] f32"]
     type_size(browser, "batch", "9007199254740993")
     assert f"{9007199254740993 * 64 * 8 * 3 * 499:,} MACs" in browser.find_element("tag name", "output").text
     assert_silent(browser)
@@ -260,9 +308,9 @@ def test_two_outputs_of_a_notebook_do_not_disturb_each_other(browser: Any, tmp_p
     field = first.find_element("css selector", "input[type=number]")
     field.clear()
     field.send_keys("5")
-    assert "EVAL" in first.text
+    assert "· eval" in first.text
     assert "[5, 8]" in first.text
-    assert "TRAIN" in second.text
+    assert "· train" in second.text
     assert "[batch, 8]" in second.text
     assert_silent(browser)
 

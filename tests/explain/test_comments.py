@@ -1,11 +1,15 @@
 """`tinynets comments`: only comments change, twice is once, and a stale one fails."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+import tinynets as tn
 from tinynets.cli import main
 
 MODEL = '''"""A file."""
@@ -61,6 +65,7 @@ def test_writing_changes_comments_and_nothing_else(file: Path) -> None:
     assert file.read_text() == WRITTEN
 
 
+@pytest.mark.slow
 def test_writing_twice_is_writing_once(file: Path) -> None:
     run("comments", "--write", file, "--input", "batch 8")
     first = file.read_bytes()
@@ -138,12 +143,19 @@ def test_a_dict_that_holds_a_tensor_gets_no_comment(file: Path) -> None:
     assert file.read_text().endswith(lines)
 
 
-@pytest.mark.parametrize("depth", ["0", "-3", "x"])
-def test_a_wrong_depth_is_told(depth: str, capsys) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--depth", "0", "a number from 1, or 'all'"),
+        ("--depth", "x", "a number from 1, or 'all'"),
+        ("--width", "59", "a number from 60"),
+    ],
+)
+def test_a_wrong_number_is_told(option: str, value: str, message: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run("explain", "cifar_mlp", "--depth", depth)
+        run("explain", "cifar_mlp", option, value)
     assert stopped.value.code == 2
-    assert "a number from 1, or 'all'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_wrong_input_is_not_held_against_a_comment(file: Path, capsys) -> None:
@@ -165,6 +177,100 @@ def test_the_zoo_has_no_stale_comment() -> None:
     assert run("comments", "--check", mlp.__file__) == 0
 
 
+HELPERS = """
+from torch import nn
+
+
+class Helped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self._forward_impl(x)
+
+    def _forward_impl(self, x):
+        hidden = self.fc(x)  # [batch, 5]
+        if self.training:
+            return hidden
+        return hidden.argmax(1)  # [batch, 1]
+"""
+
+
+def test_a_method_that_forward_calls_is_looked_at_in_both_modes(file: Path, capsys) -> None:
+    file.write_text(HELPERS)
+    assert run("comments", "--check", file, "--input", "batch 8") == 1
+    assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()] == [
+        "[batch, 5] should be [batch, 4]",
+        "[batch, 1] should be [batch]",
+    ]
+
+
+def test_both_modes_are_traced_only_where_something_branches_on_the_mode() -> None:
+    from tinynets._explain.explain_file import _branches_on_mode
+
+    from .nets import Modes
+
+    assert not _branches_on_mode(Modes())
+    assert not _branches_on_mode(tn.TinyVisionMLP())
+    assert _branches_on_mode(Branching())
+
+
+def test_a_block_that_ran_inside_a_model_needs_no_factory(file: Path, capsys) -> None:
+    block = "\n\nclass Outer(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    block += "        self.inner = Small(16)\n\n    def forward(self, x):\n        return self.inner(x)\n"
+    file.write_text(MODEL.replace("width=16", "width").replace("[B, 99]", "[B, 16]") + block)
+    assert run("comments", "--check", file, "--input", "batch 8") == 0
+    assert capsys.readouterr().err == ""
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.training else x[:, 0]
+
+
+def test_a_folder_is_all_of_its_files_that_define_models(file: Path, capsys) -> None:
+    folder = file.parent
+    (folder / "script.py").write_text("raise SystemExit('this is run')\n")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "more.py").write_text(HELPERS)
+    (folder / "inner").mkdir()
+    other = folder / "inner" / f"inner_{file.name}"
+    other.write_text(HELPERS)
+    assert run("comments", "--check", folder, "--input", "batch 8") == 1
+    found = capsys.readouterr()
+    assert {line.partition(":")[0] for line in found.out.splitlines()} == {str(file), str(other)}
+    assert found.err == ""
+
+
+def test_a_diff_changes_nothing_and_is_what_writing_does(file: Path, capsys) -> None:
+    assert run("comments", "--diff", file, "--input", "batch 8") == 1
+    assert file.read_text() == MODEL
+    text = capsys.readouterr().out
+    assert text.startswith(f"--- {file.as_posix()}\n+++ {file.as_posix()}\n@@ ")
+    changed = [line for line in text.splitlines() if re.match(r"[-+] ", line)]
+    assert [line for line in changed if line[0] == "+"] == [
+        f"+{line}" for line in WRITTEN.splitlines() if line not in MODEL.splitlines()
+    ]
+    file.write_text(WRITTEN)
+    sys.modules.pop(file.stem, None)
+    assert run("comments", "--diff", file, "--input", "batch 8") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_progress_bar_is_shown_to_someone_who_watches(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    pytest.importorskip("rich", reason="rich is an optional extra")
+    from tinynets.cli.comments import _with_progress
+
+    files = [Path("one.py"), Path("two.py")]
+    assert list(_with_progress(files)) == files
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert list(_with_progress(files)) == files
+    assert "two.py" in capsys.readouterr().err
+
+
 def test_list(capsys) -> None:
     assert run("list", "--family", "perceptron") == 0
     assert capsys.readouterr().out.split() == ["tiny_vision_mlp", "cifar_mlp"]
@@ -172,11 +278,16 @@ def test_list(capsys) -> None:
 
 def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Path) -> None:
     assert run("explain", "cifar_mlp") == 0
-    assert "CifarMLP.forward" in capsys.readouterr().out
+    assert "CifarMLP(images [batch, 3, 32, 32] f32)" in capsys.readouterr().out
     assert run("explain", f"{file}:Small", "--input", "batch 8", "--format", "json") == 0
     assert capsys.readouterr().out.startswith("{")
     assert run("explain", "torch.nn:Identity", "--input", "batch 8", "--html", tmp_path / "page.html") == 0
     assert 'value="eval"' in (tmp_path / "page.html").read_text()  # a page can switch modes by itself
+    assert run("explain", "cifar_mlp", "--svg", tmp_path / "flow.svg") == 0
+    assert (tmp_path / "flow.svg").read_text().startswith("<svg ")
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "flow.svg")
+    assert run("explain", "cifar_mlp", "--width", 75) == 0
+    assert 70 < max(map(len, capsys.readouterr().out.splitlines())) <= 75
 
 
 @pytest.mark.parametrize(
@@ -190,6 +301,7 @@ def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Pat
         (["explain", "cifar_mlp", "--input", "batch 3 31 31"], 1),
         (["explain", "cifar_mlp", "--input", "batch -3"], 2),
         (["explain", "cifar_mlp", "--html", "no/such/folder/page.html"], 2),
+        (["explain", "cifar_mlp", "--svg", "no/such/folder/flow.svg"], 2),
         (["list", "--family", "no such family"], 2),
     ],
 )

@@ -59,8 +59,9 @@ def test_layouts_are_those_of_a_real_call(images: torch.Tensor) -> None:
 
 def test_a_layout_is_shown_where_it_is_not_the_usual_one() -> None:
     text = str(tn.explain(Images(), CHANNELS_LAST))
-    assert "x [batch, 3, 8, 6] f32 channels_last\n" in text
-    assert "f32 strided  view" in text
+    assert text.startswith("Images(x [batch, 3, 8, 6] f32 channels_last)")
+    assert "view  strided\n" in text
+    assert "bf16 · autocast cpu bfloat16\n" in text
     assert "contiguous" not in text
     assert "channels_last" not in str(tn.explain(Images(), torch.zeros(5, 3, 8, 6)))
 
@@ -90,7 +91,7 @@ def test_autocast_around_the_call_is_in_the_first_line_and_in_the_dtypes() -> No
         explanation = tn.explain(model, CHANNELS_LAST)
         assert model.conv(CHANNELS_LAST).dtype is torch.bfloat16
     assert explanation.run.autocast == "cpu bfloat16"
-    assert "autocast cpu bfloat16" in " ".join(str(explanation).split("x [batch")[0].split())
+    assert " · autocast cpu bfloat16 · " in str(explanation).split("line code")[0]
     assert explanation.lines[0].values[0].dtype == "bfloat16"
     assert not explanation.lines[3].facts  # it says nothing that the first line does not
 

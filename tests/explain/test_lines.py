@@ -116,9 +116,9 @@ def test_a_refused_contract_is_a_failing_line() -> None:
 def test_mode_facts() -> None:
     train, evaluated = explained(Modes).runs
     assert train.frame.lines[0].facts == ("bn uses batch statistics",)
-    assert train.frame.lines[1].facts == ("dropout p=0.25 ACTIVE",)
+    assert train.frame.lines[1].facts == ("dropout 0.25 ON",)
     assert evaluated.frame.lines[0].facts == ("bn uses running statistics",)
-    assert evaluated.frame.lines[2].warnings == ("F.dropout p=0.5 active although eval",)
+    assert evaluated.frame.lines[2].warnings == ("dropout 0.5 is ON although eval",)
     assert not train.frame.lines[2].warnings
     assert [line.differs for line in train.frame.lines] == [True, True, True, False]
 

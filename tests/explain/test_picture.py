@@ -137,7 +137,7 @@ def test_the_file_stands_alone(tmp_path: Path) -> None:
     assert root.get("aria-label") == "The forward pass of Stack"
     assert "prefers-color-scheme:dark" in text
     assert "currentColor" in text
-    assert not re.findall(r"(?:href|src|@import|url\((?!#tip))", text)
+    assert not re.findall(r"(?:href|src|@import|url\((?!#flow-tip))", text)
     # Nothing is coloured by a variable that the file does not set.
     assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text))
     words = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]

@@ -12,8 +12,8 @@ from torch.utils._sympy.functions import FloorDiv, Max, Mod
 
 import tinynets as tn
 from tinynets._explain.record.amounts import amount, human, product
-from tinynets._explain.record.size_text import axis_text
 from tinynets._torch.tracing.shape_environment import expression_of, join_floor_divisions
+from tinynets.inputs.size_text import axis_text
 from tinynets.inputs.symbolic_sizes import Sizes
 
 BATCH, TOKENS = sympy.symbols("batch tokens", integer=True, positive=True)
@@ -45,6 +45,7 @@ def test_sizes_are_written_as_python_without_spaces(size: object, text: str) -> 
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 9)), min_size=1, max_size=4), st.integers(-9, 9))
+@pytest.mark.slow
 def test_rounded_quotients_are_joined_without_changing_them(steps: list[tuple[int, int]], last: int) -> None:
     size: Any = TOKENS
     for number, divisor in steps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +13,16 @@ import torch
 
 import tinynets as tn
 
+from ..zoo_names import SWEPT
 from . import nets
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 
-# One name of each class: its siblings are the same lines, only more of them.
-DEEPER = {"resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10", "cct_7_3x1"}
-CLASSES = [name for name in tn.list_models() if name not in DEEPER]
 ANY_SIZE = ["vgg16_cifar", "airbench94"]  # pools and pads; resnet20 is among those below
 ONNX = ["lenet5", "resnet20", "simple_vit"]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", SWEPT)
 def test_the_zoo_as_programs(name: str, tmp_path: Path) -> None:
     model = nets.trained(name)
     batches = [nets.images_for(model, batch) for batch in (1, 3, 7)]
@@ -113,3 +113,18 @@ def test_a_process_without_tinynets(request: pytest.FixtureRequest, model: tn.Mo
     )
     with tn.inference(model):
         torch.testing.assert_close(torch.tensor(eval(run.stdout)), model(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, where it is called without our filter
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_an_onnx_export_says_nothing_of_torchvision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("torch")
+    log.addHandler(caplog.handler)
+    try:
+        tn.export(tn.TinyVisionMLP(), tmp_path / "model.onnx")
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+        exported = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+        torch.onnx.export(exported, dynamo=True, verbose=False)
+        assert "torchvision is not installed" in caplog.text, "torch says it no more: remove the filter"
+    finally:
+        log.removeHandler(caplog.handler)

@@ -69,6 +69,7 @@ def answer(call: Callable[..., Any], *args: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["tiny_vision_mlp", "lenet5"])
+@pytest.mark.slow
 def test_odd_inputs(name: str) -> None:
     model = tn.create_model(name)
     fast = tn.optimize_for_inference(model)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
 import tinynets as tn
-from tinynets.models.registry import MODELS
 
 from ..export.nets import images_for, trained
+from ..zoo_names import SWEPT
 from . import nets
 
 SMALL = ("tiny_vision_mlp", "lenet5", "cct_2_3x2")
 
 
-# One name of each class, unless all are asked for: a trace of a deep or wide one takes ten seconds.
-NAMES = (
-    tn.list_models()
-    if os.environ.get("TINYNETS_ALL") == "1"
-    else {entry.class_name: name for name, entry in reversed(MODELS.items())}.values()
-)
-
-
 @pytest.mark.parametrize(
-    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in SWEPT]
 )
 def test_the_bits_of_the_model(name: str) -> None:
     model = trained(name)

@@ -16,8 +16,9 @@ import tinynets as tn
 from tinynets import checkpoint
 from tinynets._torch.modules.wrappers import strip_prefixes
 from tinynets.checkpoint import CheckpointError, Normalization
-from tinynets.models import CifarResNet, LeNet5, list_models, load
+from tinynets.models import CifarResNet, LeNet5, load
 
+from ..zoo_names import SWEPT
 from .weight_file_edits import rewrite
 
 QUICK = ("tiny_vision_mlp", "lenet5", "resnet20", "simple_vit", "cct_2_3x2")
@@ -26,7 +27,7 @@ MNIST = Normalization(mean=(0.1307,), std=(0.3081,))
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_models()]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SWEPT]
 )
 def test_a_saved_model_comes_back_bit_for_bit(name: str, tmp_path: Path, zoo: Any):
     model = zoo.build(name, num_classes=7)

@@ -24,13 +24,22 @@ PICTURES = PAGE.parent / "pictures"
 BESIDE = {
     "vgg": ("stage3",),
     "mobilenet": ("blocks.2",),
+    "efficientnet": ("stage2.1",),
+    "repvgg": ("stage1.0",),
+    "convnext": ("stage2", "stage2.blocks.0"),
     "airbench": ("group1",),
     "resnet": ("layer2.0",),
+    "resnet_deep": ("layer2.0",),
+    "resnet9": ("layer1",),
+    "preact_resnet": ("layer2.0",),
+    "se_resnet": ("layer2.0", "layer2.0.se"),
+    "resnext": ("layer2.0",),
     "wide_resnet": ("layer2.0",),
     "densenet": ("block1.layers.0",),
     "convmixer": ("blocks.0",),
     "mixer": ("blocks.0",),
     "vit": ("blocks.0",),
+    "vit_tiny": ("blocks.0",),
     "cct": ("blocks.0",),
 }
 # Each family and the model that its picture shows: the first one in the list.

@@ -10,6 +10,7 @@ import cProfile
 import dataclasses
 import inspect
 import itertools
+import math
 import pickle
 import pstats
 from typing import Any
@@ -19,15 +20,21 @@ import torch
 from torch import nn
 
 import tinynets as tn
+from tinynets.layers.attention import FeedForward
 from tinynets.models import create_model, list_models
 from tinynets.models.registry import MODELS
+
+from ..zoo_names import LATER
 
 NAMES = list_models()
 # The quick loop takes the small models; the others are marked slow.
 QUICK = ["tiny_vision_mlp", "cifar_mlp", "lenet5", "resnet20", "mlp_mixer", "cct_2_3x2"]
 # The depths of one class differ in nothing that their code could notice.
 CLASSES = [
-    name for name in NAMES if name not in ("resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10")
+    name
+    for name in NAMES
+    if name
+    not in ("resnet32", "resnet44", "resnet56", "resnet110", "wrn_28_10", "resnet50_cifar", "resnext29_8x64d")
 ]
 
 
@@ -35,15 +42,26 @@ def marked(name: str) -> Any:
     return name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
 
 
-EVERY_NAME = pytest.mark.parametrize("name", [marked(name) for name in NAMES])
+# Tens of millions of weights, drawn several times a test, for lines that resnet34_cifar and resnext29_2x64d have too.
+WIDER = ("resnet50_cifar", "resnext29_8x64d")
+EVERY_NAME = pytest.mark.parametrize("name", [marked(name) for name in NAMES if name not in WIDER])
 EVERY_CLASS = pytest.mark.parametrize("name", [marked(name) for name in CLASSES])
-SIZES = [(name, size) for name, size in itertools.product(NAMES, (28, 32, 64)) if size in MODELS[name].sizes]
+SIZES = [
+    (name, size)
+    for name, size in itertools.product(NAMES, (28, 32, 64))
+    if size in MODELS[name].sizes and (size == 32 or name not in LATER)
+]
 
 PARAMETERS = {
     "tiny_vision_mlp": 203_530,
     "cifar_mlp": 1_707_274,
     "lenet5": 61_706,
+    "mnist_cnn": 1_199_882,
     "vgg16_cifar": 14_728_266,
+    "efficientnet_b0_cifar": 4_020_358,
+    "repvgg_a0_cifar": 7_840_874,
+    "convnext_atto_cifar": 3_376_290,
+    "vit_tiny": 5_362_762,
     "mobilenet_v2_cifar": 2_236_682,
     "airbench94": 1_972_792,
     "resnet20": 269_722,
@@ -52,6 +70,13 @@ PARAMETERS = {
     "resnet56": 853_018,
     "resnet110": 1_727_962,
     "resnet18_cifar": 11_173_962,
+    "resnet34_cifar": 21_282_122,
+    "resnet50_cifar": 23_520_842,
+    "resnet9": 6_573_120,
+    "preact_resnet18": 11_171_146,
+    "se_resnet20": 274_490,
+    "resnext29_2x64d": 9_130_314,
+    "resnext29_8x64d": 34_426_698,
     "wrn_16_4": 2_748_890,
     "wrn_28_10": 36_479_194,
     "densenet_bc_100_12": 769_162,
@@ -137,7 +162,7 @@ def test_feature_maps_by_stage(zoo: Any, name: str):
         batch, channels, height, width = maps[stage.name].shape
         assert (batch, channels, height) == (2, stage.channels, width)
         # Convolutions without padding lose a few pixels at the edges.
-        assert height == size // stage.stride or name in ("lenet5", "airbench94")
+        assert height == size // stage.stride or name in ("lenet5", "mnist_cnn", "airbench94")
 
 
 @EVERY_NAME
@@ -212,7 +237,7 @@ def test_param_groups_hold_every_parameter_once(zoo: Any, name: str):
     undecayed = {id(parameter) for parameter in rest["params"]}
     for parameter_name, parameter in model.named_parameters():
         last = parameter_name.rsplit(".", 1)[-1]
-        assert (id(parameter) in undecayed) == (parameter.ndim < 2 or last == "positions")
+        assert (id(parameter) in undecayed) == (parameter.ndim < 2 or last in ("positions", "class_token"))
     torch.optim.SGD(model.param_groups(weight_decay=0.1), lr=0.1)
 
 
@@ -236,6 +261,21 @@ def test_initial_weights_are_seeded(zoo: Any, name: str):
     buffers = dict(materialised.named_buffers())
     assert all(torch.equal(tensor, states[0][key]) for key, tensor in materialised.state_dict().items())
     assert all(torch.equal(tensor, buffers[key]) for key, tensor in model.named_buffers())
+
+
+@pytest.mark.parametrize("name", ["mlp_mixer", "simple_vit"])
+def test_the_activation_reaches_every_block(zoo: Any, name: str):
+    exact, tanh = (zoo.build(name, depth=2, activation=kind).double() for kind in ("gelu", "gelu_tanh"))
+    for block in tanh.blocks:
+        for layer in (each for each in block.modules() if isinstance(each, FeedForward)):
+            tokens = torch.randn(1, 2, layer.embed_dim, dtype=torch.float64)
+            hidden = layer.fc1(tokens)
+            curved = 0.5 * hidden * (1 + ((2 / math.pi) ** 0.5 * (hidden + 0.044715 * hidden**3)).tanh())
+            torch.testing.assert_close(layer(tokens), layer.fc2(curved), rtol=0, atol=1e-14)
+    features = [model.forward_features(zoo.images(model, 32).double()) for model in (exact, tanh)]
+    assert 1e-6 < (features[0] - features[1]).abs().max() < 1e-2
+    with pytest.raises(ValueError, match=r"activation must be one of 'gelu', 'gelu_tanh', got 'relu'"):
+        create_model(name, activation="relu")
 
 
 WRONG = {

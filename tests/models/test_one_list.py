@@ -11,6 +11,7 @@ import torch
 
 import tinynets as tn
 from tinynets import models
+from tinynets.models.pretrained import list_weights
 from tinynets.models.registry import MODELS, Entry
 
 SOURCE = Path(models.__file__).parent
@@ -29,12 +30,15 @@ def stub() -> str:
     ]
     modules = {entry.class_name: entry.module for entry in MODELS.values()}
     classes = [f"from .{module} import {name} as {name}" for name, module in modules.items()]
-    types = {f'Literal["{name}"]': entry.class_name for name, entry in MODELS.items()} | {
-        "str": "ImageClassifier"
-    }
+    types = {name: (f'Literal["{name}"]', entry.class_name) for name, entry in MODELS.items()}
+    types[""] = ("str", "ImageClassifier")
+    weights = {name: ", ".join(f'"{each}"' for each in names) for name, names in list_weights().items()}
     overloads = [
-        f"@overload\ndef create_model(name: {name}, **config: Any) -> {returned}: ..."
-        for name, returned in types.items()
+        f"@overload\ndef create_model(\n    name: {name}, *, pretrained: Literal[{weights[key]}, False] | None = None,"
+        f" **config: Any\n) -> {returned}: ..."
+        if key in weights
+        else f"@overload\ndef create_model(name: {name}, **config: Any) -> {returned}: ..."
+        for key, (name, returned) in types.items()
     ]
     imports = sorted([*static, *classes])
     return "\n".join(
@@ -46,6 +50,7 @@ def test_the_stub_is_up_to_date() -> None:
     assert STUB.read_text() == stub(), "run make generate"
 
 
+@pytest.mark.slow
 def test_no_class_stands_in_a_second_list() -> None:
     classes = {entry.class_name: entry.module for entry in MODELS.values()}
     found: dict[str, set[str]] = {}

@@ -16,9 +16,17 @@ from tinynets.models.registry import MODELS
 TOO_SMALL = {
     "vgg16_cifar": "Vgg16Cifar halves its images five times: it takes 32x32 at least, got [1, 3, 31, 40]",
     "mobilenet_v2_cifar": "MobileNetV2Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "efficientnet_b0_cifar": "EfficientNetB0Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "repvgg_a0_cifar": "RepVggA0Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "convnext_atto_cifar": "ConvNextAttoCifar halves its images four times: it takes 16x16 at least, got [1, 3, 15, 40]",
     "airbench94": "Airbench94Net halves its images three times: it takes 9x9 at least, got [1, 3, 8, 40]",
     "resnet20": "CifarResNet averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "resnet18_cifar": "ResNet18Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "resnet34_cifar": "DeepResNetCifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "resnet9": "ResNet9 halves its images three times: it takes 8x8 at least, got [1, 3, 7, 40]",
+    "preact_resnet18": "PreActResNet18 averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "se_resnet20": "SeResNet averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "resnext29_2x64d": "ResNeXt29 averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "wrn_16_4": "WideResNet averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "densenet_bc_100_12": "DenseNetBC halves its images twice: it takes 4x4 at least, got [1, 3, 3, 40]",
     "convmixer_256_8": "ConvMixer cuts its images into patches: it takes 2x2 at least, got [1, 3, 1, 40]",
@@ -26,8 +34,10 @@ TOO_SMALL = {
 # What the constructor says of a size that is one too small.
 REFUSED = {
     "lenet5": "image_size must be at least 16, so that a pixel is left, got 15",
+    "mnist_cnn": "image_size must be at least 6, so that a pixel is left, got 5",
     "mlp_mixer": "image_size (=3) must be a multiple of patch_size (=4)",
     "simple_vit": "image_size (=3) must be a multiple of patch_size (=4)",
+    "vit_tiny": "image_size (=3) must be a multiple of patch_size (=4)",
     "cct_2_3x2": "image_size (=3) must be a multiple of 2 ** num_convs (=4)",
     "cct_7_3x1": "image_size (=1) must be a multiple of 2 ** num_convs (=2)",
 }

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 import tinynets as tn
 from tinynets import checkpoint
-from tinynets.models import ConvMixer, LeNet5, SimpleViT, list_models
+from tinynets.models import ConvMixer, LeNet5, SimpleViT
 from tinynets.models.registry import MODELS
 
+from ..zoo_names import SWEPT
 from .weight_file_edits import read, sign, write
 
 FILES = Path(__file__).parent / "files"
@@ -203,7 +204,7 @@ def test_floats_of_one_byte_are_looked_at_too(tmp_path: Path):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_models()]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SWEPT]
 )
 def test_every_model_survives_in_every_dtype(name: str, dtype: torch.dtype, tmp_path: Path, zoo: Any):
     model = zoo.build(name).to(dtype).eval()

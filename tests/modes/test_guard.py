@@ -214,6 +214,7 @@ def test_no_false_alarm(make: type) -> None:
     guard(make())
 
 
+@pytest.mark.slow
 def test_every_layer_of_torch_is_sensitive_only_if_it_is_known_to_be() -> None:
     """A new layer of torch that reads the flag would be missed: this finds it."""
     import inspect

@@ -162,6 +162,7 @@ CHECKS = [check_proper_order, check_any_order]
 
 
 @pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.slow
 def test_every_flag_comes_back(check: Callable[..., None]) -> None:
     entering = {**OURS, "frozen": frozen} if check is check_proper_order else OURS
 

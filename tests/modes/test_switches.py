@@ -145,6 +145,7 @@ def test_submodules_added_and_removed_inside(net: Net) -> None:
     net._modules["norm"] = net._modules.pop("norm")  # the order of the others
 
 
+@pytest.mark.slow
 def test_a_removed_model_is_not_kept_alive(net: Net) -> None:
     import gc
     import weakref

@@ -9,8 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tinynets.models import Airbench94Net, CifarResNet, ImageClassifier, LeNet5, WideResNet
+from tinynets.models import (
+    Airbench94Net,
+    CifarResNet,
+    ImageClassifier,
+    LeNet5,
+    MnistCnn,
+    PreActResNet18,
+    ResNet9,
+    SeResNet,
+    WideResNet,
+)
 
+from . import more_references as more
 from .references import (
     ReferenceCCT,
     ReferenceResNet,
@@ -34,7 +45,11 @@ def wrn(depth: int, factor: int) -> Callable[[Weights], ImageClassifier]:
     return in_order(lambda: WideResNet(depth=depth, widen_factor=factor))
 
 
-CIFAR, DIGITS = (2, 3, 32, 32), (2, 1, 28, 28)
+def mnist_cnn_without_dropout(weights: Weights) -> ImageClassifier:
+    return in_order(lambda: MnistCnn(dropout=0.0, head_dropout=0.0))(weights)
+
+
+CIFAR, DIGITS, SMALL = (2, 3, 32, 32), (2, 1, 28, 28), (2, 3, 16, 16)
 PAIRS = {
     "resnet20, shortcut A": (resnet_a(), lambda: ReferenceResNet(20, "A"), CIFAR),
     "resnet56, shortcut A": (resnet_a(56), lambda: ReferenceResNet(56, "A"), CIFAR),
@@ -45,6 +60,10 @@ PAIRS = {
     "cct_7_3x1": (cct_without_dropout, lambda: ReferenceCCT(7, 1), CIFAR),
     "airbench94": (in_order(Airbench94Net), airbench_reference, CIFAR),
     "lenet5": (in_order(LeNet5), lenet_reference, DIGITS),
+    "mnist_cnn": (mnist_cnn_without_dropout, more.mnist_cnn, DIGITS),
+    "preact_resnet18": (PreActResNet18.from_kuangliu, more.PreActResNet, SMALL),
+    "se_resnet20": (in_order(SeResNet), more.SeResNet, CIFAR),
+    "resnet9": (in_order(ResNet9), more.ResNet9, SMALL),
 }
 TRAPS = {
     "A, all zeros at the end": (resnet_a(), lambda: ReferenceResNet(20, "A", pad_at_end=True), CIFAR),
@@ -70,6 +89,18 @@ TRAPS = {
         lambda: airbench_reference(pool_last=True),
         CIFAR,
     ),
+    "mnist_cnn with mean pooling": (
+        mnist_cnn_without_dropout,
+        lambda: more.mnist_cnn(nn.AvgPool2d),
+        DIGITS,
+    ),
+    "preact_resnet18, shortcut before the activation": (
+        PreActResNet18.from_kuangliu,
+        lambda: more.PreActResNet(raw_shortcut=True),
+        SMALL,
+    ),
+    "se_resnet20, gates on the sum": (in_order(SeResNet), lambda: more.SeResNet(gate_first=True), CIFAR),
+    "resnet9, activation of the sum": (in_order(ResNet9), lambda: more.ResNet9(activate_sum=True), SMALL),
     "lenet5 with tanh": (in_order(LeNet5), lambda: lenet_reference(nn.Tanh), DIGITS),
 }
 
@@ -79,7 +110,7 @@ TRAPS = {
 def test_same_weights_give_the_same_results(
     build, partner, shape, randomise: Randomise, difference: Difference
 ):
-    assert difference(build, randomise(partner()), torch.randn(shape)) <= 1e-10
+    assert difference(build, randomise(partner()), torch.randn(shape)) <= 1e-13
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,11 +10,19 @@ import torch
 from torch import nn
 
 from tinynets.checkpoint import CheckpointError
-from tinynets.models import ConvMixer, MlpMixer, ResNet18Cifar, SimpleViT
+from tinynets.models import (
+    ConvMixer,
+    ConvNextAttoCifar,
+    MlpMixer,
+    RepVggA0Cifar,
+    ResNet18Cifar,
+    SimpleViT,
+    ViTTiny,
+)
 
 pytest.importorskip("timm", reason="`make parity` installs it")
 
-from .timm_nets import convmixer, mixer, resnet18, vit
+from .timm_nets import convmixer, convnext, mixer, repvgg, resnet18, vit, vit_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -25,13 +34,38 @@ def strip_positions(weights: dict[str, torch.Tensor]) -> SimpleViT:
     return SimpleViT.from_timm({name: tensor for name, tensor in weights.items() if name != "pos_embed"})
 
 
+def repvgg_by_names(weights: dict[str, torch.Tensor]) -> RepVggA0Cifar:
+    """Rename timm's branches; it defines the identity before the others, we after them."""
+    branches = {
+        "conv_kxk.conv": "conv3",
+        "conv_kxk.bn": "bn3",
+        "conv_1x1.conv": "conv1",
+        "conv_1x1.bn": "bn1",
+        "identity": "identity_bn",
+        "head.fc": "head",
+    }
+    renamed = {}
+    for name, tensor in weights.items():
+        for theirs, ours in branches.items():
+            name = name.replace(theirs, ours)
+        name = re.sub(r"^stages\.(\d)", lambda match: f"stage{int(match[1]) + 1}", name)
+        renamed[name] = tensor
+    return RepVggA0Cifar().with_weights(renamed)
+
+
 PAIRS = {
+    "vit_tiny": (ViTTiny.from_timm, vit_tiny),
+    "convnext_atto_cifar": (ConvNextAttoCifar.from_timm, convnext),
+    "repvgg_a0_cifar": (repvgg_by_names, repvgg),
     "mlp_mixer": (MlpMixer.from_timm, mixer),
     "convmixer_256_8": (ConvMixer.from_timm, convmixer),
     "simple_vit": (strip_positions, vit),
     "resnet18": (ResNet18Cifar.from_torchvision, resnet18),
 }
 TRAPS = {
+    "vit_tiny, pooled by the mean": (ViTTiny.from_timm, lambda: vit_tiny(global_pool="avg", fc_norm=False)),
+    "convnext with another activation": (ConvNextAttoCifar.from_timm, lambda: convnext(act_layer=nn.ReLU)),
+    "repvgg with the stem of 224 px": (repvgg_by_names, lambda: repvgg(stem_stride=2)),
     "mixer with another activation": (MlpMixer.from_timm, lambda: mixer(act_layer=nn.ReLU)),
     "convmixer with another activation": (ConvMixer.from_timm, lambda: convmixer(act_layer=nn.ReLU)),
     "vit without the final norm": (strip_positions, lambda: without_norm(vit())),
@@ -46,7 +80,7 @@ def without_norm(partner: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(("build", "partner"), PAIRS.values(), ids=PAIRS)
 def test_same_weights_give_the_same_results(build, partner, randomise: Randomise, difference: Difference):
-    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32)) <= 1e-10
+    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32)) <= 1e-13
 
 
 @pytest.mark.parametrize(("build", "partner"), TRAPS.values(), ids=TRAPS)

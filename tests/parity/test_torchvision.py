@@ -9,11 +9,22 @@ import torch
 from torch import nn
 
 from tinynets.checkpoint import CheckpointError
-from tinynets.models import DenseNetBC, ResNet18Cifar, Vgg16Cifar
+from tinynets.models import DeepResNetCifar, DenseNetBC, ResNet18Cifar, ResNeXt29, Vgg16Cifar
 
 torchvision = pytest.importorskip("torchvision", reason="`make parity` installs it")
 
-from .torchvision_nets import densenet, mobilenet, mobilenet_without_dropout, resnet18, vgg16
+from .references import in_order
+from .torchvision_nets import (
+    ResNeXt,
+    deep_resnet,
+    densenet,
+    efficientnet,
+    efficientnet_without_dropout,
+    mobilenet,
+    mobilenet_without_dropout,
+    resnet18,
+    vgg16,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +34,25 @@ Randomise = Callable[[nn.Module], nn.Module]
 
 PAIRS = {
     "resnet18": (ResNet18Cifar.from_torchvision, resnet18),
+    "resnet34": (DeepResNetCifar.from_torchvision, lambda: deep_resnet(34)),
+    "resnet50": (DeepResNetCifar.from_torchvision, lambda: deep_resnet(50)),
+    "resnext29_2x64d": (in_order(lambda: ResNeXt29(cardinality=2)), lambda: ResNeXt(2)),
+    "resnext29_8x64d": (in_order(lambda: ResNeXt29(cardinality=8)), lambda: ResNeXt(8)),
+    "efficientnet_b0": (efficientnet_without_dropout, efficientnet),
     "mobilenet_v2": (mobilenet_without_dropout, mobilenet),
     "densenet_bc_100_12": (DenseNetBC.from_torchvision, densenet),
     "vgg16": (Vgg16Cifar.from_torchvision, vgg16),
 }
 TRAPS = {
     "resnet18 with its maxpool": (ResNet18Cifar.from_torchvision, lambda: resnet18(keep_maxpool=True)),
+    "resnet50 with the stride of the paper": (
+        DeepResNetCifar.from_torchvision,
+        lambda: deep_resnet(50, stride_in_1x1=True),
+    ),
+    "efficientnet_b0 with the stride of 224 px": (
+        efficientnet_without_dropout,
+        lambda: efficientnet(stride_at_24_channels=2),
+    ),
     "mobilenet_v2 with the stride of 224 px": (
         mobilenet_without_dropout,
         lambda: mobilenet(stride_at_24_channels=2),
@@ -40,7 +64,7 @@ TRAPS = {
 
 @pytest.mark.parametrize(("build", "partner"), PAIRS.values(), ids=PAIRS)
 def test_same_weights_give_the_same_results(build, partner, randomise: Randomise, difference: Difference):
-    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32)) <= 1e-10
+    assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32)) <= 1e-13
 
 
 @pytest.mark.parametrize(("build", "partner"), TRAPS.values(), ids=TRAPS)
@@ -48,6 +72,11 @@ def test_a_net_with_as_many_parameters_is_told_apart(
     build, partner, randomise: Randomise, difference: Difference
 ):
     assert difference(build, randomise(partner()), torch.randn(2, 3, 32, 32), gradients=False) > 1e-3
+
+
+def test_a_resnext_of_other_groups_is_refused():
+    with pytest.raises(CheckpointError, match=r"misshapen layer1\.0\.conv2\.weight"):
+        in_order(lambda: ResNeXt29(cardinality=2))(ResNeXt(2, groups=4).state_dict())
 
 
 def test_weights_of_the_large_image_nets_are_refused():

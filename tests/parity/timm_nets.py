@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timm
+from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from timm.models.convmixer import ConvMixer as TimmConvMixer
 from timm.models.mlp_mixer import MlpMixer as TimmMixer
 from timm.models.vision_transformer import VisionTransformer
@@ -26,6 +27,30 @@ def vit(**options: object) -> nn.Module:
         partner.pos_embed = nn.Parameter(
             sine_positions(8, 192)[None].to(partner.pos_embed), requires_grad=False
         )
+    return partner
+
+
+def vit_tiny(**options: object) -> nn.Module:
+    return timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, patch_size=4, **options)
+
+
+def convnext(**options: object) -> nn.Module:
+    partner = timm.create_model("convnext_atto", num_classes=10, **options)
+    partner.stem[0] = nn.Conv2d(3, 40, 2, 2)
+    for module in partner.modules():
+        if hasattr(module, "gamma"):
+            nn.init.uniform_(module.gamma, 0.5, 1.5)  # at its 1e-6, a block would not show
+    return partner
+
+
+def repvgg(*, stem_stride: int = 1) -> nn.Module:
+    blocks = tuple(
+        ByoBlockCfg("rep", d=depth, c=channels, s=stride, gs=0, br=1.0)
+        for channels, depth, stride in ((48, 2, 1), (96, 4, 2), (192, 14, 2), (1280, 1, 2))
+    )
+    partner = ByobNet(ByoModelCfg(blocks=blocks, stem_type="rep", stem_chs=48), num_classes=10)
+    for conv in (partner.stem.conv_kxk.conv, partner.stem.conv_1x1.conv):
+        conv.stride = (stem_stride, stem_stride)
     return partner
 
 

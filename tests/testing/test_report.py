@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +15,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets.testing import Exemption, Failure, Level, ModelCheckError, ModelCheckWarning, Status
+from tinynets.testing.check_ids import Group
 from tinynets.testing.measure.time_limit import time_limit
 from tinynets.testing.options import Options
 from tinynets.testing.report.report import Report
@@ -316,6 +317,20 @@ def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):
     assert "| `runs.structure` | must | skipped | not today \\| ever |" in rows
 
 
+def test_type_checkers_know_every_group():
+    assert list(get_args(Group)) == sorted({id.partition(".")[0] for id in IDS})
+
+
+def test_a_notebook_shows_what_fails_first_and_every_message_as_text():
+    html = collect(LongRepr, groups=None, skip={"state.seed": "<b>&"})._repr_html_()
+    ids = re.findall(r"<code>(.*?)</code>", html)
+    assert ids[0] == "runs.repr"
+    assert sorted(ids) == sorted(IDS)
+    assert html.index("runs.repr") < html.index("<details>") < html.index(ids[1])
+    assert "&lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+
+
 def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     from rich.console import Console
 
@@ -329,6 +344,7 @@ def test_the_table_has_every_check_and_plain_text_is_one_line_for_each():
     assert lines[1].startswith("failed   runs.repr"), "what fails comes first"
 
 
+@pytest.mark.slow
 def test_the_repr_is_ten_lines_at_most_failures_first():
     class Bad(LongRepr):
         def forward(self, x):

@@ -1,4 +1,4 @@
-"""The zoo's own test matrix: every name through every check of `tinynets.testing`.
+"""The zoo's own test matrix: every class through every check of `tinynets.testing`; `TINYNETS_ALL=1`: every name.
 
 `tests/models` has what the checks do not know of: parameter counts, feature maps, heads, configurations, wrong
 images.
@@ -13,29 +13,31 @@ import torch
 
 import tinynets as tn
 from tinynets.inputs.examples import example_arguments
-from tinynets.models import ImageClassifier, create_model, list_models
+from tinynets.models import ImageClassifier, create_model
 from tinynets.models.registry import MODELS
 from tinynets.testing import Case, Check, Options
 
-NAMES = list_models()
+from ..zoo_names import CLASSES, SWEPT
+
 # The quick loop takes the smallest model of three families; the others are marked slow.
 QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
-# The depths and widths of one class differ in nothing that compiling or exporting could notice.
-CLASSES = list({MODELS[name].class_name: name for name in reversed(NAMES)}.values())[::-1]
 # Smaller images for what takes long, large enough that batch norms see more than one pixel.
 IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
     **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
-    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8"], 8),
+    **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8", "se_resnet20", "resnext29_2x64d"], 8),
+    **dict.fromkeys(["resnet9", "repvgg_a0_cifar", "efficientnet_b0_cifar"], 16),
 }
 # What repeats, once or twice: a compiler sees nothing new in the tenth block.
 SHALLOW: dict[str, dict[str, int]] = {
     "resnet20": {"depth": 8},
     "wrn_16_4": {"depth": 10},
+    "se_resnet20": {"depth": 8},
     "densenet_bc_100_12": {"depth": 16},
     "convmixer_256_8": {"depth": 2},
     "mlp_mixer": {"depth": 2},
     "simple_vit": {"depth": 2},
+    "vit_tiny": {"depth": 2},
 }
 SUPPORTED = {"batch.empty", "batch.train_one", "state.pickle", "device.meta_init", "gradients.checkpoint"}
 # Its positions are no part of a checkpoint: `init` makes them, as it does everything after `to_empty`.
@@ -55,7 +57,7 @@ def test_small_models(check: Check):
 
 
 @pytest.mark.slow
-@tn.testing.parametrize_checks([case(name) for name in NAMES if name not in QUICK])
+@tn.testing.parametrize_checks([case(name) for name in SWEPT if name not in QUICK])
 def test_models(check: Check):
     check()
 

@@ -24,6 +24,15 @@ tn.TinyVisionMLP(hidden="256")  # error
 tn.TinyVisionMLP(hiden=256)  # error
 tn.CifarMLP(hidden=256)  # error
 tn.training("model")  # error
+tn.list_models(family="convolution")  # error
+tn.explain(model, modes=("training",))  # error
+tn.explain(model, on="meta")  # error
+tn.export(model, "model.pt", format="pt")  # error
+tn.optimize_for_inference(model, backend="onnx")  # error
+tn.testing.check_model(model, groups="bach")  # error
+tn.testing.check_model(model, groups=["runs", "bach"])  # error
+tn.testing.check_model(model, on_fail="explode")  # error
+tn.testing.Options(groups=["bach"])  # error
 
 
 class Own(tn.Module):

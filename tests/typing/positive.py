@@ -24,6 +24,7 @@ assert_type(model.num_classes, int)
 assert_type(model.config.build(), tn.TinyVisionMLP)
 assert_type(tn.create_model("resnet20"), tn.models.CifarResNet)
 assert_type(tn.create_model("cct_2_3x2", num_classes=100), tn.models.CCT)
+assert_type(tn.create_model("lenet5", pretrained="mnist5k"), tn.models.LeNet5)
 assert_type(tn.create_model(tn.list_models()[0]), tn.models.ImageClassifier)
 
 with tn.training(model):
@@ -85,6 +86,23 @@ def any_model(some: tn.Module) -> None:
 
 
 sequence = nn.Sequential(model, nn.ReLU())
+
+
+class Plain(tn.Module):
+    """`return self.fc(first)` would return Any, which strict mypy refuses; the annotation of the line says what it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, first: Float[Tensor, "batch 784"]) -> Float[Tensor, "batch 10"]:
+        logits: Float[Tensor, "batch 10"] = self.fc(first)
+        return logits
+
+
+tn.testing.check_model(model, groups="batch", on_fail="collect")
+tn.testing.check_model(model, groups=("runs", "shapes"), checks="mine.*")
+tn.testing.check_model(model, groups={"runs", "state"}, checks=["batch.*", "purity.threads"])
 
 
 @tn.contract

@@ -14,30 +14,41 @@ from torch import nn
 from .annotations.axis_names import names_in
 from .annotations.class_scope import NO_CLASS, ClassScope
 from .builder import BUILDER, CONTRACT, FunctionBuilder
+from .classes import enforce_class
 from .codegen.copy_function import reaches, replace_wrapped
 from .descriptors import HOLDERS, with_functions
 from .runtime import FunctionContract
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 # Functions that `enforce` has made checked versions of.
 _enforced: weakref.WeakSet[FunctionType] = weakref.WeakSet()
 
 
 def contract(function: F) -> F:
-    """Enforce the annotations of a function or method: arguments, return value and annotated lines.
+    """Enforce the annotations of a function, a method or a class: arguments, return values, annotated lines.
 
     Axis names are shared within one call. Use it on plain functions, and on methods of classes that are not
     `tinynets.Module`, which enforces its own. It goes above or below `@property`, `@staticmethod`,
-    `@functools.lru_cache` and the like, and accepts partials.
+    `@functools.lru_cache` and the like, and accepts partials. On a class, it enforces the methods of its body
+    that have a tensor annotation, and the fields of a dataclass or named tuple when one is made.
 
     Raises:
         jaxtyping.AnnotationError: when decorating, if an annotation could not be enforced as it stands.
+        TypeError: what is decorated is neither, or is a class without a tensor annotation to enforce.
         ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
+
+    Example:
+        >>> @tn.contract
+        ... def center(points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
+        ...     return points - points.mean(0)
+        >>> center(torch.zeros(5, 3)).shape
+        torch.Size([5, 3])
     """
+    if isinstance(function, type):
+        return cast(F, enforce_class(function, enforce))
     if not isinstance(function, (FunctionType, *HOLDERS)):
-        raise TypeError(f"contract decorates functions and methods, got {type(function).__name__}")
+        raise TypeError(f"contract decorates functions, methods and classes, got {type(function).__name__}")
     return cast(F, with_functions(function, enforce))
 
 

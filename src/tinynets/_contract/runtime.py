@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import AnnotationError
 
 from .._torch.tracing.entry import (
     TRACES_RAISE,
+    VALIDATE_ALL,
     graph_break,
     is_dynamo_compiling,
     outside_of_dynamo,
@@ -23,11 +27,32 @@ from .annotations.policy import STRICT, Policy
 from .annotations.sites import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
-from .verdict.messages import Place, contract_error, description, expectation, module_path
-from .verdict.remedies import torch_remedy
+from .toggle import toggle
+from .verdict.descriptions import description, expectation
+from .verdict.messages import Place, contract_error, module_path
+from .verdict.torch_errors import torch_remedy
 from .verdict.validate import Bindings, validate
 
 _NOTE = "in"
+Witness: TypeAlias = "Callable[[FunctionContract, Site, bool], None]"
+_watched = threading.local()
+
+
+@contextmanager
+def witnessed(witness: Witness) -> Generator[None]:
+    """Validate every annotated line that this thread comes by, whatever its guard says, and report it.
+
+    Args:
+        witness: is called with a line before it is judged, with False, and again with the verdict.
+    """
+    owner = object()
+    toggle.enter(owner, VALIDATE_ALL)
+    before, _watched.witness = getattr(_watched, "witness", None), witness
+    try:
+        yield
+    finally:
+        _watched.witness = before
+        toggle.leave(owner)
 
 
 @dataclass
@@ -79,7 +104,12 @@ class FunctionContract:
             arguments = {**arguments, **({self.self_name: owner} if self.self_name else {})}
             before = Bindings(known, owner, self.scope.known_axes(owner), arguments)
             bindings = before.copy()
+            witness = getattr(_watched, "witness", None)
+            if witness is not None:
+                witness(self, site, False)
             mismatch = validate(site.spec, value, bindings)
+            if witness is not None:
+                witness(self, site, mismatch is None)
             if mismatch is None:
                 return bindings.sizes
             error = contract_error(mismatch, site, self.place, before)
@@ -120,26 +150,31 @@ class FunctionContract:
         return []
 
     def _add_note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
+        owner = variables.get(self.self_name)
+        if isinstance(error, AttributeError) and error.name in self.scope.axes and error.obj is owner:
+            error.add_note(f"{error.name} is declared as an axis in the class body: set it in __init__")
+            return []
         if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
             error, ContractError
         ):
             return []
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
             return []  # the innermost forward has added its note
-        owner = variables.get(self.self_name)
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
         sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}
         bound = [f"{name}={size}" for name, size in sizes.items() if size is not None]
         bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.scope.known_axes(owner))]
-        tensors = [
-            f"{name} {description(value)}"
+        tensors = {
+            name: value
             for name, value in variables.items()
             if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
-        ]
+        }
         file = file_name(self.place.filename)
         lines = [f"{_NOTE} {self.place.name}{f' at {path}' if path else ''}, line {line} of {file}"]
         lines += [f"  axes: {'; '.join(bound)}"] if bound else []
-        lines += [f"  tensors: {'; '.join(tensors)}"] if tensors else []
-        error.add_note("\n".join(lines + [f"  {remedy}" for remedy in torch_remedy(error)]))
+        described = [f"{name} {description(value)}" for name, value in tensors.items()]
+        lines += [f"  tensors: {'; '.join(described)}"] if tensors else []
+        lines += [f"  {remedy}" for remedy in torch_remedy(error, owner, tensors)]
+        error.add_note("\n".join(lines))
         return []

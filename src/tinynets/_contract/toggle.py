@@ -19,13 +19,13 @@ class Toggle:
         self._initial = on
         self._variable = os.environ.get(_VARIABLE)
         self._lock = threading.Lock()
-        self._active: list[tuple[object, bool]] = []
+        self._active: list[tuple[object, int]] = []
 
     def __reduce__(self) -> str:
         return "toggle"  # functions that cloudpickle copies by value keep reading this one object
 
-    def enter(self, owner: object, on: bool) -> None:
-        """Add an entry; the latest one that is still active decides."""
+    def enter(self, owner: object, on: int) -> None:
+        """Add an entry, False, True or `VALIDATE_ALL`; the latest one that is still active decides."""
         with self._lock:
             self._active.append((owner, on))
             self._apply()

@@ -6,6 +6,7 @@ Only comments change. A comment that holds is kept, whatever axis names it uses,
 from __future__ import annotations
 
 import ast
+import difflib
 import io
 import os
 import re
@@ -37,7 +38,7 @@ class Finding:
 
 
 def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Finding]:
-    """Compare the lines of the `forward...` functions in a file with what ran.
+    """Compare the lines of a file with what ran: `forward` functions, and the methods that they call.
 
     A comment on a line that makes different shapes is checked, but none is written there.
     """
@@ -70,33 +71,30 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
 
 
 def unseen_comments(path: Path, explanations: Iterable[Explanation]) -> list[int]:
-    """Return the lines of shape comments in `forward...` functions that no explanation reached."""
+    """Return the lines of shape comments in methods that no explanation reached."""
     lines: dict[int, list[Line]] = {}
     for explanation in explanations:
         for run in explanation.runs:
             _collect(run.frame, path, lines)
     text = _decode(path.read_bytes())[0]
     seen = {end for first, end in _ends_of_statements(text).items() if first in lines}
-    forwards = [
+    methods = [
         range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        for node in ast.walk(_parsed(text))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("forward")
+        for kind in ast.walk(_parsed(text))
+        if isinstance(kind, ast.ClassDef)
+        for node in kind.body
+        if isinstance(node, ast.FunctionDef) and node.name != "__init__"
     ]
     return [
         line
         for line, (_, comment) in _comments(text).items()
-        if shape_comment(comment) and line not in seen and any(line in lines for lines in forwards)
+        if shape_comment(comment) and line not in seen and any(line in method for method in methods)
     ]
 
 
-def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
-    """Write the shape of every finding into the file.
-
-    Returns:
-        Whether the file changed.
-    """
-    source = path.read_bytes()
-    text, encoding = _decode(source)
+def with_comments(path: Path, findings: Iterable[Finding]) -> str:
+    """Return the text of a file with the shape of every finding in it."""
+    text, _ = _decode(path.read_bytes())
     lines, comments = text.splitlines(keepends=True), _comments(text)
     for finding in findings:
         line = lines[finding.line - 1]
@@ -114,22 +112,49 @@ def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
         else:
             body = f"{body}  # {finding.right}"
         lines[finding.line - 1] = body + ending
-    new = "".join(lines).encode(encoding)
+    return "".join(lines)
+
+
+def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
+    """Write the shape of every finding into the file.
+
+    Returns:
+        Whether the file changed.
+    """
+    source = path.read_bytes()
+    new = with_comments(path, findings).encode(_decode(source)[1])
     if new == source:
         return False
     path.write_bytes(new)
     return True
 
 
+def comments_diff(path: Path, findings: Iterable[Finding]) -> str:
+    """Return what `write_comments` would change, as a unified diff; `""` for nothing."""
+    old, new = _decode(path.read_bytes())[0], with_comments(path, findings)
+    name = path.as_posix()
+    lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def defines_models(source: bytes) -> bool:
+    """Return whether a file has a class with a forward pass, by its text alone.
+
+    Raises:
+        SyntaxError, ValueError: it is no Python.
+    """
+    classes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef))
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name.startswith("forward")
+        for kind in classes
+        for node in kind.body
+    )
+
+
 def _collect(frame: Frame, path: Path, lines: dict[int, list[Line]]) -> None:
     ours = os.path.exists(frame.file) and os.path.samefile(frame.file, path)
     for line in frame.lines:
-        if (
-            ours
-            and frame.function.startswith("forward")
-            and line.kind in ("assign", "return")
-            and not line.failed
-        ):
+        if ours and line.kind in ("assign", "return") and not line.failed:
             lines.setdefault(line.line, []).append(line)
         for inner in line.frames:
             _collect(inner, path, lines)

@@ -40,6 +40,13 @@ def explain(
     Raises:
         TypeError: the model is no module, or scripted or lazy, or the inputs have no shape.
         ValueError: unknown mode or method.
+
+    Example:
+        >>> explanation = tn.explain(nn.Linear(784, 10), "batch 784")
+        >>> explanation.lines[0].values[0].shape
+        ('batch', '10')
+        >>> explanation.run.macs.formula
+        '7,840·batch'
     """
     require_module(model, "explain")
     scripted = [m for m in model.modules() if isinstance(m, torch.jit.ScriptModule)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from torch import nn
@@ -15,7 +17,7 @@ from .explanation import Explanation
 
 
 def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[list[Explanation], list[str]]:
-    """Import a file and explain its models in both modes.
+    """Import a file and explain its models, in both modes if something branches on the mode.
 
     Args:
         path: a Python file.
@@ -23,7 +25,7 @@ def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[
         factory: `pkg.mod:make`, which builds the only model; if None, every class in the file is built.
 
     Returns:
-        The explanations of the models that could be run, and why the others could not.
+        The explanations of the models that could be run, and why the others ran in none of them.
     """
     try:
         module = import_file(path)
@@ -35,19 +37,41 @@ def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[
         else {model.__name__: partial(build, model, model.__name__) for model in models_in(module)}
     )
     explanations: list[Explanation] = []
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name, make in makers.items():
         try:
-            explanation = explain(make(), *inputs, modes=("train", "eval"))
+            model = make()
+            explanation = explain(
+                model, *inputs, modes=("train", "eval") if _branches_on_mode(model) else None
+            )
         except TargetError as error:
             hint = "" if factory else ", and give it as --factory"
-            problems.append(f"{name} not looked at: {error}{hint}")
+            problems[name] = f"{name} not looked at: {error}{hint}"
         except Exception as error:  # whatever a constructor does
-            problems.append(f"{name} not looked at: {type(error).__name__}: {error}")
+            problems[name] = f"{name} not looked at: {type(error).__name__}: {error}"
         else:
             errors = [run.error.splitlines()[0] for run in explanation.runs if run.error]
             if errors:  # the input may be wrong for this model, so its lines prove nothing about a comment
-                problems.append(f"{name} failed: {errors[0]}")
+                problems[name] = f"{name} failed: {errors[0]}"
             else:
                 explanations.append(explanation)
-    return explanations, problems
+    # A block that cannot be built by itself ran inside a model that holds it.
+    seen = {frame.module for each in explanations for run in each.runs for _, frame, _ in run.frame.walk()}
+    return explanations, [problem for name, problem in problems.items() if name not in seen]
+
+
+def _branches_on_mode(model: nn.Module) -> bool:
+    """Return whether a module may take another way in the other mode: only that changes a shape."""
+    kinds = {type(module) for module in model.modules()}
+    return any(_file_branches_on_mode(kind) for kind in kinds if not kind.__module__.startswith("torch."))
+
+
+@cache
+def _file_branches_on_mode(kind: type[nn.Module]) -> bool:
+    try:
+        tree = ast.parse(Path(inspect.getfile(kind)).read_bytes())
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return True  # who knows
+    tests = [n.test for n in ast.walk(tree) if isinstance(n, ast.If | ast.IfExp | ast.While | ast.Assert)]
+    tests += [node.subject for node in ast.walk(tree) if isinstance(node, ast.Match)]
+    return any("training" in ast.unparse(test) for test in tests)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .records import Frame, Line, Run, TensorFacts
 from .render.view import View
+
+if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+    from .._prove.proof import Proof
 
 
 class Explanation:
@@ -43,15 +46,25 @@ class Explanation:
         return self.run.axes
 
     @property
+    def proof(self) -> Proof | None:
+        """Which annotated lines hold for every size of the free axes, by the first run.
+
+        The trace goes one way, on which the proof is under conditions; `tinynets prove` looks at the others.
+        None if no line is annotated, or no axis is free.
+        """
+        return self.run.proof
+
+    @property
     def failed(self) -> bool:
         """Whether the forward pass raised."""
         return any(run.error for run in self.runs)
 
-    def to_text(self, *, width: int = 80, depth: int | None = -1) -> str:
+    def to_text(self, *, width: int | None = None, depth: int | None = -1) -> str:
         """Return a plain table.
 
         Args:
-            width: maximum length of a line.
+            width: maximum length of a line, at least 60; by default what `COLUMNS` or the terminal gives,
+                and 110 where there is neither.
             depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain
@@ -98,13 +111,13 @@ class Explanation:
         target.write_text(picture(self._view(), *(block._view() for block in blocks)), encoding="utf-8")
         return target
 
-    def print(self) -> None:
+    def print(self, *, width: int | None = None) -> None:
         """Print the table, in colour on a terminal if `rich` is installed."""
         from .render.text import coloured
 
-        if sys.stdout.isatty() and coloured(self._view()):
+        if sys.stdout.isatty() and coloured(self._view(), width):
             return
-        print(self)
+        print(self.to_text(width=width))
 
     def __str__(self) -> str:
         return self.to_text()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+    from .._prove.proof import Proof
 
 Verdict = Literal["=", "≠", ""]
 LineKind = Literal["assign", "return", "statement", "control", "module"]
@@ -57,11 +60,15 @@ class Op:
         name: the function's name, or the class of the module.
         module: path of the module from the explained model, or `""` for a function.
         results: what it returned.
+        inputs: what a module was given; their labels are the names of its arguments.
+        kernel_size: of a convolution or a pooling, such as `(3, 3)`.
     """
 
     name: str
     module: str
     results: tuple[TensorFacts, ...]
+    inputs: tuple[TensorFacts, ...] = ()
+    kernel_size: tuple[int, ...] = ()
 
 
 @dataclass
@@ -83,8 +90,11 @@ class Line:
         allocated: bytes of new memory, temporaries included.
         saved: bytes saved for the backward pass, without those that an earlier line saved.
         parameters: number of parameters that it uses.
+        trainable: how many of them require a gradient.
+        parameter_percent: of the parameters of the model.
         macs: multiply-accumulate operations: half of what `torch.utils.flop_counter` counts.
-        facts: what depends on the mode, such as `dropout p=0.1 ACTIVE`.
+        mac_percent: of the multiply-accumulate operations of the pass.
+        facts: what depends on the mode, such as `dropout 0.1 ON`.
         autocast: the active `torch.autocast`, such as `cpu bfloat16`, or `""`.
         warnings: probable mistakes, such as accidental broadcasting.
         operands: the tensors and modules that a failing line names.
@@ -108,7 +118,10 @@ class Line:
     allocated: Amount = Amount()
     saved: Amount = Amount()
     parameters: int = 0
+    trainable: int = 0
+    parameter_percent: float = 0.0
     macs: Amount = Amount()
+    mac_percent: float = 0.0
     facts: tuple[str, ...] = ()
     autocast: str = ""
     warnings: tuple[str, ...] = ()
@@ -166,7 +179,8 @@ class Run:
     Attributes:
         mode: `train`, `eval`, or `as is`.
         frame: the model's own forward.
-        axes: axis name -> size, given or chosen.
+        axes: axis name -> size, given or assumed.
+        assumed: the axes whose size nobody gave.
         free: the axes that may have any size; all formulas are in terms of them.
         method: `symbolic` (fake tensors, named sizes), `fixed` (fake tensors, numbers only) or `real`.
         reason: why it is not symbolic, if it is not.
@@ -175,17 +189,21 @@ class Run:
         grad: `grad on`, `grad off` or `inference`.
         autocast: the `torch.autocast` around the call, such as `cpu bfloat16`, or `""`.
         parameters: of the whole model, each counted once.
+        trainable: how many of them require a gradient.
+        parameter_bytes: of all of them.
         unused: names of parameters that the pass did not use.
         macs: multiply-accumulate operations of the pass.
         allocated: bytes of new memory.
         saved: bytes kept for the backward pass.
         error: the error that ended the pass, or `""`.
         tied: axes that should be free but that the model, or a kernel of torch, ties to one size.
+        proof: what the trace proves of the annotated lines; None if there are none, or no size is free.
     """
 
     mode: str
     frame: Frame
     axes: dict[str, int]
+    assumed: tuple[str, ...]
     free: tuple[str, ...]
     method: str
     reason: str
@@ -193,6 +211,8 @@ class Run:
     training: tuple[int, int]
     grad: str
     parameters: int
+    trainable: int
+    parameter_bytes: int
     unused: tuple[str, ...]
     macs: Amount
     allocated: Amount
@@ -200,3 +220,4 @@ class Run:
     autocast: str = ""
     error: str = ""
     tied: tuple[str, ...] = ()
+    proof: Proof | None = None

@@ -42,6 +42,12 @@ def export(
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
         FileNotFoundError: there is no such folder.
+
+    Example:
+        >>> tn.export(model, "model.pt2")
+        >>> program = tn.load_exported("model.pt2")
+        >>> program(images).shape
+        torch.Size([2, 10])
     """
     require_module(model, "export")
     if format is not None and format not in _SUFFIXES:

@@ -25,6 +25,11 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
         CheckpointError: the file is truncated, damaged, changed, newer than this library, or has no contract.
         FileNotFoundError: the file does not exist.
         ModuleNotFoundError: a package for ONNX files is missing.
+
+    Example:
+        >>> tn.export(nn.Linear(784, 10), "linear.pt2", "batch 784")
+        >>> tn.load_exported("linear.pt2")(torch.zeros(5, 784)).shape
+        torch.Size([5, 10])
     """
     path = Path(path)
     if not path.is_file():

@@ -15,6 +15,7 @@ import torch
 from .._contract.annotations.axes import Axis, AxisKind
 from .._inference.backends import require_packages
 from .._inference.onnx_session import open_session
+from .._torch.tracing.torch_warnings import no_word_of_torchvision
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
 from .signature import KEY, TensorSpec
@@ -37,7 +38,8 @@ def require_onnx() -> None:
 def to_bytes(program: Program) -> bytes:
     """Translate a program to ONNX, with the contract in its metadata and its axis names in all shapes."""
     names = [tensor.name for tensor in program.signature.outputs]
-    proto = torch.onnx.export(program.exported, dynamo=True, verbose=False, output_names=names)
+    with no_word_of_torchvision():
+        proto = torch.onnx.export(program.exported, dynamo=True, verbose=False, output_names=names)
     model: Any = proto.model_proto  # pyright: ignore[reportOptionalMemberAccess]
     graph = model.graph
     for value in (*graph.input, *graph.output, *graph.value_info):

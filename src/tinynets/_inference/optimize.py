@@ -39,6 +39,12 @@ def optimize_for_inference(
             message names the line.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
+
+    Example:
+        >>> fast = tn.optimize_for_inference(model.eval(), images)
+        >>> with tn.inference(model):
+        ...     torch.equal(fast(images), model(images))
+        True
     """
     require_module(model, "optimize_for_inference")
     model = unwrapped(model)

@@ -53,6 +53,10 @@ def install_import_hook(modules: str | Sequence[str], typechecker: str | None = 
 
     Returns:
         A context manager that uninstalls the hook on exit; `uninstall()` does so too.
+
+    Example:
+        >>> with tn.install_import_hook("my_package"):
+        ...     import my_package
     """
     names = (modules,) if isinstance(modules, str) else tuple(modules)
     for name in names:

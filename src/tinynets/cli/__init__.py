@@ -12,7 +12,7 @@ from ..errors import TargetError
 from .common import EXIT_CODES, OK, USAGE
 
 # A file each, which imports its room when it runs.
-COMMANDS = ("list", "explain", "check", "comments", "export", "show", "audit")
+COMMANDS = ("list", "explain", "prove", "check", "comments", "export", "show", "audit")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -43,7 +43,12 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--real", action="store_true", help="run on real tensors instead of fake ones")
     parser.add_argument("--format", choices=["text", "markdown", "json"], default="text")
-    parser.add_argument("--html", metavar="PATH", help="write one page for a browser instead")
+    parser.add_argument(
+        "--width", type=_width, help="of the text, at least 60 (default: COLUMNS, or the terminal, or 110)"
+    )
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--html", metavar="PATH", help="write one page for a browser instead")
+    files.add_argument("--svg", metavar="PATH", help="write a picture of the flow instead")
     parser.set_defaults(run=run)
 
 
@@ -52,6 +57,12 @@ def _depth(text: str) -> int | None:
         return None
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1, or 'all', got {text!r}")
+    return int(text)
+
+
+def _width(text: str) -> int:
+    if not text.isdecimal() or int(text) < 60:
+        raise argparse.ArgumentTypeError(f"a number from 60, got {text!r}")
     return int(text)
 
 
@@ -68,15 +79,16 @@ def run(options: argparse.Namespace) -> int:
             on="real" if options.real else "fake",
             modes=_MODES[options.mode or ("both" if options.html else "as-is")],
         )
-    if options.html:
+    path = options.html or options.svg
+    if path:
         try:
-            print(explanation.to_html(options.html))
+            print(explanation.to_html(path) if options.html else explanation.to_svg(path))
         except OSError as error:
-            raise TargetError(f"{options.html} cannot be written: {error.strerror}") from error
+            raise TargetError(f"{path} cannot be written: {error.strerror}") from error
     elif options.format == "json":
         print(explanation.to_json())
     elif options.format == "markdown":
         print(explanation.to_markdown(), end="")
     else:
-        explanation.print()
+        explanation.print(width=options.width)
     return FAILED if explanation.failed else OK

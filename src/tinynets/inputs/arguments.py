@@ -23,6 +23,7 @@ class Arguments:
             batch shares.
         free: the numbers of the tensors that were given by their shape alone, so that any values will do.
         axis_names: for every tensor, the names of the axes that may have any size, `""` for the others.
+        batch_name: the name of the batch axis.
     """
 
     args: tuple[Any, ...]
@@ -30,6 +31,7 @@ class Arguments:
     axes: tuple[int | None, ...]
     free: frozenset[int] = frozenset()
     axis_names: tuple[tuple[str, ...], ...] = ()
+    batch_name: str = "batch"
 
     @property
     def tensors(self) -> list[Tensor]:

@@ -69,7 +69,8 @@ def example_arguments(
         else _inferred([passed or annotated for passed, annotated in written], tensors)
     )
     names = _free_names(model, written, tensors, axes)
-    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)), names)
+    free = _free(args, kwargs, len(tensors))
+    return Arguments(made_args, made_kwargs, axes, free, names, _batch_name(written, tensors, axes))
 
 
 def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> frozenset[int]:
@@ -201,6 +202,17 @@ def _free_names(
         tuple(free(axis, annotated) for axis in axes)
         for axes, (_, annotated) in zip(aligned, written, strict=True)
     )
+
+
+def _batch_name(
+    written: list[tuple[Axes | None, Axes | None]], tensors: list[Tensor], batch: tuple[int | None, ...]
+) -> str:
+    """Return what the batch axis is called, by the annotation if there is one."""
+    for (passed, annotated), tensor, number in zip(written, tensors, batch, strict=True):
+        axes = aligned_axes(passed if annotated is None else annotated, tensor.ndim)
+        if number is not None and _name(axes[number]):
+            return _name(axes[number])
+    return "batch"
 
 
 def _name(axis: Axis | None) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from .._torch.tracing.shape_environment import (
     branches,
+    conditions,
     expression_of,
     new_environment,
     new_size,
@@ -71,6 +72,21 @@ class Sizes:
             size = size.xreplace(replacements)
         size = size.xreplace(self._names)
         return int(size) if size.is_Integer else size
+
+    def conditions(self) -> list[Any]:
+        """Return the conditions over axis names that shapes hold under, None where none depends on one."""
+        found = [] if self.environment is None else conditions(self.environment)
+        return [None if each is None else each.xreplace(self._names) for each in found]
+
+    @property
+    def axes(self) -> list[str]:
+        """The names of the axes that were made symbols."""
+        return [str(name) for name in self._names.values()]
+
+    @property
+    def count(self) -> int:
+        """The number of conditions so far."""
+        return 0 if self.environment is None else len(self.environment.guards)
 
     def number(self, size: Any) -> int | None:
         """Return the value of a resolved size, or None if it depends on the values of tensors."""

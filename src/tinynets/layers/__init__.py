@@ -8,6 +8,7 @@ from .init import init_normal as init_normal
 from .init import init_zero as init_zero
 from .seeded_linear import linear as linear
 from .validation import check_at_least_one as check_at_least_one
+from .validation import check_between as check_between
 from .validation import check_choice as check_choice
 from .validation import check_image_size as check_image_size
 from .validation import check_multiple as check_multiple

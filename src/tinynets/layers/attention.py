@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -53,23 +55,30 @@ class SelfAttention(Module):
         return mixed
 
 
+Activation = Literal["gelu", "gelu_tanh"]
+
+
 class FeedForward(Module):
-    """`Linear, GELU, Dropout, Linear, Dropout` over the last axis; the GELU is the exact one.
+    """`Linear, GELU, Dropout, Linear, Dropout` over the last axis.
 
     Args:
         embed_dim: size of the last axis of input and output.
         hidden: size of the last axis in between.
         dropout: probability of zeroing a unit, in training mode only.
+        activation: "gelu" is the exact one, "gelu_tanh" its approximation by a tanh, which is flax's default.
     """
 
     embed_dim: int
     hidden: int
 
-    def __init__(self, embed_dim: int, hidden: int, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, embed_dim: int, hidden: int, *, dropout: float = 0.0, activation: Activation = "gelu"
+    ) -> None:
         super().__init__()
         self.embed_dim = embed_dim
         self.hidden = hidden
         self.dropout = dropout
+        self.approximate = "tanh" if activation == "gelu_tanh" else "none"
         self.fc1 = nn.Linear(embed_dim, hidden)
         self.fc2 = nn.Linear(hidden, embed_dim)
 
@@ -77,7 +86,9 @@ class FeedForward(Module):
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
         """Map each token on its own."""
-        expanded: Float[Tensor, "batch tokens hidden"] = F.gelu(self.fc1(tokens))
+        expanded: Float[Tensor, "batch tokens hidden"] = F.gelu(
+            self.fc1(tokens), approximate=self.approximate
+        )
         kept: Float[Tensor, "batch tokens hidden"] = F.dropout(expanded, self.dropout, self.training)
         contracted: Float[Tensor, "batch tokens embed_dim"] = self.fc2(kept)
         return F.dropout(contracted, self.dropout, self.training)

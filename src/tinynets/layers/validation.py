@@ -21,6 +21,13 @@ def check_probability(**probabilities: object) -> None:
             raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
 
 
+def check_between(lowest: float, highest: float, **numbers: object) -> None:
+    """Raise ValueError for any number that is not one from `lowest` to `highest`."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+            raise ValueError(f"{name} must be a number from {lowest:g} to {highest:g}, got {value!r}")
+
+
 def check_multiple(name: str, value: int, divisor_name: str, divisor: int) -> None:
     """Raise ValueError where `value` cannot be cut into `divisor` equal parts."""
     if value % divisor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -181,8 +182,9 @@ class ImageClassifier(Module):
 
 
 def _as_map(output: Tensor) -> Tensor:
-    """Lay tokens out on their square grid; a feature map is returned as it is."""
+    """Lay tokens out on their square grid, without a class token before them; a map is returned as it is."""
     if output.ndim == 4:
         return output
-    side = round(output.shape[1] ** 0.5)
-    return rearrange(output, "batch (height width) channels -> batch channels height width", height=side)
+    side = isqrt(output.shape[1])
+    tokens = output[:, output.shape[1] - side**2 :]
+    return rearrange(tokens, "batch (height width) channels -> batch channels height width", height=side)

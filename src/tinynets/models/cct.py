@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
 
-from ..errors import CheckpointError
 from ..layers import check_at_least_one, check_choice, check_multiple, check_probability, init_he, init_normal
 from ..layers.attention import FeedForward, SelfAttention, drop_path
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights
 
 OFFICIAL_KEYS = {
     r"^tokenizer\.conv_layers\.(\d+)\.0\.": r"tokenizer.\1.",
@@ -84,7 +83,7 @@ class CCT(ImageClassifier):
     each with ReLU and max pooling, halve the image `num_convs` times, and each pixel left is a token.
 
     "Escaping the Big Data Paradigm with Compact Transformers", arXiv 2104.05704. Follows the authors' code,
-    with learned positions.
+    with learned positions, or with the fixed sines of its `cct_*_sine`, a frozen parameter there and here.
 
     Parity partner: reference in the test. Differs from the paper: none; learned positions.
 
@@ -95,6 +94,7 @@ class CCT(ImageClassifier):
         dropout: probability in [0, 1) of zeroing a value of the trunk, in training mode only.
         attention_dropout: probability in [0, 1) of zeroing a weight of an attention map, in training only.
         stochastic_depth: probability in [0, 1) of skipping the last block; it rises linearly from 0.
+        position_embedding: "learned", or "sine" for fixed sines, which are frozen.
         in_channels: channels of the images.
         num_classes: width of the output.
         generator: source of the initial weights; the global random state if None.
@@ -118,12 +118,14 @@ class CCT(ImageClassifier):
         dropout: float = 0.0,
         attention_dropout: float = 0.1,
         stochastic_depth: float = 0.1,
+        position_embedding: Literal["learned", "sine"] = "learned",
         in_channels: int = 3,
         num_classes: int = 10,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         check_choice("depth", depth, (2, 4, 6, 7))
+        check_choice("position_embedding", position_embedding, ("learned", "sine"))
         check_at_least_one(num_convs=num_convs, image_size=image_size)
         check_at_least_one(in_channels=in_channels, num_classes=num_classes)
         check_probability(
@@ -139,6 +141,7 @@ class CCT(ImageClassifier):
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.stochastic_depth = stochastic_depth
+        self.position_embedding = position_embedding
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.embed_dim = embed_dim = 128 if depth < 6 else 256
@@ -150,7 +153,9 @@ class CCT(ImageClassifier):
             self.tokenizer = nn.ModuleList(
                 nn.Conv2d(channels[i], channels[i + 1], 3, padding=1, bias=False) for i in range(num_convs)
             )
-            self.positions = nn.Parameter(torch.empty(1, self.side**2, embed_dim))
+            self.positions = nn.Parameter(
+                torch.empty(1, self.side**2, embed_dim), requires_grad=position_embedding == "learned"
+            )
             self.blocks = nn.Sequential(
                 *(
                     CctBlock(
@@ -174,22 +179,26 @@ class CCT(ImageClassifier):
     def from_official(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of the authors' `cct_*_3x*_32`, with learned or with sine positions.
 
+        Positions that are the authors' table of sines stay fixed, as they were.
+
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, OFFICIAL_KEYS)
-        depth = count_blocks(weights, "blocks")
-        if depth not in (2, 4, 6, 7):
-            raise CheckpointError(f"CCT has 2, 4, 6 or 7 blocks, these weights have {depth}")
-        num_convs = count_blocks(weights, "tokenizer")
-        model = cls(
-            depth=depth,
+        weights = ForeignWeights(state_dict, OFFICIAL_KEYS)
+        num_convs = weights.count("tokenizer")
+        _, tokens, embed_dim = weights.shape("positions", 3)
+        positions = weights.get("positions")
+        assert positions is not None, "it has a shape"
+        sines = sine_positions(tokens, embed_dim).to(positions)
+        return weights.build(
+            cls,
+            depth=weights.count("blocks"),
             num_convs=num_convs,
-            image_size=round(weight_shape(weights, "positions")[1] ** 0.5) * 2**num_convs,
-            in_channels=weight_shape(weights, "tokenizer.0.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+            image_size=round(tokens**0.5) * 2**num_convs,
+            position_embedding="sine" if torch.allclose(positions[0], sines, atol=1e-3) else "learned",
+            in_channels=weights.shape("tokenizer.0.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels image_size image_size"]
@@ -227,10 +236,19 @@ class CCT(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw what the authors' code does."""
-        if module is self:
+        if module is self and self.position_embedding == "sine":
+            self.positions.copy_(sine_positions(*self.positions.shape[1:]))
+        elif module is self:
             # The authors' code truncates at 2, which is ten and a hundred standard deviations: not at all.
             init.normal_(self.positions, std=0.2, generator=generator)
         elif isinstance(module, nn.Linear):
             init_normal(module, generator, std=0.02)
         else:
             init_he(module, generator, mode="fan_in")
+
+
+def sine_positions(tokens: int, embed_dim: int) -> Float[Tensor, "tokens embed_dim"]:
+    """Return sines and cosines, in turn, of the number of each token (arXiv 1706.03762)."""
+    pairs = torch.arange(embed_dim, dtype=torch.float64) // 2
+    angles = torch.arange(tokens, dtype=torch.float64).outer(10_000.0 ** (-2 * pairs / embed_dim))
+    return torch.where(torch.arange(embed_dim) % 2 == 0, angles.sin(), angles.cos())

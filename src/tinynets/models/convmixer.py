@@ -13,16 +13,23 @@ from torch import Tensor, nn
 from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights, Renaming
 
-# timm's names on the left; ours on the right.
-TIMM_KEYS = {
+# Names of timm, and of the authors, whose net is one chain of layers, on the left; ours on the right.
+TIMM_KEYS: Renaming = {
     r"^stem\.0\.": "patches.",
     r"^stem\.2\.": "patches_bn.",
     r"\.0\.fn\.0\.": ".depthwise.",
     r"\.0\.fn\.2\.": ".depthwise_bn.",
     r"^(blocks\.\d+)\.1\.": r"\1.pointwise.",
     r"^(blocks\.\d+)\.3\.": r"\1.pointwise_bn.",
+}
+LOCUSLAB_KEYS: Renaming = {
+    r"^0\.(?=\w+$)": "patches.",
+    r"^2\.(?=\w+$)": "patches_bn.",
+    r"^\d+\.(?=\w+$)": "head.",
+    r"^(\d+)\.(?=\d)": lambda match: f"blocks.{int(match[1]) - 3}.",
+    **TIMM_KEYS,
 }
 
 
@@ -122,17 +129,30 @@ class ConvMixer(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, TIMM_KEYS)
-        channels, in_channels, patch_size, _ = weight_shape(weights, "patches.weight")
-        model = cls(
+        return cls._from_layout(state_dict, TIMM_KEYS)
+
+    @classmethod
+    def from_locuslab(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of the authors' `ConvMixer`.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls._from_layout(state_dict, LOCUSLAB_KEYS)
+
+    @classmethod
+    def _from_layout(cls, state_dict: Mapping[str, Tensor], renaming: Renaming) -> Self:
+        weights = ForeignWeights(state_dict, renaming)
+        channels, in_channels, patch_size, _ = weights.shape("patches.weight", 4)
+        return weights.build(
+            cls,
             channels=channels,
-            depth=count_blocks(weights, "blocks"),
-            kernel_size=weight_shape(weights, "blocks.0.depthwise.weight")[-1],
+            depth=weights.count("blocks"),
+            kernel_size=weights.shape("blocks.0.depthwise.weight", 4)[-1],
             patch_size=patch_size,
             in_channels=in_channels,
-            num_classes=weight_shape(weights, "head.weight")[0],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

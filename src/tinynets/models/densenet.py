@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -14,16 +13,26 @@ from torch import Tensor, nn
 from ..layers import check_at_least_one, check_image_size, init_default, init_he
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights, Renaming
 
-# torchvision's names on the left; ours on the right.
-TORCHVISION_KEYS: dict[str, str | Callable[[re.Match[str]], str]] = {
+# Names of public code on the left; ours on the right.
+TORCHVISION_KEYS: Renaming = {
     r"^features\.": "",
     r"denselayer(\d+)": lambda match: f"layers.{int(match[1]) - 1}",
     r"^denseblock": "block",
     r"^norm5\.": "norm.",
     r"^conv0\.": "stem.",
     r"^classifier\.": "head.",
+}
+ANDREASVEIT_KEYS: Renaming = {
+    r"^(block\d)\.layer\.": r"\1.layers.",
+    r"^dense(\d)\.": r"block\1.layers.",
+    r"(layers\.\d+)\.bn": r"\1.norm",
+    r"^trans(\d)\.bn1\.": r"transition\1.norm.",
+    r"^trans(\d)\.conv1\.": r"transition\1.conv.",
+    r"^conv1\.": "stem.",
+    r"^bn1?\.": "norm.",
+    r"^fc\.": "head.",
 }
 
 
@@ -174,14 +183,36 @@ class DenseNetBC(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, TORCHVISION_KEYS)
-        model = cls(
-            depth=6 * count_blocks(weights, "block1.layers") + 4,
-            growth=weight_shape(weights, "stem.weight")[0] // 2,
-            in_channels=weight_shape(weights, "stem.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+        return cls._from_layout(state_dict, TORCHVISION_KEYS)
+
+    @classmethod
+    def from_andreasveit(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `DenseNet3` of densenet-pytorch, with bottlenecks.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls._from_layout(state_dict, ANDREASVEIT_KEYS)
+
+    @classmethod
+    def from_bearpaw(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `densenet` of pytorch-classification.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls._from_layout(state_dict, ANDREASVEIT_KEYS)  # which has both names of a block
+
+    @classmethod
+    def _from_layout(cls, state_dict: Mapping[str, Tensor], renaming: Renaming) -> Self:
+        weights = ForeignWeights(state_dict, renaming)
+        return weights.build(
+            cls,
+            depth=6 * weights.count("block1.layers") + 4,
+            growth=weights.shape("stem.weight", 4)[0] // 2,
+            in_channels=weights.shape("stem.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -206,7 +237,10 @@ class DenseNetBC(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal convolutions; the head gets torch's default."""
+        """Draw He normal convolutions over the inputs, as torchvision does; the head gets torch's default.
+
+        The authors' code takes the outputs instead, and like torchvision it starts the head's bias at 0.
+        """
         if isinstance(module, nn.Linear):
             init_default(module, generator)
         else:

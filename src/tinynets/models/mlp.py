@@ -62,9 +62,12 @@ class TinyVisionMLP(ImageClassifier):
 
     def forward_features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch hidden"]:
         """Map images to the hidden layer's output."""
+        # The lines of `forward` again, which a test holds to be equal: that stays one page, and saves a call,
+        # which would be 4 % of the time of a net this small.
         flat: Float[Tensor, "batch 784"] = rearrange(images, "b c h w -> b (c h w)")
         first: Float[Tensor, "batch hidden"] = F.relu(self.fc1(flat))
-        return F.dropout(first, self.dropout, self.training)
+        kept: Float[Tensor, "batch hidden"] = F.dropout(first, self.dropout, self.training)
+        return kept
 
     def forward_pool(self, features: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
         """Return the features: there are no pixels left to pool."""
@@ -132,7 +135,8 @@ class CifarMLP(ImageClassifier):
         first: Float[Tensor, "batch hidden1"] = F.relu(self.fc1(flat))
         first_kept: Float[Tensor, "batch hidden1"] = F.dropout(first, self.dropout, self.training)
         second: Float[Tensor, "batch hidden2"] = F.relu(self.fc2(first_kept))
-        return F.dropout(second, self.dropout, self.training)
+        second_kept: Float[Tensor, "batch hidden2"] = F.dropout(second, self.dropout, self.training)
+        return second_kept
 
     def forward_pool(self, features: Float[Tensor, "batch hidden2"]) -> Float[Tensor, "batch hidden2"]:
         """Return the features: there are no pixels left to pool."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -11,10 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_image_size, check_probability, init_he, init_normal
+from ..layers import (
+    check_at_least_one,
+    check_between,
+    check_image_size,
+    check_probability,
+    init_he,
+    init_normal,
+)
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import rename_keys, weight_shape
+from .convert_weights import ForeignWeights, Renaming
 
 # The size after the stride; the stages of the model say how it follows from the image.
 Strided = Float[Tensor, "batch channels out_height out_width"]
@@ -70,7 +76,7 @@ class InvertedResidual(Module):
 
 
 class MobileNetV2Cifar(ImageClassifier):
-    """MobileNetV2 of width 1 with two strides fewer, for small images; 2,236,682 parameters.
+    """MobileNetV2 with two strides fewer, for small images; 2,236,682 parameters at factor 1.
 
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`.
 
@@ -81,6 +87,7 @@ class MobileNetV2Cifar(ImageClassifier):
     Parity partner: torchvision. Differs from the paper: stride 1 in the stem and at 24 channels.
 
     Args:
+        width_factor: factor on the channels of each layer, in steps of 8; the last has at least 1,280.
         dropout: probability in [0, 1) of zeroing a feature before the head, in training mode only.
         in_channels: channels of the images.
         num_classes: width of the output.
@@ -92,16 +99,14 @@ class MobileNetV2Cifar(ImageClassifier):
 
     in_channels: int
     num_classes: int
-    stages = (
-        Stage("blocks.2", 24, 1),
-        Stage("blocks.5", 32, 2),
-        Stage("blocks.12", 96, 4),
-        Stage("blocks.16", 320, 8),
-    )
+    stem_channels: int
+    channels: int
+    last_channels: int
 
     def __init__(
         self,
         *,
+        width_factor: float = 1.0,
         dropout: float = 0.2,
         in_channels: int = 3,
         num_classes: int = 10,
@@ -110,15 +115,19 @@ class MobileNetV2Cifar(ImageClassifier):
         super().__init__()
         check_at_least_one(in_channels=in_channels, num_classes=num_classes)
         check_probability(dropout=dropout)
+        check_between(0.05, 100, width_factor=width_factor)
+        self.width_factor = width_factor
         self.dropout = dropout
         self.in_channels = in_channels
         self.num_classes = num_classes
+        self.stem_channels = channels = _widened(32, width_factor)
+        self.last_channels = _widened(1280, max(1.0, width_factor))
         with torch.device("meta"):
-            self.stem = nn.Conv2d(in_channels, 32, 3, padding=1, bias=False)
-            self.stem_bn = nn.BatchNorm2d(32)
+            self.stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+            self.stem_bn = nn.BatchNorm2d(channels)
             blocks: list[InvertedResidual] = []
-            channels = 32
-            for expansion, out_channels, num_blocks, first_stride in STAGES:
+            for expansion, narrow, num_blocks, first_stride in STAGES:
+                out_channels = _widened(narrow, width_factor)
                 for i in range(num_blocks):
                     stride = first_stride if i == 0 else 1
                     blocks.append(
@@ -126,9 +135,15 @@ class MobileNetV2Cifar(ImageClassifier):
                     )
                     channels = out_channels
             self.blocks = nn.Sequential(*blocks)
-            self.last = nn.Conv2d(channels, 1280, 1, bias=False)
-            self.last_bn = nn.BatchNorm2d(1280)
-            self.head = nn.Linear(1280, num_classes)
+            self.channels = channels
+            self.last = nn.Conv2d(channels, self.last_channels, 1, bias=False)
+            self.last_bn = nn.BatchNorm2d(self.last_channels)
+            self.head = nn.Linear(self.last_channels, num_classes)
+        # The last block at each size.
+        self.stages = tuple(
+            Stage(f"blocks.{i}", blocks[i].channels, stride)
+            for i, stride in ((2, 1), (5, 2), (12, 4), (16, 8))
+        )
         self._allocate(generator)
 
     @classmethod
@@ -138,16 +153,17 @@ class MobileNetV2Cifar(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, _torchvision_keys())
-        model = cls(
-            in_channels=weight_shape(weights, "stem.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+        weights = ForeignWeights(state_dict, _torchvision_keys())
+        return weights.build(
+            cls,
+            width_factor=weights.shape("blocks.16.project.weight", 4)[0] / 320,
+            in_channels=weights.shape("stem.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     @classmethod
     def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
-        """Build the model from `cifar10_mobilenetv2_x1_0` and the like of pytorch-cifar-models.
+        """Build the model from `cifar10_mobilenetv2_x1_0` and the other widths of pytorch-cifar-models.
 
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
@@ -158,23 +174,29 @@ class MobileNetV2Cifar(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        features: Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"] = self.forward_features(images)
+        features: Float[Tensor, "batch last_channels (height-1)//8+1 (width-1)//8+1"] = self.forward_features(
+            images
+        )
         logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
         return logits
 
     def forward_features(
         self, images: Float[Tensor, "batch in_channels height width"]
-    ) -> Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"]:
+    ) -> Float[Tensor, "batch last_channels (height-1)//8+1 (width-1)//8+1"]:
         """Map images to the output of the last convolution."""
         check_image_size(self, images, 1, "averages over the pixels")
-        stem: Float[Tensor, "batch 32 height width"] = F.relu6(self.stem_bn(self.stem(images)), inplace=True)
-        blocks: Float[Tensor, "batch 320 (height-1)//8+1 (width-1)//8+1"] = self.blocks(stem)
-        last: Float[Tensor, "batch 1280 (height-1)//8+1 (width-1)//8+1"] = F.relu6(
+        stem: Float[Tensor, "batch stem_channels height width"] = F.relu6(
+            self.stem_bn(self.stem(images)), inplace=True
+        )
+        blocks: Float[Tensor, "batch channels (height-1)//8+1 (width-1)//8+1"] = self.blocks(stem)
+        last: Float[Tensor, "batch last_channels (height-1)//8+1 (width-1)//8+1"] = F.relu6(
             self.last_bn(self.last(blocks)), inplace=True
         )
         return last
 
-    def forward_pool(self, features: Float[Tensor, "batch 1280 height width"]) -> Float[Tensor, "batch 1280"]:
+    def forward_pool(
+        self, features: Float[Tensor, "batch last_channels height width"]
+    ) -> Float[Tensor, "batch last_channels"]:
         """Map features to one row per image: their mean over the pixels, with dropout."""
         return F.dropout(super().forward_pool(features), self.dropout, self.training)
 
@@ -186,7 +208,14 @@ class MobileNetV2Cifar(ImageClassifier):
             init_he(module, generator, mode="fan_out")
 
 
-def _torchvision_keys() -> dict[str, str | Callable[[re.Match[str]], str]]:
+def _widened(channels: int, factor: float) -> int:
+    """Scale a number of channels to the nearest multiple of 8 that is not below nine tenths of it."""
+    scaled = channels * factor
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * scaled else rounded + 8
+
+
+def _torchvision_keys() -> Renaming:
     """Name torchvision's numbered layers: a block without expansion has one fewer."""
     first = r"^features\.1\.conv\."
     other = r"^features\.(\d+)\.conv\."

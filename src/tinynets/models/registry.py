@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from ..checkpoint import read_checkpoint, rebuild
 from ..weight_file import refusal
 from .base import ImageClassifier
+from .pretrained import load_pretrained
 
 Family = Literal["perceptron", "convolutional", "residual", "mixer", "transformer"]
 
@@ -59,8 +61,12 @@ MODELS: dict[str, Entry] = {
     "tiny_vision_mlp": Entry("mlp", "TinyVisionMLP", "perceptron", range(28, 29), {}),
     "cifar_mlp": Entry("mlp", "CifarMLP", "perceptron", range(32, 33), {}),
     "lenet5": Entry("lenet", "LeNet5", "convolutional", _from(16), {}),
+    "mnist_cnn": Entry("mnist_cnn", "MnistCnn", "convolutional", _from(6), {}),
     "vgg16_cifar": Entry("vgg", "Vgg16Cifar", "convolutional", _from(32), {}),
     "mobilenet_v2_cifar": Entry("mobilenet", "MobileNetV2Cifar", "convolutional", _from(1), {}),
+    "efficientnet_b0_cifar": Entry("efficientnet", "EfficientNetB0Cifar", "convolutional", _from(1), {}),
+    "repvgg_a0_cifar": Entry("repvgg", "RepVggA0Cifar", "convolutional", _from(1), {}),
+    "convnext_atto_cifar": Entry("convnext", "ConvNextAttoCifar", "convolutional", _from(16), {}),
     "airbench94": Entry("airbench", "Airbench94Net", "convolutional", _from(9), {}),
     "resnet20": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 20}),
     "resnet32": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 32}),
@@ -68,28 +74,45 @@ MODELS: dict[str, Entry] = {
     "resnet56": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 56}),
     "resnet110": Entry("resnet", "CifarResNet", "residual", _from(1), {"depth": 110}),
     "resnet18_cifar": Entry("resnet", "ResNet18Cifar", "residual", _from(1), {}),
+    "resnet34_cifar": Entry("resnet_deep", "DeepResNetCifar", "residual", _from(1), {"depth": 34}),
+    "resnet50_cifar": Entry("resnet_deep", "DeepResNetCifar", "residual", _from(1), {"depth": 50}),
+    "resnet9": Entry("resnet9", "ResNet9", "residual", _from(8), {}),
+    "preact_resnet18": Entry("preact_resnet", "PreActResNet18", "residual", _from(1), {}),
+    "se_resnet20": Entry("se_resnet", "SeResNet", "residual", _from(1), {"depth": 20}),
+    "resnext29_2x64d": Entry("resnext", "ResNeXt29", "residual", _from(1), {"cardinality": 2}),
+    "resnext29_8x64d": Entry("resnext", "ResNeXt29", "residual", _from(1), {"cardinality": 8}),
     "wrn_16_4": Entry("wide_resnet", "WideResNet", "residual", _from(1), {"depth": 16, "widen_factor": 4}),
     "wrn_28_10": Entry("wide_resnet", "WideResNet", "residual", _from(1), {"depth": 28, "widen_factor": 10}),
     "densenet_bc_100_12": Entry("densenet", "DenseNetBC", "residual", _from(4), {"depth": 100, "growth": 12}),
     "convmixer_256_8": Entry("convmixer", "ConvMixer", "mixer", _from(2), {"channels": 256, "depth": 8}),
     "mlp_mixer": Entry("mixer", "MlpMixer", "mixer", _from(4, 4), {}),
     "simple_vit": Entry("vit", "SimpleViT", "transformer", _from(4, 4), {}),
+    "vit_tiny": Entry("vit_tiny", "ViTTiny", "transformer", _from(4, 4), {}),
     "cct_2_3x2": Entry("cct", "CCT", "transformer", _from(4, 4), {"depth": 2, "num_convs": 2}),
     "cct_7_3x1": Entry("cct", "CCT", "transformer", _from(2, 2), {"depth": 7, "num_convs": 1}),
 }
 
 
-def create_model(name: str, **config: Any) -> ImageClassifier:
+def create_model(
+    name: str, *, pretrained: str | Literal[False] | None = None, **config: Any
+) -> ImageClassifier:
     """Build a model by name; type checkers infer its class from a literal name.
 
     Args:
         name: one of `list_models()`.
+        pretrained: weights that come with the package, such as "mnist5k" for lenet5; the model is then in
+            eval mode, and its `normalization` says what images it expects.
         config: arguments of the model's constructor, such as `num_classes=100`, except those that the name
             fixes.
 
     Raises:
-        ValueError: there is no such name, the name fixes the argument, or its value is out of range.
+        ValueError: there is no such name, the name fixes the argument, or its value is out of range; or there
+            are no such weights, which the message says, with whose weights the model can take.
         TypeError: the model has no such argument.
+
+    Example:
+        >>> tn.create_model("resnet20", num_classes=100).num_classes
+        100
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}{_suggest(name, MODELS)} list_models() names them all")
@@ -108,7 +131,9 @@ def create_model(name: str, **config: Any) -> ImageClassifier:
                 f"{name} is {entry.class_name} with {option}={entry.fixed[option]!r}; build "
                 f"{entry.class_name} itself for another"
             )
-    return entry.model(**entry.fixed, **config)
+    if pretrained is None or pretrained is False:
+        return entry.model(**entry.fixed, **config)
+    return load_pretrained(name, entry.model, pretrained, config)
 
 
 def list_models(*, family: Family | None = None, image_size: int | None = None) -> list[str]:
@@ -121,6 +146,10 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
 
     Raises:
         ValueError: there is no such family.
+
+    Example:
+        >>> tn.list_models(family="perceptron")
+        ['tiny_vision_mlp', 'cifar_mlp']
     """
     families = dict.fromkeys(entry.family for entry in MODELS.values())
     if family is not None and family not in families:
@@ -148,6 +177,12 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
         CheckpointError: the file is damaged, newer than this library, of an unknown class, or does not fit,
             or holds NaN or infinities.
         FileNotFoundError: there is no such file.
+
+    Example:
+        >>> model = tn.create_model("lenet5")
+        >>> model.save("lenet5.safetensors")
+        >>> tn.load("lenet5.safetensors").training
+        False
     """
     checkpoint = read_checkpoint(path)
     class_name = checkpoint.header.class_name
@@ -162,7 +197,13 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:
+    """Name the one that was probably meant, or those that differ by a number only."""
+    longer = [name for name in known if name.startswith(f"{wrong}_")]
+    # Another number is no slip: who asks for resnet50 does not mean resnet56.
+    alike = [name for name in known if re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", wrong)]
+    if alike and not longer:
+        return f"; there {'is' if len(alike) == 1 else 'are'} {', '.join(alike)}."
     # Among similar names, the one that starts alike: resnet2O is resnet20 rather than resnet32.
-    close = get_close_matches(wrong, known)
+    close = longer or get_close_matches(wrong, known)
     best = max(close, key=lambda name: len(os.path.commonprefix((wrong, name))), default=None)  # noqa: RUF071
     return f"; did you mean {best!r}?" if best else "."

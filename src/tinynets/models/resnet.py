@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
 from ..layers.residual import BasicBlock
 from .base import ImageClassifier, Stage
-from .convert_weights import count_blocks, rename_keys, weight_shape
+from .convert_weights import ForeignWeights
 
 # Names in torchvision, and in the repositories that started from it, on the left; ours on the right.
-TORCHVISION_KEYS = {r"\.downsample\.": ".shortcut.", r"^fc\.": "head."}
+TORCHVISION_KEYS = {r"\.downsample\.": ".shortcut.", r"^(fc|linear)\.": "head."}
 
 
 class CifarResNet(ImageClassifier):
@@ -77,19 +77,29 @@ class CifarResNet(ImageClassifier):
     def from_chenyaofo(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from `cifar10_resnet20` and the like of pytorch-cifar-models.
 
-        Depth, channels and classes are read from the weights. torchvision's `BasicBlock` has the same layout.
+        Depth, shortcut, channels and classes are read from the weights. torchvision's `BasicBlock` has the
+        same layout.
 
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        weights = rename_keys(state_dict, TORCHVISION_KEYS)
-        model = cls(
-            depth=6 * count_blocks(weights, "layer1") + 2,
-            shortcut="B",
-            in_channels=weight_shape(weights, "conv1.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+        weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
+        return weights.build(
+            cls,
+            depth=6 * weights.count("layer1") + 2,
+            shortcut="B" if any(".shortcut." in name for name in weights) else "A",
+            in_channels=weights.shape("conv1.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
+
+    @classmethod
+    def from_akamaster(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `resnet20` and the like of pytorch_resnet_cifar10, trained with shortcut A.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls.from_chenyaofo(state_dict)  # the layout but for the head's name, which both readers know
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -171,12 +181,21 @@ class ResNet18Cifar(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
         """
-        weights = rename_keys(state_dict, TORCHVISION_KEYS)
-        model = cls(
-            in_channels=weight_shape(weights, "conv1.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+        weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
+        return weights.build(
+            cls,
+            in_channels=weights.shape("conv1.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
+
+    @classmethod
+    def from_kuangliu(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `ResNet18` of pytorch-cifar (kuangliu).
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        return cls.from_torchvision(state_dict)  # the layout but for two names, which both readers know
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

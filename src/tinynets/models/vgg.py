@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..layers import check_at_least_one, check_image_size, init_he, init_normal
 from ..module import Module
 from .base import ImageClassifier, Stage
-from .convert_weights import rename_keys, weight_shape
+from .convert_weights import ForeignWeights
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -92,12 +92,12 @@ class Vgg16Cifar(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit, as the classifier for large images does not.
         """
-        weights = rename_keys(state_dict, _torchvision_keys())
-        model = cls(
-            in_channels=weight_shape(weights, "stage1.convs.0.weight")[1],
-            num_classes=weight_shape(weights, "head.weight")[0],
+        weights = ForeignWeights(state_dict, _torchvision_keys())
+        return weights.build(
+            cls,
+            in_channels=weights.shape("stage1.convs.0.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
         )
-        return model.with_weights(weights)
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,7 +13,15 @@ from torch import Tensor, nn
 from ..layers import check_at_least_one, check_image_size, check_probability, init_he
 from ..module import Module
 from .base import ImageClassifier, Stage
+from .convert_weights import ForeignWeights
 
+# Names in xternalz' WideResNet-pytorch on the left; ours on the right.
+XTERNALZ_KEYS = {
+    r"^block(\d)\.layer\.": r"layer\1.",
+    r"\.convShortcut\.": ".shortcut.",
+    r"^bn1\.": "bn.",
+    r"^fc\.": "head.",
+}
 # The size after the stride; the stages of the model say how it follows from the image.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
@@ -115,6 +126,22 @@ class WideResNet(ImageClassifier):
             self.head = nn.Linear(64 * widen_factor, num_classes)
         self._allocate(generator)
 
+    @classmethod
+    def from_xternalz(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from `WideResNet` of WideResNet-pytorch.
+
+        Raises:
+            CheckpointError: names or shapes do not fit; the message lists them.
+        """
+        weights = ForeignWeights(state_dict, XTERNALZ_KEYS)
+        return weights.build(
+            cls,
+            depth=6 * weights.count("layer1") + 4,
+            widen_factor=weights.shape("head.weight", 2)[1] // 64,
+            in_channels=weights.shape("conv1.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
+        )
+
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch num_classes"]:
@@ -140,7 +167,10 @@ class WideResNet(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights over the inputs, as the authors' code does, the head included."""
+        """Draw He normal weights over the inputs, the head included, as the authors' PyTorch code does.
+
+        That code also draws the scales of BatchNorm from [0, 1]; here they start at 1.
+        """
         init_he(module, generator, mode="fan_in")
 
 

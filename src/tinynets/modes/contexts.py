@@ -79,6 +79,14 @@ def training(*models: nn.Module, keep_eval: Selectors = ()) -> _SwitchedMode:
         ValueError: `keep_eval` names something that no model has.
         ModeError: a model is exported; on entry, one was built under `inference_mode`, or another thread
             holds one in eval mode.
+
+    Example:
+        >>> model.eval().training
+        False
+        >>> with tn.training(model):
+        ...     loss = model(images).logsumexp(1).mean()  # with dropout
+        >>> model.training
+        False
     """
     return _SwitchedMode("training", models, training=True, autograd=True, keep=keep_eval)
 
@@ -96,6 +104,14 @@ def evaluating(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMo
         TypeError: an argument is not a model.
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
+
+    Example:
+        >>> images.requires_grad_().grad is None
+        True
+        >>> with tn.evaluating(model):
+        ...     model(images)[:, 3].sum().backward()
+        >>> images.grad.shape
+        torch.Size([2, 1, 28, 28])
     """
     return _SwitchedMode("evaluating", models, training=False, autograd=None, keep=keep_training)
 
@@ -112,6 +128,12 @@ def inference(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMod
         TypeError: an argument is not a model.
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
+
+    Example:
+        >>> with tn.inference(model):
+        ...     digits = model(images).argmax(1)
+        >>> digits.shape
+        torch.Size([2])
     """
     return _SwitchedMode("inference", models, training=False, autograd=False, keep=keep_training)
 

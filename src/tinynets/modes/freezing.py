@@ -41,6 +41,12 @@ def frozen(*modules: nn.Module) -> _Frozen:
     Raises:
         TypeError: an argument is not a module.
         ModeError: a module is exported, or another thread holds it in train mode (on entry).
+
+    Example:
+        >>> with tn.frozen(model.fc1):
+        ...     model.train()(images).sum().backward()
+        >>> model.fc1.weight.grad is None
+        True
     """
     return _Frozen("frozen", modules)
 
@@ -51,6 +57,11 @@ def freeze(*modules: nn.Module) -> None:
     Raises:
         TypeError: an argument is not a module.
         ModeError: a module is exported, or another thread holds it in train mode.
+
+    Example:
+        >>> tn.freeze(model.fc1)
+        >>> model.train().fc1.training
+        False
     """
     require_models("freeze", modules)
     with blocks.lock:
@@ -63,6 +74,12 @@ def unfreeze(*modules: nn.Module) -> None:
 
     Raises:
         TypeError: an argument is not a module.
+
+    Example:
+        >>> tn.freeze(model.fc1)
+        >>> tn.unfreeze(model.fc1)
+        >>> model.fc1.weight.requires_grad
+        True
     """
     require_models("unfreeze", modules)
     with blocks.lock:

@@ -131,6 +131,10 @@ def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
 
     Raises:
         TypeError: `model` is not a module.
+
+    Example:
+        >>> tn.mode_report(model, images).summary
+        'TinyVisionMLP: 3 of 3 modules in train mode, 0 frozen, 1 sensitive to the mode'
     """
     require_models("mode_report", (model,))
     hidden = unregistered_modules(model)

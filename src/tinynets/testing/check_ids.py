@@ -6,9 +6,24 @@ import difflib
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from .._contract.annotations.resolve_names import user_stacklevel
+
+Group = Literal[
+    "batch",
+    "device",
+    "dtype",
+    "gradients",
+    "layout",
+    "modes",
+    "purity",
+    "runs",
+    "shapes",
+    "state",
+    "transforms",
+]
+"""The groups of the checks of this package, so that type checkers find a misspelled one."""
 
 _RENAMED = {
     "contract": "runs",

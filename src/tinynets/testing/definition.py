@@ -101,7 +101,16 @@ def check(
     opt_in: bool = False,
     valueless: bool = False,
 ) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
-    """Register a function as a check, or as one for each variant; `ModelCheck` documents the arguments."""
+    """Register a function as a check, or as one for each variant; `ModelCheck` documents the arguments.
+
+    Example:
+        >>> @tn.testing.check("mine.small", tn.testing.Level.SHOULD, static=True)
+        ... def small(subject):
+        ...     if sum(p.numel() for p in subject.model.parameters()) > 1_000_000:
+        ...         raise tn.testing.Failure("it has more than a million parameters")
+        >>> tn.testing.check_model(model, checks="mine.small")["mine.small"].status
+        <Status.PASSED: 'passed'>
+    """
 
     def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
         for variant in variants or (None,):

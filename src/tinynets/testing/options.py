@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..inputs.examples import BatchAxes, MakeInputs
-from .check_ids import resolve_id
+from .check_ids import Group, resolve_id
 from .exemptions import Exemption
 
 DECLARATIONS = "__checks__"
@@ -24,7 +24,7 @@ class Options:
     named: Mapping[str, Any] = field(default_factory=dict[str, Any])
     train_inputs: tuple[Any, ...] | None = None
     batch_axes: BatchAxes | Literal["infer"] = "infer"
-    groups: str | Iterable[str] | None = None
+    groups: Group | Iterable[Group] | None = None
     checks: str | Iterable[str] | None = None
     make_inputs: MakeInputs | None = None
     slow: bool = False

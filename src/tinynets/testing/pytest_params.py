@@ -94,16 +94,17 @@ def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
     test runs. A check that does not apply is a skipped test, one that is expected to fail an xfail, and one
     that only warns a `ModelCheckWarning`.
 
-        @tn.testing.parametrize_checks([("tiny", lambda: Net(4), (torch.randn(2, 4),))])
-        def test_net(check):
-            check()
-
     Args:
         cases: each a `Case`; a tuple of a label, a model or factory, and optionally inputs; or a model or
             factory alone, whose name is the label.
 
     Raises:
         ValueError: two cases have the same label.
+
+    Example:
+        >>> @tn.testing.parametrize_checks([("linear", lambda: nn.Linear(4, 2), ("batch 4",))])
+        ... def test_net(check):
+        ...     check()
     """
     import pytest
 

@@ -16,6 +16,7 @@ from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.arguments import Arguments
 from ..inputs.examples import BatchAxes, MakeInputs, example_arguments, made_example
+from .check_ids import Group
 from .discovery import list_checks
 from .exemptions import Exemption
 from .options import Options, with_declared
@@ -36,7 +37,7 @@ def check_model(
     train_inputs: tuple[Any, ...] | None = None,
     batch_axes: BatchAxes | Literal["infer"] = "infer",
     make_inputs: MakeInputs | None = None,
-    groups: str | Iterable[str] | None = None,
+    groups: Group | Iterable[Group] | None = None,
     checks: str | Iterable[str] | None = None,
     slow: bool = False,
     supports: Iterable[str] = (),
@@ -72,7 +73,7 @@ def check_model(
             batch size and a `torch.Generator`, it returns a tuple, or a dict by name, or a tensor. Then
             there are no `inputs`.
         groups: the groups of checks to run, such as `"batch"` or `("runs", "batch")`; all if None. Others are
-            not in the report, but a model that does not run is.
+            not in the report, but a model that does not run is. Your own group is `checks="mine.*"`.
         checks: single checks to run, by id or by glob: `"batch.neighbour"`, `"*.threads"`.
         slow: whether to run the checks that take seconds as well.
         supports: ids of capabilities that the model must have: their checks fail if it lacks them. Also
@@ -95,6 +96,10 @@ def check_model(
         ModelCheckError: checks failed or could not be judged, and `on_fail` is `"raise"`.
         TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
+
+    Example:
+        >>> tn.testing.check_model(nn.Linear(4, 2), "batch 4", groups="runs").ok
+        True
     """
     options = Options(
         named=named or {},

@@ -28,7 +28,7 @@ for package in ("starlette", "httptools", "orjson"):
     pytest.importorskip(package, reason=REASON)
 Image = pytest.importorskip("PIL.Image", reason=REASON)
 
-PNG, JSON = "image/png", "application/json"
+PNG, JPEG, JSON = "image/png", "image/jpeg", "application/json"
 
 
 @contextmanager
@@ -82,6 +82,14 @@ def png(pixels: Tensor, mode: str = "L") -> bytes:
     file = io.BytesIO()
     height, width = pixels.shape[:2]
     Image.frombytes(mode, (width, height), bytes(pixels.flatten().tolist())).save(file, "PNG")
+    return file.getvalue()
+
+
+def jpeg(pixels: Tensor, mode: str = "L", *, progressive: bool = False) -> bytes:
+    file = io.BytesIO()
+    height, width = pixels.shape[:2]
+    image = Image.frombytes(mode, (width, height), bytes(pixels.flatten().tolist()))
+    image.save(file, "JPEG", quality=95, subsampling=0, progressive=progressive)
     return file.getvalue()
 
 

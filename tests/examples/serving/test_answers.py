@@ -15,7 +15,7 @@ import tinynets as tn
 from tinynets.checkpoint import Normalization
 
 from ..conftest import EXAMPLES
-from .client import JSON, PNG, ask, detail, pixels, png, probabilities, running
+from .client import JPEG, JSON, PNG, ask, detail, jpeg, pixels, png, probabilities, running
 
 
 @pytest.mark.parametrize("content_type", [PNG, JSON, "Application/JSON; charset=utf-8"])
@@ -28,6 +28,24 @@ def test_the_answer_is_that_of_the_model_alone(port: int, model: tn.Module, cont
     [expected] = probabilities(model, image[None])
     assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
     assert answer["label"] == expected.index(max(expected))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_has_nearly_the_pixels_that_it_was_made_of(serve: ModuleType, progressive: bool) -> None:
+    smooth = torch.linspace(0, 255, 28 * 28 * 3).reshape(28, 28, 3).to(torch.uint8)
+    found = serve.read_jpeg(jpeg(smooth, "RGB", progressive=progressive))
+    assert found.shape == (3, 28, 28)
+    assert (found - smooth.permute(2, 0, 1) / 255).abs().max() < 0.03
+    digit = serve.read_jpeg(jpeg(smooth[..., 0], progressive=progressive))
+    assert digit.shape == (1, 28, 28)
+
+
+def test_a_jpeg_is_answered(port: int, model: tn.Module, serve: ModuleType) -> None:
+    body = jpeg(pixels(28, 28))
+    status, answer = ask(port, JPEG, body)
+    [expected] = probabilities(model, serve.read_jpeg(body)[None])
+    assert status == 200
+    assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_health(port: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from itertools import takewhile, zip_longest
 
 from jaxtyping import AnnotationError
 
@@ -93,33 +93,39 @@ def axis_origins(sites: list[Site]) -> dict[str, str]:
 
 def similar_name(name: str, others: set[str]) -> str | None:
     """Return the name in `others` that `name` probably misspells, or None."""
-    if len(name) < 4 or name in _AXIS_WORDS:
-        return None
-    allowed = 2 if len(name) >= 6 else 1
-    for other in sorted(others - {name}):
-        if len(other) < 4 or name.rstrip("0123456789") == other.rstrip("0123456789"):
-            continue  # hidden1 and hidden2 are two names
-        if _count_typos(name, other) <= (allowed if len(other) >= 5 else 1):
-            return other
-    return None
+    return next((other for other in sorted(others) if _is_slip(name, other)), None)
 
 
-# Real words that differ by one or two letters.
-_AXIS_WORDS = frozenset(
-    word
-    for line in (
-        "batch channels classes depth features frames groups head heads height hidden input inputs keys",
-        "joints length levels output outputs patch patches points queries query rows samples source",
-        "sources space steps target targets time times token tokens values weight weights width",
-    )
-    for word in line.split()
-)
+def _is_slip(name: str, meant: str) -> bool:
+    """Whether two names differ by one slip in one of their words.
+
+    A letter too few or too many, two that have changed places, a wrong vowel, or any letter of a long word.
+    Names that people choose side by side differ by whole words, a digit, the first letter (`ldim`, `rdim`) or
+    the last (`heads`, `sampled`).
+    """
+    pairs = list(zip_longest(name.split("_"), meant.split("_"), fillvalue=""))
+    differing = [(one, other) for one, other in pairs if one != other]
+    if len(differing) != 1:
+        return False
+    one, other = differing[0]
+    same = _length_in_common(one, other)
+    rest = _length_in_common(one[same:][::-1], other[same:][::-1])
+    wrong, right = one[same : len(one) - rest], other[same : len(other) - rest]
+    if min(len(one), len(other)) < 4 or same == 0 or not (wrong + right).isalpha():
+        return False
+    match len(wrong), len(right):
+        case (0, 1) | (1, 0):
+            return rest > 0 or wrong + right != "s"
+        case 1, 1:
+            return rest > 0 and (len(other) >= 7 or {wrong, right} <= set("aeiou"))
+        case 2, 2:
+            return wrong == right[::-1]
+        case _:
+            return False
 
 
-def _count_typos(a: str, b: str) -> int:
-    """Count wrong, missing, extra and swapped letters."""
-    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
-    return max(len(a), len(b)) - sum(block.size for block in blocks)
+def _length_in_common(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import types
 import typing
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Annotated, Any, TypeVar, Union, cast
 
 from jaxtyping import AbstractArray, AnnotationError
@@ -57,6 +58,9 @@ _MAPPING_CONTAINERS: dict[Any, type] = {
         collections.abc.MutableMapping,
     )
 }
+
+# The classes whose fields are being looked at.
+_being_parsed: ContextVar[tuple[type, ...]] = ContextVar("_being_parsed", default=())
 
 
 def parse_hint(hint: Any) -> Spec:
@@ -159,12 +163,20 @@ def _parse_fields(hint: Any) -> Spec | None:
         return None
     if not has_tensors(hint):
         return None
+    kind: Any = dict if typing.is_typeddict(hint) else hint
+    outer = _being_parsed.get()
+    if hint in outer:  # a tree: no guard is as deep as the value
+        return PlainSpec(kind, unchecked=hint)
     hints = {name: field for name, field in _field_hints(hint).items() if name in names}
     # In a file whose annotations are strings, the class itself does not know which of its keys are optional.
     optional |= {name for name, field in hints.items() if typing.get_origin(field) is typing.NotRequired}
     optional -= {name for name, field in hints.items() if typing.get_origin(field) is typing.Required}
-    fields = tuple((name, parse_hint(field)) for name, field in hints.items())
-    return FieldsSpec(dict if typing.is_typeddict(hint) else hint, fields, optional)
+    token = _being_parsed.set((*outer, hint))
+    try:
+        fields = tuple((name, parse_hint(field)) for name, field in hints.items())
+    finally:
+        _being_parsed.reset(token)
+    return FieldsSpec(kind, fields, optional)
 
 
 def has_tensors(hint: Any) -> bool:

@@ -186,14 +186,13 @@ class GuardWriter:
 
     def _dtype(self, family: str, dtypes: frozenset[torch.dtype], value: str) -> str:
         usual = next((dtype for dtype in _USUAL_DTYPES if dtype in dtypes), None)
-        tests: list[str] = []
-        if usual is not None:
-            tests.append(
-                f"{value}.dtype is {self.constant('dtype', str(usual).removeprefix('torch.'), usual)}"
-            )
-        if len(dtypes) > len(tests):
-            tests.append(f"{value}.dtype in {self.constant('dtypes', family, dtypes)}")
-        return tests[0] if len(tests) == 1 else f"({' or '.join(tests)})"
+        if usual is None:
+            return f"{value}.dtype in {self.constant('dtypes', family, dtypes)}"
+        known = self.constant("dtype", str(usual).removeprefix("torch."), usual)
+        if len(dtypes) == 1:
+            return f"{value}.dtype is {known}"
+        others = self.constant("dtypes", family, dtypes)
+        return f"((_tn_dtype := {value}.dtype) is {known} or _tn_dtype in {others})"
 
     # Guards that need statements: containers
 

@@ -17,20 +17,11 @@ from ..._torch.tracing.entry import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
 from ..annotations.axes import Axis, AxisKind, parse_expression
 from ..annotations.sites import Site
-from ..annotations.specs import (
-    Anything,
-    ArraySpec,
-    FieldsSpec,
-    ItemsSpec,
-    MappingSpec,
-    PlainSpec,
-    Spec,
-    TupleSpec,
-    UnionSpec,
-)
+from ..annotations.specs import ArraySpec, Spec
 from ..file_names import file_name
+from .descriptions import description, dtype_name, expectation
 from .remedies import module_fact, suggest_remedy
-from .validate import Bindings, Mismatch, has_shape, known_size
+from .validate import Bindings, Mismatch, known_size
 
 _FAMILIES = {
     "Float": "a floating dtype",
@@ -122,6 +113,7 @@ def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> 
     size, wanted = value.shape[mismatch.axis], mismatch.wanted[mismatch.axis]
     name = _axis_text(mismatch)
     asked = f"{name} = {wanted}" if name and not name.isdigit() else f"{wanted}"
+    asked = name if _is_symbolic(wanted) and name else asked
     if name.startswith("*"):
         asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
     return (
@@ -140,53 +132,6 @@ def _axis_text(mismatch: Mismatch) -> str:
         return axes[mismatch.axis].text
     after = len(mismatch.value.shape) - mismatch.axis
     return axes[-after].text if after < len(axes) - many else axes[many].text
-
-
-def dtype_name(value: Any) -> str:
-    """Return `float32` for a tensor or array of that dtype."""
-    return str(value.dtype).removeprefix("torch.")
-
-
-def description(value: Any) -> str:
-    """Describe a value by its type, dtype and shape, without numbers from inside a tensor."""
-    if not has_shape(value):
-        return f"nested {dtype_name(value)} tensor of strided layout"
-    if isinstance(value, torch.Tensor):
-        return f"{dtype_name(value)} [{' '.join(map(str, value.shape))}]"
-    kind = cast(Any, type(value))
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{name} {dtype_name(value)} {list(value.shape)}"
-    if isinstance(value, list | tuple | dict | set):
-        return f"{name} of {len(value)} item{'' if len(value) == 1 else 's'}"  # pyright: ignore[reportUnknownArgumentType]
-    if value is None or isinstance(value, int | float | bool):
-        return repr(value)
-    return name
-
-
-def expectation(spec: Spec) -> str:
-    """Describe what a spec requires."""
-    match spec:
-        case ArraySpec():
-            array = (
-                "" if spec.array_type is torch.Tensor else f"{getattr(spec.array_type, '__name__', 'array')} "
-            )
-            return f"{array}{spec.family.__name__.lower()} [{spec.axes.text}]"
-        case PlainSpec():
-            return getattr(spec.hint, "__name__", None) or repr(spec.hint).replace("typing.", "")
-        case UnionSpec():
-            return " or ".join(map(expectation, spec.arms))
-        case TupleSpec():
-            return f"tuple of {len(spec.items)}: " + ", ".join(map(expectation, spec.items))
-        case ItemsSpec():
-            return f"{spec.container.__name__} of {expectation(spec.item)}"
-        case MappingSpec():
-            return f"{spec.container.__name__} of {expectation(spec.key)} to {expectation(spec.value)}"
-        case FieldsSpec():
-            names = ", ".join(name for name, _ in spec.fields)
-            return f"{spec.container.__name__} with {'keys' if spec.by_key else 'fields'} {names}"
-        case Anything():
-            return "anything"
 
 
 def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]:
@@ -214,7 +159,7 @@ def _known_text(axis: Axis, bindings: Bindings) -> str:
         size = bindings.get(f"*{axis.name}") if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
-    return axis.text if size is None else _size_text(size).strip("[]")
+    return axis.text if size is None or _is_symbolic(size) else _size_text(size).strip("[]")
 
 
 def _pad(row: list[str], count: int) -> list[str]:
@@ -246,13 +191,18 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
             source = f"{owner.__name__}({name}={size})" if name in parameters else f"self.{name}"
         else:
             source = place.origins.get(name, "")
-        if source != site.name:
+        if source != site.name and not _is_symbolic(size):
             sources.setdefault(source, []).append(f"{name}={_size_text(size)}")
     facts: list[str] = []
     for source, sizes in sources.items():
         verb = "comes" if len(sizes) == 1 else "come"
         facts.append(" and ".join(sizes) + (f" {verb} from {source}" if source else ""))
     return ["; ".join(facts)] if facts else []
+
+
+def _is_symbolic(size: Any) -> bool:
+    """Return whether a size is a symbol of a trace, whose name (`s77`) says nothing to a reader."""
+    return isinstance(size, torch.SymInt) and not str(size).isdigit()
 
 
 def _size_text(size: Any) -> str:

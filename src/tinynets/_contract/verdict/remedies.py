@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable
-from traceback import walk_tb
-from types import FrameType
 from typing import Any, cast
 
 import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
-from ..annotations.axes import AxisKind
+from ..annotations.axes import Axis, AxisKind
 from ..annotations.specs import ArraySpec, accepted_dtypes
 from .validate import Bindings, Mismatch, has_shape, validate
 
@@ -51,7 +49,15 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
         return []  # symbolic or ragged sizes support no arithmetic
     if mismatch.problem == "dtype":
         return _wrong_dtype(spec, value, name)
-    return _wrong_shape(spec, value, name, fits)
+    return _wrong_shape(spec, value, name, fits, [_size(axis, known) for axis in spec.axes.axes])
+
+
+def _size(axis: Axis, known: Bindings) -> int | None:
+    """Return the size that an axis must have, or None where that is free or not one number."""
+    if axis.kind is AxisKind.FIXED:
+        return axis.size
+    size = known.get(axis.name) if axis.kind is AxisKind.NAMED else None
+    return size if type(size) is int else None
 
 
 def _any_dtype_of(spec: ArraySpec) -> torch.dtype:
@@ -71,10 +77,14 @@ def _not_a_tensor(value: Any, name: str, fits: Fits) -> list[str]:
 
 
 def _from_list(items: list[Any], name: str, fits: Fits) -> list[str]:
-    shapes = {item.shape if isinstance(item, torch.Tensor) else None for item in items}
-    shape = shapes.pop() if len(shapes) == 1 else None
+    shapes = [item.shape if isinstance(item, torch.Tensor) else None for item in items]
+    shape = shapes[0] if shapes else None
     if shape is None:
-        return []  # no tensors, or of several shapes
+        return []
+    if len(set(shapes)) > 1:
+        if len(items) == 2 and fits(shape):
+            return [f"A batch of a DataLoader, with its labels? Pass the first item: {name}[0]."]
+        return []
     if fits(torch.Size((len(items), *shape))):
         return [f"A list of tensors? Make one of them: torch.stack({name})."]
     if shape and fits(torch.Size((len(items) * shape[0], *shape[1:]))):
@@ -100,45 +110,64 @@ def _wrong_dtype(spec: ArraySpec, value: torch.Tensor, name: str) -> list[str]:
     return []
 
 
-def _wrong_shape(spec: ArraySpec, value: torch.Tensor, name: str, fits: Fits) -> list[str]:
-    shape, rank = value.shape, value.ndim
-    axes = [axis.text for axis in spec.axes.axes]
-    if rank == 4 and len(axes) == 4:
-        if fits(torch.Size((shape[0], shape[3], shape[1], shape[2]))):
-            return [
-                f"These sizes fit after {name}.permute(0, 3, 1, 2): the images look channels-last (NHWC), "
-                "the model wants NCHW.",
-                "Unchecked, a model that flattens would scramble pixels and channels silently.",
-            ]
-        channels = spec.axes.axes[1]
-        if (
-            shape[1] == 1
-            and channels.kind is AxisKind.FIXED
-            and fits(torch.Size((shape[0], channels.size, *shape[2:])))
-        ):
-            return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels.size}, -1, -1)."]
-        has_mean = value.dtype.is_floating_point or value.dtype.is_complex
-        if has_mean and shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
-            return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]
-        height, width = spec.axes.axes[2:]
-        if height.kind is width.kind is AxisKind.FIXED and fits(
-            torch.Size((*shape[:2], height.size, width.size))
-        ):
-            return [f"Resize or crop the images to {height.size}x{width.size}."]
-    if rank == len(axes) - 1 and fits(torch.Size((1, *shape))):
-        first = spec.axes.axes[0].text
-        if spec.axes.axes[0].kind is AxisKind.FIXED:
-            return [f"These sizes fit after {name}.unsqueeze(0)."]
-        return [
-            f'Every axis but "{first}" fits. One sample? Add the axis: {name}.unsqueeze(0).',
-            f'Unchecked, the first axis would be taken for "{first}".',
-        ]
-    if rank == len(axes) + 1:
-        for place, size in enumerate(shape):
-            if size == 1 and fits(torch.Size((*shape[:place], *shape[place + 1 :]))):
+def _wrong_shape(
+    spec: ArraySpec, value: torch.Tensor, name: str, fits: Fits, sizes: list[int | None]
+) -> list[str]:
+    rank = value.ndim
+    if rank == 4 and len(sizes) == 4 and (remedy := _wrong_images(value, name, fits, sizes)):
+        return remedy
+    if rank < len(sizes) and (remedy := _too_few_axes(spec, value, name, fits, sizes)):
+        return remedy
+    if rank == len(sizes) + 1:
+        for place, size in enumerate(value.shape):
+            if size == 1 and fits(torch.Size((*value.shape[:place], *value.shape[place + 1 :]))):
                 return [f"These sizes fit without axis {place}, which is 1: {name}.squeeze({place})."]
-    if rank == len(axes) >= 2 and fits(torch.Size((*shape[:-2], shape[-1], shape[-2]))):
+    if rank == len(sizes) >= 2 and fits(torch.Size((*value.shape[:-2], value.shape[-1], value.shape[-2]))):
         return [f"These sizes fit after {name}.mT: the last two axes look swapped."]
+    return []
+
+
+def _wrong_images(value: torch.Tensor, name: str, fits: Fits, sizes: list[int | None]) -> list[str]:
+    shape, (_, channels, height, width) = value.shape, sizes
+    if fits(torch.Size((shape[0], shape[3], shape[1], shape[2]))):
+        return [
+            f"These sizes fit after {name}.permute(0, 3, 1, 2): the images look channels-last (NHWC), "
+            "the model wants NCHW.",
+            "Unchecked, a model that flattens would scramble pixels and channels silently.",
+        ]
+    if shape[1] == 1 and channels is not None and fits(torch.Size((shape[0], channels, *shape[2:]))):
+        return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels}, -1, -1)."]
+    has_mean = value.dtype.is_floating_point or value.dtype.is_complex
+    if has_mean and shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
+        return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]
+    if height is not None and width is not None and fits(torch.Size((*shape[:2], height, width))):
+        return [f"Resize or crop the images to {height}x{width}."]
+    return []
+
+
+def _too_few_axes(
+    spec: ArraySpec, value: torch.Tensor, name: str, fits: Fits, sizes: list[int | None]
+) -> list[str]:
+    shape, rank, wanted = value.shape, value.ndim, len(sizes)
+    if rank == wanted - 1:
+        if fits(torch.Size((1, *shape))):
+            first = spec.axes.axes[0].text
+            if sizes[0] is not None:
+                return [f"These sizes fit after {name}.unsqueeze(0)."]
+            return [
+                f'Every axis but "{first}" fits. One sample? Add the axis: {name}.unsqueeze(0).',
+                f'Unchecked, the first axis would be taken for "{first}".',
+            ]
+        for place in range(1, wanted):
+            if sizes[place] == 1 and fits(torch.Size((*shape[:place], 1, *shape[place:]))):
+                what = "No axis for the one channel" if wanted == 4 and place == 1 else "An axis is missing"
+                return [f"{what}? Add it: {name}.unsqueeze({place})."]
+    rest = [size for size in sizes[1:] if size is not None]
+    flattened = rank == 2 and len(rest) == wanted - 1 > 1 and shape[1] == math.prod(rest)
+    if flattened and fits(torch.Size((shape[0], *rest))):
+        return [f"Flattened? Give each sample its shape again: {name}.unflatten(1, {tuple(rest)})."]
+    if rank == 2 and wanted == 4 and sizes[1] == 1 and fits(torch.Size((1, 1, *shape))):
+        return [f"One image? Add the axes for the batch and the channel: {name}[None, None]."]
     return []
 
 
@@ -169,38 +198,4 @@ def module_fact(owner: Any, attributes: list[str], mismatch: Mismatch, axis_name
         if axis_name == "num_classes":
             return [f"{fact}: was it replaced, or loaded from a checkpoint with {produced} classes?"]
         return [f"{fact}, which gives this size. Fix {attribute} or the declaration."]
-    return []
-
-
-_MATMUL = re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
-_ONE_VALUE = "Expected more than 1 value per channel when training"
-
-
-def torch_remedy(error: Exception) -> list[str]:
-    """Return lines that say what to do about an error of torch, if its message is a known one."""
-    message = str(error)
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    if found := _MATMUL.search(message):
-        return _transpose_remedy(frames, *map(int, found.groups()))
-    # GroupNorm has the same words for another problem, and no mode that avoids it.
-    if _ONE_VALUE in message and any(frame.f_code.co_name == "batch_norm" for frame in frames):
-        return [
-            "BatchNorm cannot train on one value per channel: here, one image whose map is 1x1 (or one row).",
-            "Use larger batches (drop_last=True in the DataLoader) or larger images,",
-            "or put BatchNorm in eval mode: with tn.frozen(model.part).",
-        ]
-    return []
-
-
-def _transpose_remedy(frames: list[FrameType], rows: int, inner: int, other: int, columns: int) -> list[str]:
-    """Say which operand of a failed matrix product would fit transposed, if one would."""
-    if frames and isinstance(frames[-1].f_locals.get("self"), nn.Linear):
-        return []  # nobody transposes the weight of a layer
-    if inner == columns:
-        return ["The sizes fit if the second operand is transposed (.mT)."]
-    # Torch folds the batch axes of the first operand into its rows, and then transposing does not help.
-    values = [value for frame in frames for value in frame.f_locals.values()]
-    unfolded = any(isinstance(value, torch.Tensor) and value.shape == (rows, inner) for value in values)
-    if rows == other and unfolded:
-        return ["The sizes fit if the first operand is transposed (.mT)."]
     return []

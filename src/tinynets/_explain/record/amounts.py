@@ -13,9 +13,9 @@ import sympy
 from sympy.printing.precedence import PRECEDENCE
 
 from ..._torch.tracing.shape_environment import expression_of
+from ...inputs.size_text import SizePrinter, axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Amount
-from .size_text import SizePrinter, axis_text
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

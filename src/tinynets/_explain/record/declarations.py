@@ -11,10 +11,12 @@ from typing import Any
 import sympy
 
 from ..._contract.annotations.axes import Axis, AxisKind
+from ..._prove.conditions import condition
+from ..._torch.tracing.shape_environment import with_floor_divisions
 from ...inputs.axis_strings import evaluate, parse_axes
+from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Verdict
-from .size_text import axis_text
 
 
 @dataclass
@@ -95,6 +97,10 @@ def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
     difference: Any = sympy.expand(sympy.sympify(first) - sympy.sympify(second))
     if difference == 0:
         return True
+    both = (with_floor_divisions(sympy.sympify(size)) for size in (first, second))
+    equal = condition(sympy.Eq(*both, evaluate=False))
+    if equal.axes and equal.decided:
+        return equal.always
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
     # Rounded quotients have no normal form: the current sizes decide.
     return (

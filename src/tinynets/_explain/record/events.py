@@ -39,6 +39,8 @@ class RawOp:
     name: str
     module: str
     results: list[RawTensor]
+    inputs: list[RawTensor] = field(default_factory=list[RawTensor])
+    kernel_size: tuple[int, ...] = ()
     callee: FrameType | None = None  # the library function that the line called, if it is not torch's own
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ..._torch.tracing.shape_environment import expression_of
+from ...inputs.size_text import axis_text
 from .events import is_tensor
-from .size_text import axis_text
 
 _DROPOUTS = {
     "dropout",
@@ -41,7 +41,7 @@ def autocast_of(devices: Iterable[str]) -> str:
 
 
 def mode_facts(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool, leaf: str
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
 ) -> tuple[list[str], list[str]]:
     """Return how a call depends on the mode.
 
@@ -50,7 +50,6 @@ def mode_facts(
         args: its positional arguments.
         kwargs: its named arguments.
         training: the mode of the module that calls it.
-        leaf: class of that module if it is torch's own, else `""`.
 
     Returns:
         Facts and warnings.
@@ -62,7 +61,7 @@ def mode_facts(
     mode = "train" if training else "eval"
     if name in _DROPOUTS:
         rate, active = argument(1, "p", 0.5), bool(argument(2, "training", True))
-        return _dropout(name if leaf else f"F.{name}", rate, active, training=training)
+        return _dropout(name, rate, active, training=training)
     if name == "scaled_dot_product_attention":
         rate = argument(4, "dropout_p", 0.0)
         return _dropout("attention dropout", rate, rate > 0, training=training) if rate else ([], [])
@@ -88,11 +87,12 @@ def mode_facts(
 
 
 def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[list[str], list[str]]:
-    if not active or not rate:
-        return [f"{name} p={rate:g} off"], []
-    if training:
-        return [f"{name} p={rate:g} ACTIVE"], []
-    return [f"{name} p={rate:g} ACTIVE"], [f"{name} p={rate:g} active although eval"]
+    if not rate:
+        return [], []
+    if not active:
+        return [f"{name} {rate:g} off"], []
+    warnings = [] if training else [f"{name} {rate:g} is ON although eval"]
+    return [f"{name} {rate:g} ON"], warnings
 
 
 def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:

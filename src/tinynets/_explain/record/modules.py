@@ -48,6 +48,15 @@ def is_leaf(owner: nn.Module) -> bool:
     return own and (isinstance(owner, nn.MultiheadAttention) or next(owner.children(), None) is None)
 
 
+def kernel_size(module: nn.Module) -> tuple[int, ...]:
+    """Return the size of the window of one of torch's convolutions or poolings, else nothing."""
+    found: Any = vars(module).get("kernel_size", ()) if is_leaf(module) else ()
+    if isinstance(found, int):
+        name = type(module).__name__  # a pooling may say 2 for (2, 2)
+        return (found,) * (int(name[-2]) if name[-2:] in ("1d", "2d", "3d") else 1)
+    return cast("tuple[int, ...]", found) if isinstance(found, tuple) else ()
+
+
 def item_code(path: str, owner: nn.Module) -> str:
     """Return the code shown for an item of a container: `(0): Linear(...)`."""
     return f"({path.rpartition('.')[2]}): {summary(owner)}"

@@ -15,7 +15,16 @@ from torch import nn
 from ..._torch.tracing.pytree import tree_leaves
 from .events import CallEvent, LineEvent, RawOp, is_tensor, raw, raw_tensors, storage_of, tensors_in
 from .mode_facts import autocast_of, mode_facts
-from .modules import functions_of, is_container, is_leaf, item_code, look_up, operands_of, summary
+from .modules import (
+    functions_of,
+    is_container,
+    is_leaf,
+    item_code,
+    kernel_size,
+    look_up,
+    operands_of,
+    summary,
+)
 from .op_counter import FunctionObserver, OpCounter, num_bytes
 from .sources import Source, named_tensors, source_of
 
@@ -170,7 +179,9 @@ class Recorder:
         kind = type(call.owner).__name__
         own = call.path == parent.call.path
         name = call.function if own else kind
-        parent.line.ops.append(RawOp(name, "" if own else call.path, raw_tensors(value)))
+        module = "" if own else call.path
+        inputs = [] if own else call.arguments
+        parent.line.ops.append(RawOp(name, module, raw_tensors(value), inputs, kernel_size(call.owner)))
         if parent.container:
             parent.line.values = self._values(parent.line, value)
             parent.line.failed = active.raised is not None
@@ -229,8 +240,7 @@ class Recorder:
                 self.used.add(id(leaf))
                 for line in lines:
                     line.parameters.add(id(leaf))
-        leaf = type(active.call.owner).__name__ if is_leaf(active.call.owner) else ""
-        facts, warnings = mode_facts(name, args, kwargs, training=active.call.owner.training, leaf=leaf)
+        facts, warnings = mode_facts(name, args, kwargs, training=active.call.owner.training)
         for line in lines:
             line.facts.update(facts)
         for warning in warnings:
@@ -244,7 +254,7 @@ class Recorder:
         elif line.ops and line.ops[-1].callee is callee:
             line.ops[-1].results = raw_tensors(result)
         else:
-            line.ops.append(RawOp(callee.f_code.co_name, "", raw_tensors(result), callee))
+            line.ops.append(RawOp(callee.f_code.co_name, "", raw_tensors(result), callee=callee))
 
     def _note_autocast(self, line: LineEvent) -> None:
         line.autocast = autocast_of(self._devices)

@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from ..._contract.annotations.class_scope import declared_axes
 from ..._contract.annotations.specs import ArraySpec
 from ..._contract.contract import contract_of
+from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Frame, Line, Op, TensorFacts, Verdict
 from .amounts import amount
 from .declarations import Declarations
 from .events import CallEvent, LineEvent, RawOp, RawTensor
-from .size_text import axis_text
 from .sources import axis_string
+
+Parameters = Mapping[int, torch.Tensor]  # by their identity
 
 
 @dataclass
@@ -30,13 +35,13 @@ class _DeclaredShapes:
     returns: str = ""
 
 
-def build_frame(call: CallEvent, sizes: Sizes, counts: dict[int, int]) -> Frame:
+def build_frame(call: CallEvent, sizes: Sizes, parameters: Parameters) -> Frame:
     """Turn one recorded call, and all calls below it, into a frame.
 
     Args:
         call: the recorded call.
         sizes: sizes of the trace.
-        counts: identity of a parameter -> number of its elements.
+        parameters: of the model that ran.
     """
     shapes = _declared_shapes(call)
     module_axes = frozenset(declared_axes(call.owner))
@@ -47,8 +52,8 @@ def build_frame(call: CallEvent, sizes: Sizes, counts: dict[int, int]) -> Frame:
         _tensor(argument, sizes, declarations, shapes.arguments.get(argument.label, ""))[0]
         for argument in call.arguments
     )
-    lines = [_line(event, call, shapes, declarations, counts) for event in call.lines]
-    frame.lines = _folded(list(zip(call.lines, lines, strict=True)), sizes, counts)
+    lines = [_line(event, call, shapes, declarations, parameters) for event in call.lines]
+    frame.lines = _folded(list(zip(call.lines, lines, strict=True)), sizes, parameters)
     return frame
 
 
@@ -92,7 +97,7 @@ def _line(
     call: CallEvent,
     shapes: _DeclaredShapes,
     declarations: Declarations,
-    counts: dict[int, int],
+    parameters: Parameters,
 ) -> Line:
     sizes = declarations.sizes
     statement = event.statement
@@ -110,7 +115,7 @@ def _line(
     line.values = tuple(facts for facts, _ in judged)
     line.verdict = judged[0][1] if declared else ""
     line.ops = tuple(_op(op, sizes, declarations) for op in event.ops)
-    line.frames = tuple(build_frame(inner, sizes, counts) for inner in event.calls)
+    line.frames = tuple(build_frame(inner, sizes, parameters) for inner in event.calls)
     line.failed, line.autocast = event.failed, event.autocast
     line.warnings = tuple(sizes.rename(warning) for warning in event.warnings)
     if event.failed:
@@ -121,7 +126,10 @@ def _line(
 
 
 def _op(op: RawOp, sizes: Sizes, declarations: Declarations) -> Op:
-    return Op(op.name, op.module, tuple(_tensor(result, sizes, declarations)[0] for result in op.results))
+    def tensors(raws: list[RawTensor]) -> tuple[TensorFacts, ...]:
+        return tuple(_tensor(raw, sizes, declarations)[0] for raw in raws)
+
+    return Op(op.name, op.module, tensors(op.results), tensors(op.inputs), op.kernel_size)
 
 
 def _described(value: RawTensor | str, sizes: Sizes, declarations: Declarations) -> str:
@@ -134,7 +142,7 @@ def _described(value: RawTensor | str, sizes: Sizes, declarations: Declarations)
 # Folding
 
 
-def _folded(pairs: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int, int]) -> list[Line]:
+def _folded(pairs: list[tuple[LineEvent, Line]], sizes: Sizes, parameters: Parameters) -> list[Line]:
     """Merge what a line did in the same way each time, in the order in which each first ran."""
     groups: dict[Any, list[tuple[LineEvent, Line]]] = {}
     previous: Any = None
@@ -145,7 +153,7 @@ def _folded(pairs: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int,
             run += key != previous
             previous, key = key, (run, *key)
         groups.setdefault(key, []).append((event, line))
-    return [_merged(group, sizes, counts) for group in groups.values()]
+    return [_merged(group, sizes, parameters) for group in groups.values()]
 
 
 def _likeness(event: LineEvent, line: Line) -> tuple[Any, ...]:
@@ -157,7 +165,7 @@ def _likeness(event: LineEvent, line: Line) -> tuple[Any, ...]:
     return place, values, ops, line.autocast, line.verdict, line.failed, line.warnings
 
 
-def _merged(group: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int, int]) -> Line:
+def _merged(group: list[tuple[LineEvent, Line]], sizes: Sizes, parameters: Parameters) -> Line:
     line = group[0][1]
     events = [event for event, _ in group]
     line.count = 1 if line.kind == "control" else len(group)
@@ -170,7 +178,8 @@ def _merged(group: list[tuple[LineEvent, Line]], sizes: Sizes, counts: dict[int,
         facts.update(event.facts)
     line.facts = tuple(fact if count == 1 else f"{fact} x{count}" for fact, count in facts.items())
     used = set[int]().union(*(event.parameters for event in events))
-    line.parameters = sum(counts[key] for key in used)
+    line.parameters = sum(parameters[key].numel() for key in used)
+    line.trainable = sum(parameters[key].numel() for key in used if parameters[key].requires_grad)
     line.macs = amount((event.macs for event in events), sizes)
     line.allocated = amount((event.allocated for event in events), sizes, unit="B")
     line.saved = amount((event.saved for event in events), sizes, unit="B")

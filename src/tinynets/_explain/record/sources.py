@@ -152,7 +152,15 @@ def _code(node: ast.stmt, lines: tuple[str, ...], last: int) -> str:
     if end == node.lineno:
         raw = lines[end - 1].encode()
         return raw[node.col_offset : node.end_col_offset].decode()
-    return ast.unparse(node) if "#" in text else " ".join(text.split()).strip()
+    return ast.unparse(node) if "#" in text else _joined(text.splitlines())
+
+
+def _joined(lines: list[str]) -> str:
+    """Write lines as one, without a space behind a bracket that opens or before one that closes."""
+    text = ""
+    for line in map(str.strip, lines):
+        text += line if not text or text[-1] in "([{" or line[:1] in tuple(")]}") else f" {line}"
+    return text
 
 
 def axis_string(annotation: ast.expr | None) -> str:

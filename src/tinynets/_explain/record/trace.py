@@ -14,6 +14,7 @@ from torch import nn
 from ..._contract.file_names import file_name
 from ..._contract.toggle import toggle
 from ..._torch.modules.module_copies import drop_user_hooks
+from ..._torch.modules.private_copies import fake_copy, real_copy
 from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
@@ -21,7 +22,7 @@ from ...inputs.inputs import Inputs
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount
-from .copies import fake_copy, real_copy
+from .proved import proof_of
 from .recorder import Recorder
 from .rows import build_frame
 
@@ -117,6 +118,7 @@ def _attempt(
             raise error
         raise InputError(f"{type(model).__name__} has no forward in Python that could be followed")
     run = _run(model, copied, recorder, sizes, method, mode, reason, hooks, error)
+    run.proof = proof_of(run, sizes)
     if keep_symbols:
         run.notes = (*run.notes, "new memory is that of torch's kernels written in Python")
     return run, error, unusual
@@ -140,8 +142,8 @@ def _run(
     error: Exception | None,
 ) -> Run:
     assert recorder.root is not None
-    counts = {id(parameter): _count(parameter) for parameter in copied.parameters()}
-    frame = build_frame(recorder.root, sizes, counts)
+    parameters = {id(parameter): parameter for parameter in copied.parameters()}
+    frame = build_frame(recorder.root, sizes, parameters)
     flags = [module.training for module in copied.modules()]
     grad = (
         "inference"
@@ -153,20 +155,22 @@ def _run(
     events = recorder.root.lines
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
     notes = [f"{hooks} hooks of your own were not run"] if hooks else []
-    notes += [f"{name}={sizes.values[name]} was chosen, since nothing tells it" for name in sizes.chosen]
     if not toggle.on:
         notes.append("contracts are switched off")
-    return Run(
+    run = Run(
         mode,
         frame,
         {**sizes.values, **{name: size for name, size in sizes.measured.items() if name not in sizes.values}},
+        tuple(sizes.chosen),
         tuple(sizes.free_axes()),
         method,
         reason,
         tuple(notes),
         (sum(flags), len(flags)),
         grad,
-        sum(_count(parameter) for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters()),
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
         unused,
         amount((event.macs for event in events), sizes),
         amount((event.allocated for event in events), sizes, unit="B"),
@@ -175,7 +179,11 @@ def _run(
         sizes.rename(f"{type(error).__name__}: {error}") if error else "",
         tuple(sizes.fixed_axes()),
     )
+    for _, _, line in frame.walk():
+        line.parameter_percent = _percent(line.parameters, run.parameters)
+        line.mac_percent = _percent(line.macs.value, run.macs.value)
+    return run
 
 
-def _count(parameter: torch.Tensor) -> int:
-    return 0 if isinstance(parameter, nn.UninitializedParameter) else parameter.numel()
+def _percent(part: int | None, whole: int | None) -> float:
+    return round(100 * part / whole, 2) if part and whole else 0.0

@@ -43,15 +43,10 @@ class Fact:
     def __str__(self) -> str:
         return f"{self.before}{self.amount.formula if self.amount else ''}{self.after}"
 
-    @property
-    def active(self) -> bool:
-        """Whether the line behaves differently in eval mode."""
-        return is_active(self.before)
 
-
-def is_active(text: str) -> bool:
-    """Return whether a text says that a line behaves differently in eval mode."""
-    return "ACTIVE" in text or "batch statistics" in text
+def is_active(note: str) -> bool:
+    """Return whether a note says that a line behaves differently in eval mode."""
+    return " ON" in note or "batch statistics" in note
 
 
 def code_of(line: Line) -> str:
@@ -71,50 +66,79 @@ def shapes_of(line: Line) -> str:
 
 def dtypes_of(values: Iterable[TensorFacts]) -> str:
     """Write the dtypes of tensors, and their memory layouts where these are unusual: `f32 channels_last`."""
-    values = list(values)
-    dtypes = dict.fromkeys(_SHORT_DTYPES.get(value.dtype, value.dtype) for value in values)
-    layouts = dict.fromkeys(value.layout for value in values if value.layout != "contiguous")
+    dtypes: dict[str, None] = {}
+    layouts: dict[str, None] = {}
+    for value in values:
+        dtypes[_SHORT_DTYPES.get(value.dtype, value.dtype)] = None
+        if value.layout != "contiguous":
+            layouts[value.layout] = None
     return " ".join([*dtypes, *layouts])
 
 
-def facts_of(line: Line) -> list[Fact]:
-    """Return all facts about a line but its code and shapes."""
+def costs_of(line: Line) -> tuple[Fact, Fact, Fact]:
+    """Return the parameters, the multiply-accumulates and the new memory of a line; `""` for none."""
+    memory = " ".join(sorted({value.memory for value in line.values} & {"view", "in place"}))
+    return (
+        Fact(f"{line.parameters:,}" if line.parameters else ""),
+        Fact("", line.macs, unit="MACs") if line.macs.value != 0 else Fact(""),
+        Fact("", line.allocated, unit="B") if line.allocated.value != 0 else Fact(memory),
+    )
+
+
+def notes_of(line: Line) -> list[str]:
+    """Return what a line does that its code, shape and costs do not tell."""
     if line.kind == "control":
         return []
-    facts: list[Fact] = []
-    if line.values:
-        facts.append(Fact(dtypes_of(line.values)))
-    memory = {value.memory for value in line.values} & {"view", "in place"}
-    if line.allocated.value != 0:
-        facts.append(Fact("+", line.allocated, unit="B"))
-    elif memory:
-        facts.append(Fact(" ".join(sorted(memory))))
-    if line.parameters:
-        facts.append(Fact(f"{line.parameters:,} par"))
-    if line.macs.value != 0:
-        facts.append(Fact("", line.macs, " MACs", "MACs"))
-    facts += map(Fact, line.facts)
-    if len(line.ops) > 1 or (line.ops and line.ops[0].module):
-        facts.append(Fact(_calls(line)))
-    return facts
+    notes = [f"declares {declared_by(line)}"] if line.verdict == "≠" else []
+    notes += line.facts
+    if line.parameters > line.trainable:
+        frozen = line.parameters - line.trainable
+        notes.append("frozen" if is_frozen(line) else f"{frozen:,} parameters frozen")
+    sizes = {value.sizes for value in line.values}
+    if any({result.sizes for result in op.results} != sizes for op in line.ops[:-1]):
+        notes.append(_calls(line))
+    kernels = dict.fromkeys("x".join(map(str, op.kernel_size)) for op in line.ops if op.kernel_size)
+    return [*notes, *(f"kernel {kernel}" for kernel in kernels)]
+
+
+def is_frozen(line: Line) -> bool:
+    """Return whether a line uses parameters of which none requires a gradient."""
+    return line.parameters > 0 and not line.trainable
+
+
+def declared_by(line: Line) -> str:
+    """Write the shape that a line declares: `[batch, 512]`."""
+    return f"[{', '.join(line.declared.split())}]"
 
 
 def _calls(line: Line) -> str:
     """Write what a line called: `fc1 [batch, 256] > relu`."""
     parts = [op.module or op.name for op in line.ops]
+    shape: tuple[int | None, ...] | None = None
     for index, op in enumerate(line.ops[:-1]):
-        if len(op.results) == 1:
+        if len(op.results) == 1 and op.results[0].sizes != shape:
+            shape = op.results[0].sizes
             parts[index] += f" [{', '.join(op.results[0].shape)}]"
     if len(parts) > 6:
         parts = [*parts[:3], f"{len(parts) - 5} more", *parts[-2:]]
     return " > ".join(parts)
 
 
-def header(run: Run) -> str:
-    """Write the first line: which function, which sizes, which mode."""
-    axes = " ".join(f"{name}={size}" for name, size in run.axes.items())
-    parts = [f"{run.frame.module}.{run.frame.function}", place_of(run.frame), axes, *conditions(run)]
-    return "  ".join(part for part in parts if part)
+def header(run: Run) -> list[str]:
+    """Write the first line in parts: the call, then mode, sizes and place."""
+    arguments = ", ".join(
+        f"{argument.label} [{', '.join(argument.shape)}] {dtypes_of([argument])}"
+        for argument in run.frame.arguments
+    )
+    function = "" if run.frame.function == "forward" else f".{run.frame.function}"
+    sizes = ", ".join(f"{name} = {size}" + assumed(run, name) for name, size in run.axes.items())
+    after = [*conditions(run), *([sizes] if sizes else []), place_of(run.frame)]
+    return [f"{run.frame.module}{function}({arguments})", *after]
+
+
+def assumed(run: Run, axis: str) -> str:
+    """Write that nobody gave the size of an axis, or `""`."""
+    return " (assumed)" if axis in run.assumed else ""
 
 
 def place_of(frame: Frame) -> str:
@@ -123,25 +147,51 @@ def place_of(frame: Frame) -> str:
 
 
 def conditions(run: Run) -> list[str]:
-    """Return the conditions of a run: mode, gradients, autocast, method."""
+    """Return the mode of a run, and what is unusual about it: no gradients, autocast, no symbolic sizes."""
     on, of = run.training
-    mode = "TRAIN" if on == of else "EVAL" if not on else "MIXED"
-    autocast = [f"autocast {run.autocast}"] if run.autocast else []
-    return [f"{mode} {on}/{of}", run.grad, *autocast, run.method]
+    mode = "train" if on == of else "eval" if not on else f"{on} of {of} modules in train"
+    unusual = [run.grad if run.grad != "grad on" else "", run.method if run.method != "symbolic" else ""]
+    return [mode, *filter(None, [unusual[0], f"autocast {run.autocast}" if run.autocast else "", unusual[1]])]
+
+
+def parameters_of(run: Run) -> str:
+    """Write the parameters of a model: `203,530 parameters (all trainable, 0.8 MB)`."""
+    frozen = run.parameters - run.trainable
+    kinds = f"{run.trainable:,} trainable, {frozen:,} frozen"
+    if not frozen or not run.trainable:
+        kinds = "all frozen" if frozen else "all trainable"
+    size = run.parameter_bytes
+    written = (
+        f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size >= 100 else f"{size} B"
+    )
+    return f"{run.parameters:,} parameters" + (f" ({kinds}, {written})" if run.parameters else "")
 
 
 def totals(run: Run) -> list[Fact]:
-    """Return the totals of a run: parameters, costs, and how many lines declare a shape."""
-    rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
-    declared = sum(bool(line.declared) for line in rows)
-    wrong = sum(line.verdict == "≠" for line in rows)
+    """Return the totals of a run: parameters, costs, and what is known of its shapes."""
     return [
-        Fact(f"{run.parameters:,} params"),
+        Fact(parameters_of(run)),
         Fact("", run.macs, " MACs", "MACs"),
         Fact("", run.allocated, " new", "B"),
         Fact("", run.saved, " saved for backward", "B"),
-        Fact(f"lines {declared}/{len(rows)} declared" + (f", {wrong} wrong" if wrong else "")),
+        *map(Fact, claims(run)),
     ]
+
+
+def claims(run: Run) -> list[str]:
+    """Return what is known of the shapes of a run: how many lines declare theirs, and how many are wrong."""
+    rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
+    declared = sum(bool(line.declared) for line in rows)
+    wrong = sum(line.verdict == "≠" for line in rows)
+    if not declared:
+        return []
+    which = f"all {declared}" if declared == len(rows) else f"{declared} of {len(rows)}"
+    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proof_text(run)]
+
+
+def proof_text(run: Run) -> list[str]:
+    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
+    return [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
 
 
 def notes(run: Run) -> list[str]:
@@ -153,8 +203,3 @@ def notes(run: Run) -> list[str]:
         some = ", ".join(run.unused[:4]) + (", ..." if len(run.unused) > 4 else "")
         lines.append(f"{len(run.unused)} parameters not used: {some}")
     return [*lines, *(f"{name} is tied to one size" for name in run.tied), *run.notes]
-
-
-def footer(run: Run) -> list[str]:
-    """Write the last lines: totals, declarations, and what a reader should know."""
-    return [" | ".join(map(str, totals(run))), *notes(run)]

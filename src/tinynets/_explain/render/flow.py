@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..records import Frame, Line, Op, TensorFacts
+from .facts import is_frozen
 
 _MOST_ITEMS = 8
 
@@ -25,6 +26,8 @@ class Box:
         names: the names it assigns.
         reads: the names it uses; `""` is the result of the previous box.
         kind: `input`, `step`, or `output` for what the function returns.
+        frames: the modules that it calls.
+        frozen: whether none of its parameters requires a gradient.
     """
 
     title: str
@@ -34,6 +37,8 @@ class Box:
     names: tuple[str, ...]
     reads: tuple[str, ...]
     kind: str = "step"
+    frames: tuple[Frame, ...] = ()
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,17 @@ def _boxes(
         elif isinstance(value, ast.Name) and reads and not line.ops:
             yield Box("", "", "", line.values[0] if line.values else None, makes, reads, kind)
         elif line.ops or (line.values and not (returns and result)):
-            box = Box(_title(line), _place(line), _holds(line), _first(line.values), makes, reads, kind)
+            box = Box(
+                _title(line),
+                _place(line),
+                _holds(line),
+                _first(line.values),
+                makes,
+                reads,
+                kind,
+                tuple(inner for inner in line.frames if inner.path != frame.path),
+                is_frozen(line),
+            )
             items = _unlike_items(line)
             terms = _terms(line, value)
             if items:
@@ -130,6 +145,8 @@ def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
             box.names if last else (),
             ("",) if index else box.reads,
             box.kind if last else "step",
+            item.frames,
+            is_frozen(item),
         )
 
 
@@ -144,8 +161,13 @@ def _sum(
     if result and box.result and result.sizes == box.result.sizes:
         result = box.result
     reads = tuple(rename(read) for read in _names_in(call))
-    yield Box(_title(before), box.line, _holds(before), result, (part,), reads)
-    yield replace(box, title=line.ops[-1].name, holds="", reads=(rename(name.id), part))
+    holds = _holds(before)
+    yield replace(
+        box, title=_title(before), holds=holds, result=result, names=(part,), reads=reads, kind="step"
+    )
+    yield replace(
+        box, title=line.ops[-1].name, holds="", reads=(rename(name.id), part), frames=(), frozen=False
+    )
 
 
 def _title(line: Line) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from .json_markdown import to_data
-from .picture import flow_panel
+from .picture import flow_panels
 from .templates import render
 from .view import View
 
 
 def to_page(view: View) -> str:
     """Return one page that needs nothing but a browser."""
-    panels = [flow_panel(run, view.axes) for run in view.runs]
-    sections = list(zip(view.runs, panels, strict=True))
+    flows = [flow_panels(run, view.axes, f"flow-{number}") for number, run in enumerate(view.runs)]
+    sections = list(zip(view.runs, flows, strict=True))
     return render(
         "page.html.j2", view=view, sections=sections, theme=True, count=len(view.axes), data=to_data(view)
     )

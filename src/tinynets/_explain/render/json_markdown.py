@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from ..._contract.file_names import file_name
-from .facts import code_of, facts_of, footer, header, shapes_of
+from ..records import Run
+from .facts import code_of, costs_of, dtypes_of, header, notes, notes_of, shapes_of, totals
 from .view import View
 
 
@@ -23,24 +24,31 @@ def to_json(view: View) -> str:
 
 def to_markdown(view: View) -> str:
     """Return a Markdown table for each mode."""
-    blocks: list[str] = []
-    for run in view.runs:
-        lines = [f"**{header(run)}**", "", "| line | code | shape | facts |", "|---:|---|---|---|"]
-        for level, frame, line in run.frame.walk(view.depth):
-            number = f"{file_name(frame.file)}:{line.line}" if level and line.line else str(line.line or "")
-            times = f" x{line.count}" if line.count > 1 else ""
-            mark = {"=": " =", "≠": f" **≠ [{', '.join(line.declared.split())}]**", "": ""}[line.verdict]
-            shape = f"`{shapes_of(line)}`{mark}" if line.values else ""
-            facts = [str(fact) for fact in facts_of(line)]
-            facts += [f"**! {warning}**" for warning in line.warnings]
-            facts += [f"`{name}` = {what}" for name, what in line.operands]
-            if line.failed:
-                facts.append("**failed here**")
-            code = "· " * level + _code(code_of(line)) + times
-            lines.append(f"| {number} | {code} | {shape} | {_cell('; '.join(facts))} |")
-        lines += ["", *([f"`{run.error.splitlines()[0]}`", ""] if run.error else []), "; ".join(footer(run))]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
+    return "\n".join(run_markdown(run, view.depth) for run in view.runs)
+
+
+def run_markdown(run: Run, depth: int | None) -> str:
+    """Return a Markdown table of one run."""
+    lines = [
+        f"**{' · '.join(header(run))}**",
+        "",
+        "| line | code | output | params | MACs | memory | notes |",
+        "|---:|---|---|---:|---:|---:|---|",
+    ]
+    for level, frame, line in run.frame.walk(depth):
+        number = f"{file_name(frame.file)}:{line.line}" if level and line.line else str(line.line or "")
+        times = f" x{line.count}" if line.count > 1 else ""
+        mark = {"=": " =", "≠": " **≠**", "": ""}[line.verdict]
+        shape = f"`{shapes_of(line)}`{mark} {dtypes_of(line.values)}" if line.values else ""
+        notes_here = notes_of(line)
+        notes_here += [f"**! {warning}**" for warning in line.warnings]
+        notes_here += [f"`{name}` = {what}" for name, what in line.operands]
+        if line.failed:
+            notes_here.append("**failed here**")
+        cells = [number, "· " * level + _code(code_of(line)) + times, shape, *map(str, costs_of(line))]
+        lines.append(f"| {' | '.join([*cells, _cell('; '.join(notes_here))])} |")
+    error = [f"`{run.error.splitlines()[0]}`", ""] if run.error else []
+    return "\n".join([*lines, "", *error, "; ".join([*map(str, totals(run)), *notes(run)])]) + "\n"
 
 
 def _code(text: str) -> str:

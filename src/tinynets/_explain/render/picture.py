@@ -15,12 +15,40 @@ _WIDTH, _HEIGHT, _GAP, _LANE, _MARGIN = 210, 30, 42, 16, 16
 _CHARACTER = 7.0  # width of one in the font of the labels, rounded up
 
 
-def flow_panel(run: Run, colours: dict[str, int]) -> Panel | None:
-    """Lay out one pass for the page; None if there are too many lines."""
-    found = flow(run.frame)
-    if not 1 < len(found.boxes) <= _MOST_BOXES:
-        return None
-    return Panel(found, colours, numbers=False, note=lambda box: box.line)
+def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str, Panel]]:
+    """Lay out one pass for the page, and below it every module that a box can be clicked to see inside.
+
+    Args:
+        run: the pass.
+        colours: axis name -> number of its colour.
+        name: what the ids of the panels begin with; no two in a document may be the same.
+
+    Returns:
+        Titles and panels, the model first; a function of too many lines is left out.
+    """
+    frames, panels = [run.frame], list[tuple[str, Panel]]()
+    for number, frame in enumerate(frames):  # which grow while they are walked
+        found = flow(frame)
+        if not _is_drawn(found):
+            continue
+        links: dict[int, str] = {}
+        for index, box in enumerate(found.boxes):
+            inner = next((each for each in box.frames if _is_drawn(flow(each))), None)
+            if inner is not None:
+                links[index] = f"{name}-{len(frames)}"
+                frames.append(inner)
+        identity = f"{name}-{number}"
+        panel = Panel(found, colours, numbers=False, note=_page_note, identity=identity, links=links)
+        panels.append((f"{frame.path}: {frame.module}".removeprefix(": "), panel))
+    return panels
+
+
+def _is_drawn(found: Flow) -> bool:
+    return 1 < len(found.boxes) <= _MOST_BOXES
+
+
+def _page_note(box: Box) -> str:
+    return f"{box.line} · frozen" if box.frozen else box.line
 
 
 def picture(view: View, *blocks: View) -> str:
@@ -87,7 +115,9 @@ class DrawnBox:
     tooltip: str
     note: str
     is_input: bool
+    is_frozen: bool
     output: Arrow | None
+    link: str
 
 
 class Panel:
@@ -100,6 +130,8 @@ class Panel:
         note: what stands at the right of a box.
         title: above the panel, or `""`.
         subtitle: behind the title.
+        identity: its id in the document.
+        links: position of a box -> the id of the panel that shows what is inside.
     """
 
     box_height = _HEIGHT
@@ -113,8 +145,11 @@ class Panel:
         note: Callable[[Box], str],
         title: str = "",
         subtitle: str = "",
+        identity: str = "flow",
+        links: dict[int, str] | None = None,
     ) -> None:
-        self.title, self.subtitle = title, subtitle
+        self.title, self.subtitle, self.identity = title, subtitle, identity
+        self._links = links or {}
         self._flow, self._colours, self._numbers, self._note = flow, colours, numbers, note
         boxes = flow.boxes
         self._top = 40 if title else 10
@@ -164,7 +199,9 @@ class Panel:
             tooltip=box.title if self.title else f"{box.line}: {box.title}",
             note=self._note(box),
             is_input=box.kind == "input",
+            is_frozen=box.frozen,
             output=self._down(index) if box.kind == "output" else None,
+            link=self._links.get(index, ""),
         )
 
 

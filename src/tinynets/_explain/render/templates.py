@@ -6,7 +6,20 @@ import ast
 import functools
 from typing import TYPE_CHECKING, Any
 
-from .facts import code_of, conditions, dtypes_of, facts_of, notes, place_of, totals
+from .facts import (
+    assumed,
+    code_of,
+    conditions,
+    costs_of,
+    dtypes_of,
+    is_active,
+    is_frozen,
+    notes,
+    notes_of,
+    place_of,
+    totals,
+)
+from .json_markdown import run_markdown
 
 if TYPE_CHECKING:
     import jinja2
@@ -28,10 +41,15 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     functions: dict[str, Any] = {
+        "active": is_active,
+        "assumed": assumed,
         "code": code_of,
         "conditions": conditions,
+        "costs": costs_of,
         "dtypes": dtypes_of,
-        "facts": facts_of,
+        "frozen": is_frozen,
+        "line_notes": notes_of,
+        "markdown": run_markdown,
         "notes": notes,
         "place": place_of,
         "totals": totals,

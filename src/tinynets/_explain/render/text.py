@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from ..records import Frame, Line, Run
-from .facts import code_of, dtypes_of, facts_of, footer, header, is_active, shapes_of
+from ..records import Run
+from .columns import Segment, table
+from .facts import claims, header, notes, parameters_of
+from .per_sample import not_proportional, per_sample, share
 from .view import View
 
 _STYLES = {
@@ -20,79 +24,77 @@ _STYLES = {
     "ok": "green",
 }
 _AXIS_COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red", "bright_cyan", "bright_magenta")
-Segment = tuple[str, str]
+_LEAST_WIDTH, _USUAL_WIDTH = 60, 110
 
 
-def rows(run: Run, width: int, depth: int | None) -> Iterator[list[Segment]]:
-    """Yield the lines of the table as segments: a text and the name of its style."""
-    for index, part in enumerate(textwrap.wrap(header(run), width - 1, subsequent_indent="  ")):
+def available_width() -> int:
+    """Return the width that `COLUMNS` or the terminal gives, and 110 where nothing tells."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    for stream in (sys.stdout, sys.stderr):  # `| less` takes only the first
+        try:
+            columns = os.get_terminal_size(stream.fileno()).columns
+        except (AttributeError, OSError, ValueError):  # no terminal, or no file at all
+            continue
+        if columns:
+            return columns
+    return _USUAL_WIDTH
+
+
+def lines(run: Run, width: int | None, depth: int | None) -> Iterator[list[Segment]]:
+    """Yield what is printed of a run, as segments: a text and the name of its style."""
+    width = max(_LEAST_WIDTH, width or available_width())
+    for index, part in enumerate(_header(run, width)):
         yield [(part, "head" if index == 0 else "facts")]
-    for argument in run.frame.arguments:
-        yield [
-            ("     ", ""),
-            (f"{argument.label} ", ""),
-            (f"[{', '.join(argument.shape)}]", "shape"),
-            (f" {dtypes_of([argument])}", "facts"),
-        ]
-    code_width = max(24, min(44, width - 42))
-    for level, frame, line in run.frame.walk(depth):
-        yield from _row(level, frame, line, width, code_width)
-    if run.error:
-        for text in run.error.splitlines()[:12]:
-            yield [(text, "warning")]
-    for text in footer(run):
-        for part in textwrap.wrap(text, width - 1) or [""]:
-            yield [(" " + part, "facts")]
+    yield from table(run, width, depth)
+    for text in run.error.splitlines()[:12]:
+        for part in textwrap.wrap(text, width, subsequent_indent="  ") or [""]:
+            yield [(part, "warning")]
+    for part in _wrapped(f"total {' · '.join(_totals(run))}", width):
+        yield [(part, "head")]
+    more = " · ".join(not_proportional(run))
+    for part in _wrapped(f"in all {more}", width) if more else []:
+        yield [(part, "facts")]
+    for part in (part for text in notes(run) for part in textwrap.wrap(text, width, subsequent_indent="  ")):
+        yield [(part, "facts")]
 
 
-def _row(level: int, frame: Frame, line: Line, width: int, code_width: int) -> Iterator[list[Segment]]:
-    mark = ">" if line.failed else "~" if line.differs else " "
-    number = f"{line.line:>4}" if line.line else "    "
-    code = "  " * (level + line.indent) + code_of(line)
-    if line.count > 1:
-        code += f"  x{line.count}"
-    if len(code) > code_width:
-        code = code[: code_width - 3] + "..."
-    first: list[Segment] = [
-        (number + mark, "warning" if line.failed else "line"),
-        (f"{code:<{code_width}} ", "code"),
-    ]
-    shape = shapes_of(line)
-    sign = {"=": " =", "≠": f" ≠ [{', '.join(line.declared.split())}]", "": ""}[line.verdict]
-    facts = "  ".join(map(str, facts_of(line)))
-    used = 6 + code_width + len(shape) + len(sign)
-    if shape and used <= width:
-        first += [(shape, "shape"), (sign, "ok" if line.verdict == "=" else "warning")]
-        if facts and used + len(facts) + 2 <= width:
-            first.append(("  " + facts, "facts"))
-            facts = ""
-        yield first
-    else:
-        yield first
-        for part in textwrap.wrap(shape + sign, width - 8):
-            yield [("        ", ""), (part, "shape")]
-    indent = " " * (7 + 2 * level)
-    for part in textwrap.wrap(facts, width - len(indent), break_long_words=False) if facts else []:
-        yield [(indent, ""), (part, "active" if is_active(part) else "facts")]
-    for warning in line.warnings:
-        for part in textwrap.wrap("! " + warning, width - len(indent)):
-            yield [(indent, ""), (part, "warning")]
-    for name, what in line.operands:
-        yield [(indent, ""), (f"{name} = {what}"[: width - len(indent)], "facts")]
+def _header(run: Run, width: int) -> list[str]:
+    call, *rest = header(run)
+    conditions = " · ".join(rest)
+    if len(call) + len(conditions) + 4 <= width:
+        return [f"{call}    {conditions}"]
+    return [*_wrapped(call, width), *(f"  {part}" for part in _wrapped(conditions, width - 2))]
 
 
-def plain(view: View, width: int) -> str:
+def _totals(run: Run) -> list[str]:
+    """Return the parts of the last line; what is known of the shapes comes last."""
+    saved = "" if run.saved.value == 0 else f" and {share(run.saved, run, 'B')} saved"
+    costs = f"{share(run.macs, run).replace('-', 'no')} MACs{saved} {per_sample(run)}".rstrip()
+    return [parameters_of(run), costs, *claims(run)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break a text between its facts; inside one only if it is too long for a line."""
+    held = text.replace(" ", "\0").replace("\0·\0", " · ").replace(",\0", ", ")
+    parts = textwrap.wrap(held, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    long = (textwrap.wrap(part.replace("\0", " "), width, subsequent_indent="  ") for part in parts)
+    return [line for part in long for line in part]
+
+
+def plain(view: View, width: int | None) -> str:
     """Return the table without colours, one mode after the other."""
-    blocks: list[str] = []
-    for run in view.runs:
-        lines = ["".join(text for text, _ in row).rstrip() for row in rows(run, width, view.depth)]
-        blocks.append("\n".join(lines))
+    blocks = [
+        "\n".join("".join(text for text, _ in row).rstrip() for row in lines(run, width, view.depth))
+        for run in view.runs
+    ]
     if len(view.runs) > 1:
         blocks.append("~ marks the lines that differ between the modes")
     return "\n\n".join(blocks)
 
 
-def coloured(view: View) -> bool:
+def coloured(view: View, width: int | None) -> bool:
     """Print the table by rich, each axis name in its own colour; return False if rich is not installed."""
     if importlib.util.find_spec("rich") is None:
         return False
@@ -102,7 +104,7 @@ def coloured(view: View) -> bool:
     console: Any = Console(highlight=False)
     names = {name: _AXIS_COLOURS[i % len(_AXIS_COLOURS)] for name, i in view.axes.items()}
     for run in view.runs:
-        for row in rows(run, max(60, console.width), view.depth):
+        for row in lines(run, width, view.depth):
             text = Text()
             for part, style in row:
                 piece = Text(part, style=_STYLES.get(style, ""))

@@ -8,7 +8,9 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -59,6 +61,17 @@ def is_floor_division(expression: Any) -> bool:
     return isinstance(expression, FloorDiv)
 
 
+def with_floor_divisions(size: Any) -> Any:
+    """Write what Python's `//` makes of sympy's sizes as torch does, which has no fractions in it."""
+    import sympy
+    from torch.utils._sympy.functions import FloorDiv
+
+    def divided(inside: Any) -> Any:
+        return FloorDiv(*sympy.fraction(sympy.together(inside)))
+
+    return size.replace(sympy.floor, divided)
+
+
 def join_floor_divisions(size: Any) -> Any:
     """Write rounded quotients of rounded quotients as one: `((h-1)//2-1)//2+1` is `(h+1)//4`."""
     if not getattr(size, "args", ()):
@@ -93,12 +106,35 @@ def branches(environment: Any) -> list[Any]:
     Conditions by which torch's fake kernels choose a library for a convolution are left out: they are not
     branches of the model. If torch renames the file of these kernels, models are traced once more.
     """
-    return [guard.expr for guard in environment.guards if not _chooses_kernel(guard)]
+    return [guard.expr for guard in environment.guards if not _asked_in(guard, "fake_impls.py")]
 
 
-def _chooses_kernel(guard: Any) -> bool:
+def conditions(environment: Any) -> list[Any]:
+    """Return the conditions on symbols that the shapes of a trace hold under, None for each other one.
+
+    Others are by which torch's fake kernel of a convolution chooses a library: on these no shape depends. The
+    places are those of `environment.guards`.
+    """
+    return [None if _asked_in(g, "fake_impls.py", "conv") else g.expr for g in environment.guards]
+
+
+def _asked_in(guard: Any, file: str, function: str = "") -> bool:
     frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
-    return os.path.basename(getattr(frame, "filename", "")) == "fake_impls.py"
+    where = os.path.basename(getattr(frame, "filename", "")), getattr(frame, "name", "")
+    return where == (file, function or where[1])
+
+
+def function_of(expression: Any, symbols: list[Any]) -> Callable[..., Any]:
+    """Return a size or a condition as a function of its symbols, which is much faster than to substitute."""
+    import sympy
+    from torch.utils._sympy.printers import PythonPrinter
+
+    names = [f"axis_{index}" for index in range(len(symbols))]
+    renamed = expression.xreplace(
+        {old: sympy.Symbol(new, integer=True) for old, new in zip(symbols, names, strict=True)}
+    )
+    source = f"lambda {', '.join(names)}: {PythonPrinter().doprint(renamed)}"
+    return eval(source, {"math": math, "max": max, "min": min, "abs": abs, "True": True, "False": False})
 
 
 def one_program_for_all_sizes() -> AbstractContextManager[Any]:

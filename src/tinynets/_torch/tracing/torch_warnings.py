@@ -1,7 +1,8 @@
-"""Deprecation warnings that torch causes itself."""
+"""Warnings that torch causes itself, and that tell a user nothing."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,3 +17,23 @@ def ignored_torch_deprecations() -> Generator[None]:
         # When AOTInductor is imported: a DeprecationWarning up to torch 2.14, then a FutureWarning.
         warnings.filterwarnings("ignore", r"`torch\.jit\.script_method` is deprecated")
         yield
+
+
+# What `torch.onnx.export` logs when it looks for operators of torchvision, whether a model has any or not. If
+# the module gets another name, the messages are seen again.
+_ONNX_REGISTRY = "torch.onnx._internal.exporter._registration"
+
+
+@contextmanager
+def no_word_of_torchvision() -> Generator[None]:
+    """Keep torch's ONNX exporter from saying that torchvision is not installed, once for each operator."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    log = logging.getLogger(_ONNX_REGISTRY)
+    log.addFilter(is_other)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_other)

@@ -1,4 +1,4 @@
-"""A report as text, as a rich table, as JSON, JUnit XML and Markdown."""
+"""A report as text, as a rich table, as HTML, JSON, JUnit XML and Markdown."""
 
 from __future__ import annotations
 
@@ -81,6 +81,23 @@ def to_table(report: Results) -> Table:
         )  # in which brackets are no markup
         table.add_row(status, Text(result.id), Text(result.level), seconds, message)
     return table
+
+
+def to_html(report: Results) -> str:
+    """Return the report as a piece of HTML that brings its own style, for a notebook."""
+    import jinja2
+
+    loader = jinja2.PackageLoader(__package__ or "", "")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.get_template("report.html.j2")
+    quiet = (Status.PASSED, *_SKIPPED)
+    ordered = _ordered(report)
+    return template.render(
+        report=report,
+        title=_title(report),
+        objections=[result for result in ordered if result.status not in quiet],
+        others=[result for result in ordered if result.status in quiet],
+    )
 
 
 def to_json(report: Results) -> str:

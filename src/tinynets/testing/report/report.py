@@ -33,6 +33,9 @@ class Report(Results):
     def __str__(self) -> str:
         return formats.to_text(self)
 
+    def _repr_html_(self) -> str:
+        return formats.to_html(self)
+
     def __rich__(self) -> Table:
         return formats.to_table(self)
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..._torch.modules.module_copies import shallow_copy
-from ..._torch.tracing.fake_tensors import FakeTensorMode, copying_to_fake, fake_like
+from ..tracing.fake_tensors import FakeTensorMode, copying_to_fake, fake_like
+from .module_copies import shallow_copy
 
 
 def fake_copy(model: nn.Module, mode: FakeTensorMode) -> nn.Module:

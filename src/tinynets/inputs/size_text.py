@@ -10,7 +10,7 @@ from typing import Any
 
 from sympy.printing.str import StrPrinter
 
-from ..._torch.tracing.shape_environment import is_floor_division, join_floor_divisions
+from .._torch.tracing.shape_environment import is_floor_division, join_floor_divisions
 
 
 class SizePrinter(StrPrinter):

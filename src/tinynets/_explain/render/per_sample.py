@@ -1,0 +1,61 @@
+"""Costs of one sample of the batch, and numbers that are short enough for a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..records import Amount, Run
+
+_IMAGES = ("image", "images")
+
+
+def sample_axis(run: Run) -> str:
+    """Return the axis whose every entry costs the same: the batch, else the first free one, else `""`."""
+    return "batch" if "batch" in run.free else next(iter(run.free), "")
+
+
+def per_sample(run: Run) -> str:
+    """Write what the costs of a column are for: `per image`, or `""` for the whole call."""
+    axis = sample_axis(run)
+    if axis != "batch":
+        return f"per {axis}" if axis else ""
+    images = any(argument.label in _IMAGES for argument in run.frame.arguments)
+    return "per image" if images else "per sample"
+
+
+def share(amount: Amount, run: Run, unit: str = "") -> str:
+    """Write what one sample costs, the other axes being as large as they are shown; `-` for nothing."""
+    if amount.value is None:
+        return "?"
+    axis = sample_axis(run)
+    count = amount.value / (run.axes[axis] if axis else 1)
+    if not count:
+        return "-"
+    return short_bytes(count) if unit == "B" else short(count)
+
+
+def short(count: float) -> str:
+    """Write a number in at most seven characters: `640`, `201.0 k`."""
+    return _scaled(count, 1000, ("", "k", "M", "G", "T", "P"))
+
+
+def short_bytes(count: float) -> str:
+    """Write bytes: `40 B`, `2.0 KiB`."""
+    return _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _scaled(count: float, step: int, units: tuple[str, ...]) -> str:
+    unit = 0
+    while abs(round(count, 1)) >= step and unit < len(units) - 1:
+        count, unit = count / step, unit + 1
+    number = f"{count:.0f}" if unit == 0 and count == int(count) else f"{count:.1f}"
+    return f"{number} {units[unit]}".strip()
+
+
+def not_proportional(run: Run) -> Iterator[str]:
+    """Yield the totals that are more than a number for each sample: they depend on other axes too."""
+    axis = sample_axis(run)
+    for name, amount in (("MACs", run.macs), ("new memory", run.allocated), ("saved", run.saved)):
+        _, *factors = amount.formula.split("·")
+        if axis and factors != [axis] and amount.value:
+            yield f"{name} {amount.formula}"

@@ -1,0 +1,1 @@
+"""Whether the annotated lines of a model hold for every size of the named axes."""

@@ -1,0 +1,150 @@
+"""What is proved of a model, for people and as data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from .._contract.file_names import file_name
+from .trace import Place
+
+Verdict = Literal["proved", "fails", "unproved"]
+Outcome = Literal["holds", "fails", "refused"]
+
+
+@dataclass(frozen=True)
+class LineProof:
+    """An annotated line, and whether it holds wherever the pass comes by it.
+
+    Attributes:
+        place: where it is, and what it declares.
+        verdict: `proved` for every size, `fails` for one, or `unproved` where the trace could not tell.
+        conditions: what the model demands of the sizes on the way from the line before to this one.
+        counterexample: the sizes for which it is wrong: the model has run with them.
+        error: what the model raised then.
+    """
+
+    place: Place
+    verdict: Verdict
+    conditions: tuple[str, ...] = ()
+    counterexample: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A real call of the model, and how it ended."""
+
+    sizes: str
+    outcome: Outcome
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether the annotated lines of a model hold for every size of the named axes.
+
+    It is relative to the functions by which torch computes shapes, and for sizes from 2 on; smaller ones are
+    run.
+
+    Attributes:
+        model: class of the model.
+        axes: the names of the axes that may have any size.
+        conditions: what the model demands of them; it raises for other sizes.
+        tied: axes that the model takes in one size only, though their annotation has a name.
+        lines: every annotated line that the passes came by.
+        refused: for sizes outside of the conditions, what the model raised.
+        small: calls with sizes of 1 and an empty batch.
+        reason: why it is not proved, if nothing is wrong either.
+    """
+
+    model: str
+    axes: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+    lines: tuple[LineProof, ...] = ()
+    refused: tuple[Attempt, ...] = ()
+    small: tuple[Attempt, ...] = ()
+    reason: str = ""
+
+    @property
+    def failed(self) -> list[LineProof]:
+        """The lines that are wrong for some size."""
+        return [line for line in self.lines if line.verdict == "fails"]
+
+    @property
+    def verdict(self) -> Literal["proved", "fails", "tied", "unproved"]:
+        """The worst that can be said."""
+        if self.failed:
+            return "fails"
+        if self.tied:
+            return "tied"
+        return "unproved" if self.reason else "proved"
+
+    @property
+    def summary(self) -> str:
+        """The verdict in one line: `proved for every batch, and where height >= 9, width >= 9`."""
+        if self.failed:
+            line = self.failed[0]
+            place = f"{file_name(line.place.file)}:{line.place.line}"
+            sizes = f" for {line.counterexample}" if line.counterexample else ""
+            return f"wrong{sizes}: {line.place.name} [{line.place.declared}] at {place}"
+        if self.tied:
+            return f"takes {', '.join(self.tied)} only, which the annotation does not say"
+        if self.reason:
+            return f"not proved: {self.reason}"
+        free = [axis for axis in self.axes if not any(axis in words(text) for text in self.conditions)]
+        parts = [f"for every {_listed(free)}"] if free else []
+        parts += [f"where {', '.join(self.conditions)}"] if self.conditions else []
+        return "proved " + (" and ".join(parts) if parts else "for its one size")
+
+    def to_text(self) -> str:
+        """Return a line for each annotated line, and the verdict."""
+        texts: list[str] = [self.model]
+        width = max((len(line.place.name) + len(line.place.declared) for line in self.lines), default=0) + 3
+        function = ""
+        for line in self.lines:
+            if line.place.function != function:
+                function = line.place.function
+                texts.append(f"  {function}  {file_name(line.place.file)}")
+            what = f"{line.place.name} [{line.place.declared}]"
+            demands = f"  needs {', '.join(line.conditions)}" if line.conditions else ""
+            wrong = f" for {line.counterexample}" if line.counterexample else ""
+            texts.append(f"  {line.place.line:>5} {what:<{width}} {line.verdict}{wrong}{demands}")
+            texts += [f"        {part}" for part in line.error.splitlines()]
+        texts.append(self.summary)
+        for attempt in self.refused:
+            texts.append(f"  refused for {attempt.sizes}: {first_line(attempt.error)}")
+        ends = {outcome: [a.sizes for a in self.small if a.outcome == outcome] for outcome in _OUTCOMES}
+        said = [f"{'; '.join(sizes)}: {outcome}" for outcome, sizes in ends.items() if sizes]
+        return "\n".join([*texts, *(f"  run for {text}" for text in said)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as data for JSON."""
+        lines = [{**asdict(line.place), **asdict(replace(line)), "place": None} for line in self.lines]
+        for line in lines:
+            del line["place"]
+        return {**asdict(self), "lines": lines, "verdict": self.verdict, "summary": self.summary}
+
+
+_OUTCOMES: tuple[Outcome, ...] = ("holds", "fails", "refused")
+
+
+def words(text: str) -> set[str]:
+    """Return the names in a condition."""
+    return set(re.findall(r"\w+", text))
+
+
+def sizes_text(sizes: dict[str, int]) -> str:
+    """Write sizes: `height = 33, width = 32`."""
+    return ", ".join(f"{name} = {size}" for name, size in sizes.items())
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def first_line(text: str) -> str:
+    """Return the first line of an error."""
+    return " ".join(text.strip().splitlines()[0].split()) if text.strip() else ""

@@ -1,0 +1,130 @@
+"""ResNet-34 and ResNet-50 whose stem keeps small images whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
+from ..layers.bottleneck import bottlenecks
+from ..layers.residual import BasicBlock
+from .base import ImageClassifier, Stage
+from .convert_weights import ForeignWeights
+from .resnet import TORCHVISION_KEYS
+
+NUM_BLOCKS = (3, 4, 6, 3)
+
+
+class DeepResNetCifar(ImageClassifier):
+    """ResNet-34 and -50 with a 3x3 stem for small images; 21,282,122 and 23,520,842 parameters.
+
+    Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages at
+    strides 1, 2, 4 and 8, of 64 to 512 channels at depth 34 and of 256 to 2048 at depth 50.
+
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    convolution of stride 1 and no max pooling, as in pytorch-cifar. ResNet-50 has the stride in the 3x3
+    convolutions, as torchvision and pytorch-cifar have it; the paper has it in the 1x1 before.
+
+    Parity partner: torchvision. Differs from the paper: 3x3 stem, no max pooling; stride in the 3x3.
+
+    Args:
+        depth: number of weighted layers, 34 or 50.
+        in_channels: channels of the images.
+        num_classes: width of the output.
+        generator: source of the initial weights; the global random state if None.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+
+    in_channels: int
+    num_classes: int
+    base_channels: int
+
+    def __init__(
+        self,
+        *,
+        depth: Literal[34, 50] = 34,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_choice("depth", depth, (34, 50))
+        check_at_least_one(in_channels=in_channels, num_classes=num_classes)
+        self.depth = depth
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.base_channels = base = 64 if depth == 34 else 256
+        self.stages = tuple(Stage(f"layer{i + 1}", base * 2**i, 2**i) for i in range(4))
+        make = _basic_blocks if depth == 34 else _bottlenecks
+        with torch.device("meta"):
+            self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            self.layer1 = make(64, base, NUM_BLOCKS[0], 1)
+            self.layer2 = make(base, 2 * base, NUM_BLOCKS[1], 2)
+            self.layer3 = make(2 * base, 4 * base, NUM_BLOCKS[2], 2)
+            self.layer4 = make(4 * base, 8 * base, NUM_BLOCKS[3], 2)
+            self.head = nn.Linear(8 * base, num_classes)
+        self._allocate(generator)
+
+    @classmethod
+    def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """Build the model from weights of `resnet34` or `resnet50` whose first convolution is 3x3.
+
+        Weights do not tell whether their net keeps the max pooling; this one does not. pytorch-cifar
+        (kuangliu) has the same layout.
+
+        Raises:
+            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+        """
+        weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
+        return weights.build(
+            cls,
+            depth=50 if "layer1.0.conv3.weight" in weights else 34,
+            in_channels=weights.shape("conv1.weight", 4)[1],
+            num_classes=weights.shape("head.weight", 2)[0],
+        )
+
+    def forward(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch num_classes"]:
+        """Map images to logits."""
+        features: Float[Tensor, "batch 8*base_channels (height-1)//8+1 (width-1)//8+1"] = (
+            self.forward_features(images)
+        )
+        logits: Float[Tensor, "batch num_classes"] = self.forward_head(features)
+        return logits
+
+    def forward_features(
+        self, images: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch 8*base_channels (height-1)//8+1 (width-1)//8+1"]:
+        """Map images to the output of the last stage."""
+        check_image_size(self, images, 1, "averages over the pixels")
+        stem: Float[Tensor, "batch 64 height width"] = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        first: Float[Tensor, "batch base_channels height width"] = self.layer1(stem)
+        second: Float[Tensor, "batch 2*base_channels (height-1)//2+1 (width-1)//2+1"] = self.layer2(first)
+        third: Float[Tensor, "batch 4*base_channels (height-1)//4+1 (width-1)//4+1"] = self.layer3(second)
+        fourth: Float[Tensor, "batch 8*base_channels (height-1)//8+1 (width-1)//8+1"] = self.layer4(third)
+        return fourth
+
+    def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
+        """Draw He normal convolutions; the head gets torch's default."""
+        if isinstance(module, nn.Linear):
+            init_default(module, generator)
+        else:
+            init_he(module, generator, mode="fan_out")
+
+
+def _basic_blocks(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, channels, stride=stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))
+
+
+def _bottlenecks(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
+    return bottlenecks(in_channels, channels, num_blocks, inner=channels // 4, stride=stride)

@@ -1,0 +1,1 @@
+"""Checks of the shapes that lines declare."""

@@ -1,0 +1,39 @@
+"""The check `shapes.all_sizes`."""
+
+from __future__ import annotations
+
+from ...._prove.proof import first_line
+from ...._prove.prove import prove
+from ....errors import Failure, InputError, Skip
+from ...definition import Level, check
+from ...subject import Subject
+
+
+@check("shapes.all_sizes", Level.MUST, slow=True)
+def all_sizes(subject: Subject) -> str:
+    """Every annotated line holds for every size of the axes that the inputs leave free.
+
+    The model is traced in eval mode with symbols for sizes, once for each way that a pass may go. What is
+    found wrong is run for real before it is reported. Sizes of 1 and an empty batch are run.
+
+    Why: `"batch 8 height//2 width//2"` is right for every even image where the layer rounds up, and tests at
+    32 pixels pass. The first image of 33 pixels is refused, in production.
+    Fix: write what the layer does, such as `(height+1)//2`; the message has the size that is wrong.
+    Declare: a model may refuse sizes, which is no objection. A model that cannot be traced without values is
+    skipped.
+    """
+    try:
+        proof = prove(subject.model, subject.example)
+    except InputError as error:
+        raise Skip(str(error)) from None
+    if not proof.lines:
+        raise Skip("no line is annotated")
+    if not proof.axes:
+        raise Skip("no input has an axis that may have any size")
+    for line in proof.failed:
+        raise Failure(
+            f"{proof.summary}: {first_line(line.error)}", where=f"{line.place.file}:{line.place.line}"
+        )
+    if proof.reason:
+        raise Skip(proof.summary)
+    return proof.summary if proof.conditions or proof.tied else ""
