@@ -22,7 +22,8 @@ def test_the_bits_of_the_model(name: str) -> None:
     fast = tn.optimize_for_inference(model)
     first = images_for(model, 7)
     for height, width in {first.shape[2:], (40, 36)}:
-        for batch in (0, 1, 2, 7):
+        # Each call without images traces a ConvNeXt anew, which is right, and slower than the model.
+        for batch in (0, 1, 2, 7) if name != "convnext_atto_cifar" else (1, 2, 7):
             x = torch.randn(batch, first.shape[1], height, width)
             error = nets.error_of(tn.inference(model)(lambda x=x: model(x)))
             if error is not None:

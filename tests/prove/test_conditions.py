@@ -121,6 +121,17 @@ def test_a_size_in_no_region_is_found_until_there_is_none() -> None:
     assert coverage.complete
 
 
+def test_periods_of_several_conditions_meet() -> None:
+    coverage = Coverage({"height": 32})
+    for remainder in range(6):  # all but multiples of 7
+        coverage.add([sympy.Eq(Mod(H, 7), remainder + 1)], holds=True)
+    coverage.add([sympy.Ne(Mod(H, 11), 0)], holds=True)
+    at = coverage.uncovered()
+    assert at is not None
+    assert at["height"] % 77 == 0
+    assert not coverage.complete
+
+
 def test_what_one_pass_says_of_two_axes_leaves_the_other_side_open() -> None:
     coverage = Coverage({"height": 32, "width": 32})
     coverage.add([sympy.Eq(H, W)], holds=True)

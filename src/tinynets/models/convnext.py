@@ -49,7 +49,9 @@ class ChannelNorm(Module):
         """Normalise each place."""
         places: Float[Tensor, "batch height width channels"] = rearrange(inputs, "b c h w -> b h w c")
         normed: Float[Tensor, "batch height width channels"] = self.norm(places)
-        return rearrange(normed, "b h w c -> b c h w")
+        # Laid out anew: for a single image, the strides that are left would not say which layout they are of,
+        # and an exported program would refuse it.
+        return rearrange(normed, "b h w c -> b c h w").contiguous()
 
 
 class ConvNextBlock(Module):
