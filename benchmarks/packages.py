@@ -24,6 +24,8 @@ from harness import Spread, Variant, control, interleaved, ratio, table, write
 import tinynets as tn
 
 PACKAGES = ("linear_operator", "transformer_lens")
+# As for an installed package: bytecode is written by the first import, and every later one finds it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 INSTALL = {
     "none": "",
     "tinynets": "import tinynets; tinynets.install_import_hook({package!r})",
@@ -41,7 +43,9 @@ def import_seconds(package: str, hook: str) -> float | None:
         f"start = time.process_time(); importlib.import_module({package!r})",
         "print('seconds', time.process_time() - start)",
     ]
-    run = subprocess.run([sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(code)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     found = re.search(r"^seconds ([\d.]+)", run.stdout, re.MULTILINE)
     return float(found[1]) if found else None
 

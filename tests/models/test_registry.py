@@ -54,7 +54,7 @@ def test_names_by_family_and_size():
         ("resnet2O", {}, ValueError, "no model is called 'resnet2O'; did you mean 'resnet20'?"),
         ("zzz", {}, ValueError, "no model is called 'zzz'. list_models() names them all"),
         ("resnet18", {}, ValueError, "no model is called 'resnet18'; did you mean 'resnet18_cifar'?"),
-        ("vit_5", {}, ValueError, "no model is called 'vit_5'. list_models"),
+        ("gpt_2", {}, ValueError, "no model is called 'gpt_2'. list_models"),
         ("wrn_28_12", {}, ValueError, "no model is called 'wrn_28_12'; there are wrn_16_4, wrn_28_10."),
         ("resnet20", {"num_clases": 5}, TypeError, "no option 'num_clases'; did you mean 'num_classes'?"),
         ("resnet20", {"image_size": 64}, TypeError, "resnet20 has no option 'image_size'"),

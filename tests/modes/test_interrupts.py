@@ -75,10 +75,12 @@ def test_restored_after_real_interrupts(enter: type) -> None:
     before, caught = flags(model), 0
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
-        for step in range(50):
+        for step in range(1000):  # on a busy machine, many of them come too late
+            if caught == 30:
+                break
             try:
                 armed, until = True, time.monotonic() + 0.02
-                signal.setitimer(signal.ITIMER_REAL, 0.0002 + step * 0.00002)
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + step % 50 * 0.00002)
                 while time.monotonic() < until:
                     with enter(model):
                         pass
@@ -92,7 +94,7 @@ def test_restored_after_real_interrupts(enter: type) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    assert caught > 25
+    assert caught == 30
 
 
 def interrupted(use: Callable[[], None], model: nn.Module, count: int) -> bool:

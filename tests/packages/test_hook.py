@@ -189,6 +189,53 @@ def test_lines_are_those_of_the_file(package) -> None:
     assert checked_module("sample").file == str(path)
 
 
+def test_a_function_that_cannot_be_built_runs_as_it_is(package, monkeypatch) -> None:
+    package(FALSE)
+    with tn.install_import_hook("sample"):
+        import sample
+
+    def fail(*arguments):
+        raise ValueError("no")
+
+    monkeypatch.setattr("tinynets._packages.build.original_source", fail)
+    assert sample.f(torch.ones(2)).tolist() == [1]
+    assert [s.reason for s in checked_module("sample").skipped] == ["ValueError: no"]
+
+
+def test_a_dataclass_that_jaxtyping_decorates_is_checked_once(package) -> None:
+    package("""
+from dataclasses import dataclass
+from beartype import beartype
+from jaxtyping import jaxtyped
+
+@jaxtyped(typechecker=beartype)
+@dataclass
+class Pair:
+    first: Float[Tensor, "n"]
+    second: Float[Tensor, "n"]
+""")
+    with tn.install_import_hook("sample"):
+        import sample
+    with pytest.raises(tn.ShapeError):
+        sample.Pair(torch.ones(2), torch.ones(3))
+
+
+def test_an_inner_function_with_new_annotations_each_time_is_not_built_for_ever(package) -> None:
+    package("""
+def outer():
+    class Local: ...
+    def inner(x: Float[Tensor, "n"], local: Local) -> Float[Tensor, "n"]:
+        return x[:1]
+    return inner
+""")
+    with tn.install_import_hook("sample"):
+        import sample
+    assert is_checked(lambda x: sample.outer()(x, None))
+    for _ in range(20):
+        sample.outer()
+    assert len([name for name in vars(sample) if name.startswith("_tn_contract")]) == 8
+
+
 def test_threads_build_a_function_once(package) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

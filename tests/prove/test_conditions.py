@@ -6,7 +6,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod
+from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod
 
 from tinynets._prove.conditions import condition, described_sizes, needed, together
 from tinynets._prove.coverage import Coverage
@@ -26,7 +26,7 @@ def sizes(depth: int = 3) -> st.SearchStrategy[sympy.Expr]:
         st.builds(lambda a, b: a + b, below, below),
         st.builds(lambda a, n: a * n, below, st.integers(-3, 3)),
         st.builds(FloorDiv, below, st.integers(2, 5)),
-        st.builds(Mod, below.filter(lambda size: (size.subs(H, 2) >= 0) == True), st.integers(2, 5)),  # noqa: E712
+        st.builds(PythonMod, below, st.integers(2, 5)),  # Mod takes nothing negative
         st.builds(Max, below, below),
         st.builds(Min, below, below),
     )
@@ -119,6 +119,17 @@ def test_a_size_in_no_region_is_found_until_there_is_none() -> None:
     coverage.add([W < 9], holds=False)
     assert coverage.uncovered() is None
     assert coverage.complete
+
+
+def test_periods_of_several_conditions_meet() -> None:
+    coverage = Coverage({"height": 32})
+    for remainder in range(6):  # all but multiples of 7
+        coverage.add([sympy.Eq(Mod(H, 7), remainder + 1)], holds=True)
+    coverage.add([sympy.Ne(Mod(H, 11), 0)], holds=True)
+    at = coverage.uncovered()
+    assert at is not None
+    assert at["height"] % 77 == 0
+    assert not coverage.complete
 
 
 def test_what_one_pass_says_of_two_axes_leaves_the_other_side_open() -> None:

@@ -8,7 +8,7 @@ import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
@@ -93,6 +93,17 @@ def original_source(function: FunctionType, source: list[str], line: int) -> tup
         node = armed_inside(node)
     function.__code__ = compile_function(node, function)
     return copy.copy(node), text
+
+
+def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
+    """Return the code that Python itself would have compiled in place of an armed one."""
+    todo = [compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)]
+    while todo:
+        code = todo.pop()
+        if (code.co_qualname, code.co_firstlineno) == (armed.co_qualname, armed.co_firstlineno):
+            return code
+        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    raise AssertionError(f"{armed.co_qualname} is not in its file")
 
 
 def _parse(source: list[str], line: int) -> FunctionNode:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, is_dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -17,11 +17,12 @@ from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
 from .._torch.tracing.entry import known_while_tracing
 from .arm import FUNCTION, PACKAGE
-from .build import build_in_place, original_source
+from .build import build_in_place, code_in_file, original_source
 from .fields import FieldCheck, check_construction
 from .lenient import Lenient, Skipped
 
 _TYPE_CHECKERS = ("jaxtyping", "beartype", "typeguard")
+_MOST_VARIANTS = 8
 
 
 @dataclass
@@ -33,6 +34,16 @@ class Waiting:
     end_line: int
     lines: list[str]  # of the file as it was when the function was defined
     plain: bool = False
+
+
+@dataclass
+class _Inner:
+    """A function inside a function, which is created with each call of the outer one."""
+
+    code: CodeType  # as it is before
+    built: list[tuple[dict[str, Any], CodeType]] = field(
+        default_factory=list[tuple[dict[str, Any], CodeType]]
+    )
 
 
 class CheckedModule:
@@ -51,7 +62,7 @@ class CheckedModule:
         self.checks: dict[int, Counter[str]] = {}  # line of a function -> its checks, by kind
         self.waiting: dict[int, Waiting] = {}  # by line of the definition
         self.classes: dict[type, FieldCheck] = {}
-        self._inner: dict[int, tuple[CodeType, dict[str, Any], CodeType]] = {}
+        self._inner: dict[int, _Inner] = {}  # by the identity of their code
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,17 +100,20 @@ class CheckedModule:
         return functools.partial(self._build_inner, line, end_line)
 
     def _build_inner(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
-        code, known = function.__code__, self._inner.get(id(function.__code__))
-        if known is None or known[1] != function.__annotations__:
-            with self._lock:
-                self._build(Waiting(function, line, end_line, self.lines), inner=True)
-            self._inner[id(code)] = code, dict(function.__annotations__), function.__code__
-        else:
-            function.__code__ = known[2]
+        known = self._inner.setdefault(id(function.__code__), _Inner(function.__code__))
+        for hints, code in known.built:
+            if hints == function.__annotations__:
+                function.__code__ = code
+                return function
+        if len(known.built) == _MOST_VARIANTS:
+            return function  # its annotations are made anew each time: building it each time would be slow
+        with self._lock:
+            self._build(Waiting(function, line, end_line, self.lines), inner=True)
+        known.built.append((dict(function.__annotations__), function.__code__))
         return function
 
     def _build(self, waiting: Waiting, *, inner: bool = False) -> None:
-        function, line = waiting.function, waiting.line
+        function, line, code = waiting.function, waiting.line, waiting.function.__code__
         source = waiting.lines[line - 1 : waiting.end_line]
         policy = Lenient(self.name, line, self.skip, plain=waiting.plain)
         try:
@@ -108,6 +122,8 @@ class CheckedModule:
             )
         except Exception as error:  # whatever it is, the function itself must go on
             policy.refuse(function.__qualname__, "", 0, f"{type(error).__name__}: {error}")
+            if function.__code__ is code and not inner:  # it would build itself for ever
+                function.__code__ = code_in_file(code, waiting.lines)
 
     def _doubt(self) -> Callable[[str], None] | None:
         doubts = self.doubts
@@ -122,7 +138,7 @@ class CheckedModule:
 
     def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
         if isinstance(target, type):
-            return target if target in self.classes else decorator(target)
+            return target if is_dataclass(target) else decorator(target)  # `fields` comes after
         found = [self._waiting_of(function) for function in functions_of(target)]
         if not any(found):
             return decorator(target)

@@ -47,9 +47,7 @@ class Condition:
 
     def until(self, axis: str) -> int:
         """Return the size of an axis up to which all are tried: several periods, which show the step."""
-        own = [leaf for leaf in self.leaves if leaf.axes == (axis,)]
-        start = max((leaf.start for leaf in own), default=0)
-        return max(SMALLEST, start) + 4 * math.lcm(*(leaf.period for leaf in own))
+        return until([leaf for leaf in self.leaves if leaf.axes == (axis,)])
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
         """Return whether it holds for these sizes."""
@@ -87,12 +85,19 @@ class Condition:
         """The condition in the names of the axes: `height % 4 == 0`."""
         if self.decided and len(self.axes) == 1:
             (axis,) = self.axes
-            until = self.until(axis)
-            found = [size for size in range(SMALLEST, until) if self.holds({axis: size})]
-            described = described_sizes(axis, found, until)
+            end = self.until(axis)
+            found = [size for size in range(SMALLEST, end) if self.holds({axis: size})]
+            described = described_sizes(axis, found, end)
             if described is not None:
                 return " and ".join(described)
         return _text(self.expression)
+
+
+def until(leaves: Iterable[Condition]) -> int:
+    """Return the size up to which all are tried where several comparisons of one axis with numbers matter."""
+    leaves = [leaf for leaf in leaves if leaf.decided]
+    start = max((leaf.start for leaf in leaves), default=0)
+    return max(SMALLEST, start) + 4 * math.lcm(*(leaf.period for leaf in leaves))
 
 
 @cache
@@ -156,10 +161,10 @@ def _least(product: Any) -> int | None:
     least = 1
     for factor in _factors(product).values():
         line, symbols = growth(factor), list(factor.free_symbols)
-        until = SMALLEST + 1 if line is None or not symbols else max(SMALLEST, line.start) + line.period
-        if line is None or line.slope < 0 or len(symbols) > 1 or until > LONGEST:
+        end = SMALLEST + 1 if line is None or not symbols else max(SMALLEST, line.start) + line.period
+        if line is None or line.slope < 0 or len(symbols) > 1 or end > LONGEST:
             return None
-        numbers = map(sympy.Integer, range(SMALLEST, until))
+        numbers = map(sympy.Integer, range(SMALLEST, end))
         least *= min(int(factor.xreplace(dict.fromkeys(symbols, number))) for number in numbers)
         if least < 0:
             return None
@@ -208,9 +213,9 @@ def together(conditions: Iterable[Condition]) -> list[str]:
     for each in conditions:
         same = [c for c in conditions if c.decided and c.axes == each.axes] if len(each.axes) == 1 else []
         axis = each.axes[0]
-        until = max((c.until(axis) for c in same), default=0)
-        found = [size for size in range(SMALLEST, until) if all(c.holds({axis: size}) for c in same)]
-        described = described_sizes(axis, found, until) if each.decided and same else None
+        end = until(leaf for c in same for leaf in c.leaves)
+        found = [size for size in range(SMALLEST, end) if all(c.holds({axis: size}) for c in same)]
+        described = described_sizes(axis, found, end) if each.decided and same else None
         texts.update(dict.fromkeys([each.text] if described is None else described))
     return list(texts)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .conditions import SMALLEST, Condition, needed
+from .conditions import SMALLEST, Condition, needed, until
+from .growth import LONGEST
 
 _MOST_POINTS = 20_000
 # Sizes that are tried beside those where a condition changes, for conditions on several axes.
@@ -58,9 +59,11 @@ class Coverage:
         """Return sizes of an axis such that for each other one, one of them fulfils the same conditions."""
         own = self._on(axis)
         usual = self.example[axis]
-        until = max((max(c.until(axis), usual + c.period + 1) for c in own), default=SMALLEST + 1)
+        # Beyond the example too, so that one that is near to it may stand for others.
+        end = max((usual + c.period + 1 for c in own), default=SMALLEST + 1)
+        end = min(max(end, self.until(axis)), LONGEST)
         alike: dict[tuple[bool, ...], int] = {}
-        for size in sorted({*range(SMALLEST, until), usual}, key=lambda size: (abs(size - usual), -size)):
+        for size in sorted({*range(SMALLEST, end), usual}, key=lambda size: (abs(size - usual), -size)):
             alike.setdefault(tuple(c.holds({axis: size}) for c in own), size)
         return list(alike.values())
 
@@ -88,6 +91,8 @@ class Coverage:
         values = {axis: self.sizes(axis) for axis in self.example}
         if len(keys) > 8 or math.prod(map(len, values.values())) > _MOST_POINTS:
             return False
+        if any(self.until(axis) > LONGEST for axis in self.example):
+            return False
         # What conditions on several axes say is taken for independent: more cases than there can be.
         for truth in itertools.product((True, False), repeat=len(keys)):
             told = dict(zip(keys, truth, strict=True))
@@ -112,7 +117,7 @@ class Coverage:
         """
         good = [r for r in self.regions if r.holds]
         values = {name: self.sizes(name) for name in self.example}
-        if math.prod(map(len, values.values())) > _MOST_POINTS:
+        if math.prod(map(len, values.values())) > _MOST_POINTS or self.until(axis) > LONGEST:
             return None
 
         def holds(point: dict[str, int]) -> bool:
@@ -127,8 +132,8 @@ class Coverage:
         return [size for size in range(SMALLEST, self.until(axis)) if holds({**some[0], axis: size})]
 
     def until(self, axis: str) -> int:
-        """Above it, all goes on as before."""
-        return max((c.until(axis) for c in self._on(axis)), default=SMALLEST + 4)
+        """Return a size above which all goes on as before."""
+        return until(self._on(axis))
 
     def _on(self, axis: str) -> list[Condition]:
         """Return the comparisons of one axis with numbers."""

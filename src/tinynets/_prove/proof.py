@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .._contract.file_names import file_name
-from .trace import Place
 
 Verdict = Literal["proved", "fails", "unproved"]
 Outcome = Literal["holds", "fails", "refused"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An annotated line.
+
+    Attributes:
+        file: its source file.
+        line: its number.
+        function: the function that it is in, such as `Block.forward`.
+        name: the variable or argument, or `return`.
+        declared: the axes that it declares.
+        kind: `argument`, `local`, `return`, `yield` or `attribute`.
+    """
+
+    file: str
+    line: int
+    function: str
+    name: str
+    declared: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ class Proof:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as data for JSON."""
-        lines = [{**asdict(line.place), **asdict(replace(line)), "place": None} for line in self.lines]
+        lines = [{**asdict(line.place), **asdict(line)} for line in self.lines]
         for line in lines:
             del line["place"]
         return {**asdict(self), "lines": lines, "verdict": self.verdict, "summary": self.summary}

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from .._contract.contract import contract_of
 from .._torch.modules.module_copies import drop_user_hooks
 from .._torch.modules.private_copies import real_copy
 from .._torch.state.random_states import preserved_random_states
@@ -17,8 +18,8 @@ from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
 from .conditions import Condition, described_sizes, needed, together
 from .coverage import Coverage, Region
-from .proof import Attempt, LineProof, Proof, first_line, sizes_text
-from .trace import Axes, Pass, Place, enforced, traced, watched
+from .proof import Attempt, LineProof, Place, Proof, first_line, sizes_text
+from .trace import Axes, Pass, enforced, traced, watched
 
 _MOST_PASSES = 12
 _USUAL_BATCH = 53  # a size that no model has for another axis, so that no comparison holds by chance
@@ -103,7 +104,7 @@ class _Prover:
         if not (self.reason or self.wrong or any(region.holds for region in self.coverage.regions)):
             error = first_line(self.refused[0].error) if self.refused else "no trace ends well"
             self.reason = f"no size that was tried runs: {error}"
-        if not (self.reason or self.wrong or self.coverage.complete):
+        if not (self.reason or self.coverage.complete):
             joint = [c.text for c in self.coverage.conditions if not c.decided]
             self.reason = f"it depends on {', '.join(joint)}"
 
@@ -133,14 +134,17 @@ class _Prover:
         if run.failed is not None and not self._at_the_door(run.failed):
             self.wrong[run.failed] = (sizes_text(told), error)
             self.reached.setdefault(run.failed, [])
-        elif run.error is not None and not needs_values(found.error):
+        elif run.error is not None and (
+            type(run.error) is type(found.error) or not needs_values(found.error)
+        ):
             self.refused.append(Attempt(sizes_text(told), "refused", error))
         else:
             self.reason = f"it cannot be traced without values: {first_line(_text(found.error))}"
 
     def _at_the_door(self, place: Place) -> bool:
         """Return whether a line is an argument of the model itself, which says what it takes."""
-        return place.kind == "argument" and place.function == f"{type(self.model).__name__}.forward"
+        record = contract_of(getattr(self.traced.forward, "__func__", None))
+        return place.kind == "argument" and record is not None and place.function == record.place.name
 
     def _run(self, sizes: Mapping[str, int]) -> Pass:
         """Call the model for real."""
@@ -182,7 +186,7 @@ class _Prover:
             found = described_sizes(axis, allowed, self.coverage.until(axis))
             texts += found or ()
             tied += [text for text in found or () if len(allowed) == 1]
-        return texts, tied
+        return texts, [] if self.reason else tied  # other sizes may hold where nothing could look at them
 
     def _line(self, place: Place) -> LineProof:
         # Where a pass may go two ways, what decides between them is no demand.

@@ -25,30 +25,10 @@ from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from ..inputs.arguments import Arguments
 from ..inputs.symbolic_sizes import Sizes
+from .proof import Place
 
 Axes = tuple[tuple[str, ...], ...]
 """The name of every axis of every tensor, `""` where its size stays."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """An annotated line.
-
-    Attributes:
-        file: its source file.
-        line: its number.
-        function: the function that it is in, such as `Block.forward`.
-        name: the variable or argument, or `return`.
-        declared: the axes that it declares.
-        kind: `argument`, `local`, `return`, `yield` or `attribute`.
-    """
-
-    file: str
-    line: int
-    function: str
-    name: str
-    declared: str
-    kind: str
 
 
 @dataclass

@@ -135,8 +135,8 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)
     first = like.__code__.co_firstlineno
     if first < node.lineno:  # the function begins with its decorators, also for `inspect.getsource`
-        place = {"lineno": first, "end_lineno": first, "col_offset": 0, "end_col_offset": 0}
-        bare.decorator_list = [ast.Constant(None, **place)]
+        decorator = ast.Constant(None, lineno=first, end_lineno=first, col_offset=0, end_col_offset=0)
+        bare.decorator_list = [decorator]
     if hasattr(bare, "type_params"):  # Python 3.12; where the body reads one, it is a free variable
         setattr(bare, "type_params", [])  # noqa: B010
     owner, names = _class_name(like), like.__code__.co_freevars

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..._prove.conditions import needed, together
-from ..._prove.proof import LineProof, Proof, first_line
-from ..._prove.trace import Place
+from ..._prove.proof import LineProof, Place, Proof, first_line
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ...._prove.proof import first_line
-from ...._prove.prove import prove
 from ....errors import Failure, InputError, Skip
 from ...definition import Level, check
 from ...subject import Subject
@@ -22,6 +21,8 @@ def all_sizes(subject: Subject) -> str:
     Declare: a model may refuse sizes, which is no objection. A model that cannot be traced without values is
     skipped.
     """
+    from ...._prove.prove import prove  # symbolic sizes take a second to import
+
     try:
         proof = prove(subject.model, subject.example)
     except InputError as error:
