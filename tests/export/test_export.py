@@ -139,7 +139,8 @@ def test_a_number_for_a_named_axis_makes_it_that_size(tmp_path: Path) -> None:
         "CifarResNet(images): axis 3 is 20, expected width = 16\n"
         "  expected float32 [batch in_channels height width] = [batch 3 16 16]\n"
         "  got      float32 [2     3           16     20]\n"
-        "  in_channels=3 comes from CifarResNet(in_channels=3); height=16 and width=16 come from the export"
+        "  in_channels=3 comes from CifarResNet(in_channels=3); height=16 and width=16 come from the export\n"
+        "  Resize or crop the images to 16x16."
     )
 
 

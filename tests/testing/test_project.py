@@ -169,7 +169,7 @@ def test_pytest_warns_of_an_exemption_that_no_check_needs(pytester):
         "--tinynets-input=batch 6",
         "--tinynets-exempt=batch.sizes=old",
     ]
-    result = pytester.runpytest_inprocess(*stale, "-p", "no:xdist", "-k", "sizes", "-Wdefault")
+    result = pytester.runpytest_inprocess(*stale, "-p", "no:xdist", "-k", "batch and sizes", "-Wdefault")
     text = result.stdout.str()
     assert text.count(f"ModelCheckWarning: stale_nets:Net: {UNNEEDED} 'batch.sizes'") == 1
     result.assert_outcomes(passed=2, warnings=1)

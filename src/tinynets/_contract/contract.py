@@ -38,7 +38,7 @@ def contract(function: F) -> F:
         TypeError: what is decorated is neither, or is a class without a tensor annotation to enforce.
         ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
 
-    Example:
+    Examples:
         >>> @tn.contract
         ... def center(points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 3"]:
         ...     return points - points.mean(0)

@@ -41,7 +41,7 @@ def explain(
         TypeError: the model is no module, or scripted or lazy, or the inputs have no shape.
         ValueError: unknown mode or method.
 
-    Example:
+    Examples:
         >>> explanation = tn.explain(nn.Linear(784, 10), "batch 784")
         >>> explanation.lines[0].values[0].shape
         ('batch', '10')

@@ -43,7 +43,7 @@ def export(
         ModuleNotFoundError: a package for ONNX is missing.
         FileNotFoundError: there is no such folder.
 
-    Example:
+    Examples:
         >>> tn.export(model, "model.pt2")
         >>> program = tn.load_exported("model.pt2")
         >>> program(images).shape

@@ -26,7 +26,7 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
         FileNotFoundError: the file does not exist.
         ModuleNotFoundError: a package for ONNX files is missing.
 
-    Example:
+    Examples:
         >>> tn.export(nn.Linear(784, 10), "linear.pt2", "batch 784")
         >>> tn.load_exported("linear.pt2")(torch.zeros(5, 784)).shape
         torch.Size([5, 10])

@@ -40,7 +40,7 @@ def optimize_for_inference(
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
 
-    Example:
+    Examples:
         >>> fast = tn.optimize_for_inference(model.eval(), images)
         >>> with tn.inference(model):
         ...     torch.equal(fast(images), model(images))

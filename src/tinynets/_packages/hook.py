@@ -54,7 +54,7 @@ def install_import_hook(modules: str | Sequence[str], typechecker: str | None = 
     Returns:
         A context manager that uninstalls the hook on exit; `uninstall()` does so too.
 
-    Example:
+    Examples:
         >>> with tn.install_import_hook("my_package"):
         ...     import my_package
     """

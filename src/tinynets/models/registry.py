@@ -110,7 +110,7 @@ def create_model(
             are no such weights, which the message says, with whose weights the model can take.
         TypeError: the model has no such argument.
 
-    Example:
+    Examples:
         >>> tn.create_model("resnet20", num_classes=100).num_classes
         100
     """
@@ -147,7 +147,7 @@ def list_models(*, family: Family | None = None, image_size: int | None = None) 
     Raises:
         ValueError: there is no such family.
 
-    Example:
+    Examples:
         >>> tn.list_models(family="perceptron")
         ['tiny_vision_mlp', 'cifar_mlp']
     """
@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
             or holds NaN or infinities.
         FileNotFoundError: there is no such file.
 
-    Example:
+    Examples:
         >>> model = tn.create_model("lenet5")
         >>> model.save("lenet5.safetensors")
         >>> tn.load("lenet5.safetensors").training

@@ -80,7 +80,7 @@ def training(*models: nn.Module, keep_eval: Selectors = ()) -> _SwitchedMode:
         ModeError: a model is exported; on entry, one was built under `inference_mode`, or another thread
             holds one in eval mode.
 
-    Example:
+    Examples:
         >>> model.eval().training
         False
         >>> with tn.training(model):
@@ -105,7 +105,7 @@ def evaluating(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMo
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
 
-    Example:
+    Examples:
         >>> images.requires_grad_().grad is None
         True
         >>> with tn.evaluating(model):
@@ -129,7 +129,7 @@ def inference(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMod
         ValueError: `keep_training` names something that no model has.
         ModeError: a model is exported, or another thread holds it in train mode (on entry).
 
-    Example:
+    Examples:
         >>> with tn.inference(model):
         ...     digits = model(images).argmax(1)
         >>> digits.shape

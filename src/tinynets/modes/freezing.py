@@ -42,7 +42,7 @@ def frozen(*modules: nn.Module) -> _Frozen:
         TypeError: an argument is not a module.
         ModeError: a module is exported, or another thread holds it in train mode (on entry).
 
-    Example:
+    Examples:
         >>> with tn.frozen(model.fc1):
         ...     model.train()(images).sum().backward()
         >>> model.fc1.weight.grad is None
@@ -58,7 +58,7 @@ def freeze(*modules: nn.Module) -> None:
         TypeError: an argument is not a module.
         ModeError: a module is exported, or another thread holds it in train mode.
 
-    Example:
+    Examples:
         >>> tn.freeze(model.fc1)
         >>> model.train().fc1.training
         False
@@ -75,7 +75,7 @@ def unfreeze(*modules: nn.Module) -> None:
     Raises:
         TypeError: an argument is not a module.
 
-    Example:
+    Examples:
         >>> tn.freeze(model.fc1)
         >>> tn.unfreeze(model.fc1)
         >>> model.fc1.weight.requires_grad

@@ -132,7 +132,7 @@ def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
     Raises:
         TypeError: `model` is not a module.
 
-    Example:
+    Examples:
         >>> tn.mode_report(model, images).summary
         'TinyVisionMLP: 3 of 3 modules in train mode, 0 frozen, 1 sensitive to the mode'
     """

@@ -103,7 +103,7 @@ def check(
 ) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
     """Register a function as a check, or as one for each variant; `ModelCheck` documents the arguments.
 
-    Example:
+    Examples:
         >>> @tn.testing.check("mine.small", tn.testing.Level.SHOULD, static=True)
         ... def small(subject):
         ...     if sum(p.numel() for p in subject.model.parameters()) > 1_000_000:

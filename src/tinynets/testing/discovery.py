@@ -14,7 +14,7 @@ def list_checks() -> tuple[Check, ...]:
     Raises:
         TypeError: an entry point of the group `tinynets.checks` holds something that is not a check.
 
-    Example:
+    Examples:
         >>> [check.id for check in tn.testing.list_checks() if check.id.startswith("layout.")]
         ['layout.channels_last', 'layout.noncontiguous']
     """

@@ -101,7 +101,7 @@ def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
     Raises:
         ValueError: two cases have the same label.
 
-    Example:
+    Examples:
         >>> @tn.testing.parametrize_checks([("linear", lambda: nn.Linear(4, 2), ("batch 4",))])
         ... def test_net(check):
         ...     check()

@@ -97,7 +97,7 @@ def check_model(
         TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
 
-    Example:
+    Examples:
         >>> tn.testing.check_model(nn.Linear(4, 2), "batch 4", groups="runs").ok
         True
     """
