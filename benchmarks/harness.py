@@ -134,8 +134,16 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "versions": {package: version for package in packages if (version := version_of(package))},
     }
+
+
+def version_of(package: str) -> str:
+    """Return the version of a package, or "" where it is not installed: few benchmarks need all of them."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def processor() -> str:
