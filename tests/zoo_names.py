@@ -9,6 +9,8 @@ from tinynets.models.registry import MODELS
 # and norms like those. They have the cheap tests: counts, shapes, heads, seeds, parity.
 LATER = {
     "mnist_cnn",
+    "googlenet_cifar",
+    "shufflenet_v2_cifar",
     "efficientnet_b0_cifar",
     "repvgg_a0_cifar",
     "convnext_atto_cifar",

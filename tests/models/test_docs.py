@@ -24,6 +24,8 @@ PICTURES = PAGE.parent / "pictures"
 BESIDE = {
     "vgg": ("stage3",),
     "mobilenet": ("blocks.2",),
+    "googlenet": ("stage3.0",),
+    "shufflenet": ("layer1.1",),
     "efficientnet": ("stage2.1",),
     "repvgg": ("stage1.0",),
     "convnext": ("stage2", "stage2.blocks.0"),

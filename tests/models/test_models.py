@@ -58,6 +58,8 @@ PARAMETERS = {
     "lenet5": 61_706,
     "mnist_cnn": 1_199_882,
     "vgg16_cifar": 14_728_266,
+    "googlenet_cifar": 6_166_250,
+    "shufflenet_v2_cifar": 1_263_854,
     "efficientnet_b0_cifar": 4_020_358,
     "repvgg_a0_cifar": 7_840_874,
     "convnext_atto_cifar": 3_376_290,

@@ -16,6 +16,8 @@ from tinynets.models.registry import MODELS
 TOO_SMALL = {
     "vgg16_cifar": "Vgg16Cifar halves its images five times: it takes 32x32 at least, got [1, 3, 31, 40]",
     "mobilenet_v2_cifar": "MobileNetV2Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "googlenet_cifar": "GoogLeNetCifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
+    "shufflenet_v2_cifar": "ShuffleNetV2Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "efficientnet_b0_cifar": "EfficientNetB0Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "repvgg_a0_cifar": "RepVggA0Cifar averages over the pixels: it takes 1x1 at least, got [1, 3, 0, 40]",
     "convnext_atto_cifar": "ConvNextAttoCifar halves its images four times: it takes 16x16 at least, got [1, 3, 15, 40]",

@@ -1,10 +1,12 @@
-"""A second implementation of the residual nets and of the CNN of PyTorch's MNIST example, in plain torch.
+"""A second implementation of nets that no package has in this form, in plain torch.
 
 Written from the sources that the models name. The options build nets that have as many parameters and compute
 something else.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -122,3 +124,97 @@ def mnist_cnn(pooling: type[nn.Module] = nn.MaxPool2d) -> nn.Module:
         nn.ReLU(),
         nn.Linear(128, 10),
     )
+
+
+class ShuffleNet(nn.Module):
+    """ShuffleNetV2 at width 1 with the names of pytorch-cifar."""
+
+    def __init__(self, *, shuffle: bool = True) -> None:
+        super().__init__()
+        self.shuffle = shuffle
+        self.conv1, self.bn1 = conv(3, 24), nn.BatchNorm2d(24)
+        before = 24
+        for number, (width, times) in enumerate(((116, 4), (232, 8), (464, 4)), start=1):
+            half, layer = width // 2, nn.ModuleList()
+            for i in range(times):
+                # Kernel, channels before and after, stride; a 3x3 convolution sees each channel alone.
+                chain = [(1, half, half, 1), (3, half, half, 1), (1, half, half, 1)]
+                if i == 0:
+                    left = [(3, before, before, 2), (1, before, half, 1)]
+                    chain = [*left, (1, before, half, 1), (3, half, half, 2), (1, half, half, 1)]
+                block = nn.Module()
+                for j, (kernel, narrow, wide, stride) in enumerate(chain, start=1):
+                    groups = narrow if kernel == 3 else 1
+                    each = nn.Conv2d(narrow, wide, kernel, stride, kernel // 2, groups=groups, bias=False)
+                    block.add_module(f"conv{j}", each)
+                    block.add_module(f"bn{j}", nn.BatchNorm2d(wide))
+                layer.append(block)
+            self.add_module(f"layer{number}", layer)
+            before = width
+        self.conv2, self.bn2 = conv(464, 1024, 1), nn.BatchNorm2d(1024)
+        self.linear = nn.Linear(1024, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.conv1(x)))
+        for block in (*self.layer1, *self.layer2, *self.layer3):
+            down = hasattr(block, "conv4")
+            left, right = (x, x) if down else x.tensor_split(2, dim=1)
+            if down:
+                left = torch.relu(block.bn2(block.conv2(block.bn1(block.conv1(left)))))
+            names = ("3", "4", "5") if down else ("1", "2", "3")
+            for number in names:
+                right = block.get_submodule("bn" + number)(block.get_submodule("conv" + number)(right))
+                right = right if number == names[1] else torch.relu(right)
+            x = torch.cat((left, right), 1)
+            if self.shuffle:
+                x = x.view(len(x), 2, -1, *x.shape[2:]).permute(0, 2, 1, 3, 4).reshape(x.shape)
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class GoogLeNet(nn.Module):
+    """GoogLeNet with the names of pytorch-cifar: chains side by side."""
+
+    def __init__(self, pooling: type[nn.Module] = nn.MaxPool2d) -> None:
+        super().__init__()
+
+        def chain(*sizes: int) -> nn.Sequential:
+            """A 1x1 convolution, then 3x3 ones."""
+            layers = nn.Sequential()
+            for i, (before, after) in enumerate(pairwise(sizes)):
+                kernel = 3 if i else 1
+                layers.extend([nn.Conv2d(before, after, kernel, 1, kernel // 2), nn.BatchNorm2d(after)])
+                layers.append(nn.ReLU())
+            return layers
+
+        self.pre_layers = nn.Sequential(nn.Conv2d(3, 192, 3, 1, 1), nn.BatchNorm2d(192), nn.ReLU())
+        before = 192
+        for name, (one, narrow3, wide3, narrow5, wide5, pooled) in {
+            "a3": (64, 96, 128, 16, 32, 32),
+            "b3": (128, 128, 192, 32, 96, 64),
+            "a4": (192, 96, 208, 16, 48, 64),
+            "b4": (160, 112, 224, 24, 64, 64),
+            "c4": (128, 128, 256, 24, 64, 64),
+            "d4": (112, 144, 288, 32, 64, 64),
+            "e4": (256, 160, 320, 32, 128, 128),
+            "a5": (256, 160, 320, 32, 128, 128),
+            "b5": (384, 192, 384, 48, 128, 128),
+        }.items():
+            block = nn.Module()
+            block.b1 = chain(before, one)
+            block.b2 = chain(before, narrow3, wide3)
+            block.b3 = chain(before, narrow5, wide5, wide5)
+            block.b4 = nn.Sequential(pooling(3, 1, 1), *chain(before, pooled))
+            self.add_module(name, block)
+            before = one + wide3 + wide5 + pooled
+        self.linear = nn.Linear(before, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, part in list(self.named_children())[:-1]:
+            if name in ("a4", "a5"):
+                x = F.max_pool2d(x, 3, 2, 1)
+            if name == "pre_layers":
+                x = part(x)
+            else:
+                x = torch.cat([part.b1(x), part.b2(x), part.b3(x), part.b4(x)], 1)
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))

@@ -12,12 +12,14 @@ from torch import nn
 from tinynets.models import (
     Airbench94Net,
     CifarResNet,
+    GoogLeNetCifar,
     ImageClassifier,
     LeNet5,
     MnistCnn,
     PreActResNet18,
     ResNet9,
     SeResNet,
+    ShuffleNetV2Cifar,
     WideResNet,
 )
 
@@ -64,6 +66,8 @@ PAIRS = {
     "preact_resnet18": (PreActResNet18.from_kuangliu, more.PreActResNet, SMALL),
     "se_resnet20": (in_order(SeResNet), more.SeResNet, CIFAR),
     "resnet9": (in_order(ResNet9), more.ResNet9, SMALL),
+    "shufflenet_v2": (ShuffleNetV2Cifar.from_kuangliu, more.ShuffleNet, SMALL),
+    "googlenet": (GoogLeNetCifar.from_kuangliu, more.GoogLeNet, SMALL),
 }
 TRAPS = {
     "A, all zeros at the end": (resnet_a(), lambda: ReferenceResNet(20, "A", pad_at_end=True), CIFAR),
@@ -101,6 +105,16 @@ TRAPS = {
     ),
     "se_resnet20, gates on the sum": (in_order(SeResNet), lambda: more.SeResNet(gate_first=True), CIFAR),
     "resnet9, activation of the sum": (in_order(ResNet9), lambda: more.ResNet9(activate_sum=True), SMALL),
+    "shufflenet_v2, unshuffled": (
+        ShuffleNetV2Cifar.from_kuangliu,
+        lambda: more.ShuffleNet(shuffle=False),
+        SMALL,
+    ),
+    "googlenet with mean pooling": (
+        GoogLeNetCifar.from_kuangliu,
+        lambda: more.GoogLeNet(nn.AvgPool2d),
+        SMALL,
+    ),
     "lenet5 with tanh": (in_order(LeNet5), lambda: lenet_reference(nn.Tanh), DIGITS),
 }
 

@@ -26,7 +26,9 @@ IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
     **dict.fromkeys(["resnet32", "resnet44", "resnet56", "wrn_16_4", "wrn_28_10"], 8),
     **dict.fromkeys(["densenet_bc_100_12", "convmixer_256_8", "se_resnet20", "resnext29_2x64d"], 8),
-    **dict.fromkeys(["resnet9", "repvgg_a0_cifar", "efficientnet_b0_cifar"], 16),
+    **dict.fromkeys(
+        ["resnet9", "repvgg_a0_cifar", "efficientnet_b0_cifar", "googlenet_cifar", "shufflenet_v2_cifar"], 16
+    ),
 }
 # What repeats, once or twice: a compiler sees nothing new in the tenth block.
 SHALLOW: dict[str, dict[str, int]] = {

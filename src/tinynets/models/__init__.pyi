@@ -12,6 +12,7 @@ from .convmixer import ConvMixer as ConvMixer
 from .convnext import ConvNextAttoCifar as ConvNextAttoCifar
 from .densenet import DenseNetBC as DenseNetBC
 from .efficientnet import EfficientNetB0Cifar as EfficientNetB0Cifar
+from .googlenet import GoogLeNetCifar as GoogLeNetCifar
 from .lenet import LeNet5 as LeNet5
 from .mixer import MlpMixer as MlpMixer
 from .mlp import CifarMLP as CifarMLP
@@ -28,6 +29,7 @@ from .resnet9 import ResNet9 as ResNet9
 from .resnet_deep import DeepResNetCifar as DeepResNetCifar
 from .resnext import ResNeXt29 as ResNeXt29
 from .se_resnet import SeResNet as SeResNet
+from .shufflenet import ShuffleNetV2Cifar as ShuffleNetV2Cifar
 from .vgg import Vgg16Cifar as Vgg16Cifar
 from .vit import SimpleViT as SimpleViT
 from .vit_tiny import ViTTiny as ViTTiny
@@ -48,7 +50,11 @@ def create_model(name: Literal["mnist_cnn"], **config: Any) -> MnistCnn: ...
 @overload
 def create_model(name: Literal["vgg16_cifar"], **config: Any) -> Vgg16Cifar: ...
 @overload
+def create_model(name: Literal["googlenet_cifar"], **config: Any) -> GoogLeNetCifar: ...
+@overload
 def create_model(name: Literal["mobilenet_v2_cifar"], **config: Any) -> MobileNetV2Cifar: ...
+@overload
+def create_model(name: Literal["shufflenet_v2_cifar"], **config: Any) -> ShuffleNetV2Cifar: ...
 @overload
 def create_model(name: Literal["efficientnet_b0_cifar"], **config: Any) -> EfficientNetB0Cifar: ...
 @overload
