@@ -39,7 +39,9 @@ def test_net(check):
 
 @pytest.fixture
 def folder(pytester, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(sys.modules, "nets", raising=False)  # another test may have looked at a file of that name
+    monkeypatch.delitem(
+        sys.modules, "nets", raising=False
+    )  # another test may have looked at a file of that name
     pytester.makepyfile(nets=NETS)
     pytester.makepyfile(test_nets=TEST)
     pytester.syspathinsert()
