@@ -106,10 +106,10 @@ def enforce(
         return replace_wrapped(function, wrapped, checked)
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
-    # Syntax trees are many small objects that die with this call; without a pause they trigger a collection
-    # of everything that torch has created, which takes longer than all the rest.
     # In a module that `install_import_hook` has armed, the file is not what was compiled.
     package: Any = original.__globals__.get("_tn_package")
+    # Syntax trees are many small objects that die with this call; without a pause they trigger a collection
+    # of everything that torch has created, which takes longer than all the rest.
     collecting = gc.isenabled()
     gc.disable()
     try:
