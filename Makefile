@@ -26,7 +26,7 @@ demo: $(VENV)/.demo  ## train on real digits, then infer safely; ARGS="--model l
 test: lint types $(STAMP)  ## every check and every test, as CI runs them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-quick: $(STAMP)  ## the quick tests, under a minute and a half
+quick: $(STAMP)  ## the quick tests, about a minute and a half
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
 lint: $(STAMP)  ## ruff: style and formatting; import-linter: no room imports one above it
