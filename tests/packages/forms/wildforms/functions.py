@@ -147,7 +147,7 @@ def by_beartype(size: int) -> int:
 
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore")  # it is deprecated, by another class of warning each version
 
     @torch.jit.script
     def scripted(x: Tensor) -> Tensor:
