@@ -2,6 +2,7 @@
 
 from .init import init_default as init_default
 from .init import init_he as init_he
+from .init import init_he_but_linear as init_he_but_linear
 from .init import init_lecun as init_lecun
 from .init import init_norm as init_norm
 from .init import init_normal as init_normal

@@ -40,6 +40,19 @@ def init_he(
         _zero_bias(module)
 
 
+def init_he_but_linear(
+    module: nn.Module,
+    generator: torch.Generator | None = None,
+    *,
+    mode: Literal["fan_in", "fan_out"] = "fan_out",
+) -> None:
+    """Draw He normal weights for a convolution, and torch's default for a linear layer."""
+    if isinstance(module, nn.Linear):
+        init_default(module, generator)
+    else:
+        init_he(module, generator, mode=mode)
+
+
 def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw flax's default for a convolution or linear layer: truncated normal, variance 1/fan_in."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):

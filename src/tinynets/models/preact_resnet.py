@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_image_size, init_default, init_he
+from ..layers import check_at_least_one, check_image_size, init_he_but_linear
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
 from .wide_resnet import WideBlock
@@ -98,7 +98,4 @@ class PreActResNet18(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
-        if isinstance(module, nn.Linear):
-            init_default(module, generator)
-        else:
-            init_he(module, generator, mode="fan_out")
+        init_he_but_linear(module, generator)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
+from ..layers import check_at_least_one, check_choice, check_image_size, init_he_but_linear
 from ..layers.residual import BasicBlock
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
@@ -122,7 +122,7 @@ class CifarResNet(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
-        _init_residual(module, generator)
+        init_he_but_linear(module, generator)
 
 
 class ResNet18Cifar(ImageClassifier):
@@ -219,7 +219,7 @@ class ResNet18Cifar(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
-        _init_residual(module, generator)
+        init_he_but_linear(module, generator)
 
 
 def _stage(
@@ -228,10 +228,3 @@ def _stage(
     """Stack blocks of which the first changes size and channels."""
     first = BasicBlock(in_channels, channels, stride=stride, shortcut=shortcut)
     return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))
-
-
-def _init_residual(module: nn.Module, generator: torch.Generator | None) -> None:
-    if isinstance(module, nn.Linear):
-        init_default(module, generator)
-    else:
-        init_he(module, generator, mode="fan_out")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_choice, check_image_size, init_default, init_he
+from ..layers import check_at_least_one, check_choice, check_image_size, init_he_but_linear
 from ..layers.bottleneck import bottlenecks
 from ..layers.residual import BasicBlock
 from .base import ImageClassifier, Stage
@@ -115,10 +115,7 @@ class DeepResNetCifar(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
-        if isinstance(module, nn.Linear):
-            init_default(module, generator)
-        else:
-            init_he(module, generator, mode="fan_out")
+        init_he_but_linear(module, generator)
 
 
 def _basic_blocks(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:

@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import check_at_least_one, check_image_size, init_default, init_he
+from ..layers import check_at_least_one, check_image_size, init_he_but_linear
 from ..module import Module
 from .base import ImageClassifier, Stage
 
@@ -157,10 +157,7 @@ class SeResNet(ImageClassifier):
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions over the inputs; linear layers get torch's default."""
-        if isinstance(module, nn.Linear):
-            init_default(module, generator)
-        else:
-            init_he(module, generator, mode="fan_in")
+        init_he_but_linear(module, generator, mode="fan_in")
 
 
 def _stage(in_channels: int, channels: int, num_blocks: int, *, stride: int, reduction: int) -> nn.Sequential:
