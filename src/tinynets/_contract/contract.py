@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable
 from types import FunctionType
@@ -16,6 +15,7 @@ from .annotations.class_scope import NO_CLASS, ClassScope
 from .builder import BUILDER, CONTRACT, FunctionBuilder
 from .classes import enforce_class
 from .codegen.copy_function import reaches, replace_wrapped
+from .codegen.syntax import collection_paused
 from .descriptors import HOLDERS, with_functions
 from .runtime import FunctionContract
 
@@ -108,11 +108,7 @@ def enforce(
     original = cast(FunctionType, known.original if known else function)
     # In a module that `install_import_hook` has armed, the file is not what was compiled.
     package: Any = original.__globals__.get("_tn_package")
-    # Syntax trees are many small objects that die with this call; without a pause they trigger a collection
-    # of everything that torch has created, which takes longer than all the rest.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with collection_paused():
         checked = FunctionBuilder(
             original,
             contract=contract,
@@ -122,9 +118,6 @@ def enforce(
             decorated=decorated,
             source=package.release(original) if package else None,
         ).build()
-    finally:
-        if collecting:
-            gc.enable()
     _enforced.add(original)
     return checked
 

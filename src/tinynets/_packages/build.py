@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from .._contract.annotations.class_scope import NO_CLASS
 from .._contract.annotations.resolve_names import NameResolver
 from .._contract.builder import FunctionBuilder, RewrittenFunction
 from .._contract.codegen.source import compile_function
-from .._contract.codegen.syntax import FunctionNode
+from .._contract.codegen.syntax import FunctionNode, collection_paused
 from .._contract.runtime import FunctionContract
 from .arm import armed_inside
 from .lenient import Lenient
@@ -49,9 +48,7 @@ def build_in_place(
     Returns:
         How many arguments, returns, lines and so on are checked.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # see `enforce`
-    try:
+    with collection_paused():
         node, text = original_source(function, source, policy.line)
         names = NameResolver(function.__globals__, function, at_definition=at_definition)
         builder = FunctionBuilder(
@@ -80,9 +77,6 @@ def build_in_place(
         )
         function.__code__ = code.replace(co_names=tuple(new_names.get(n, n) for n in code.co_names))
         return Counter(site.kind for site in rewritten.sites)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def original_source(function: FunctionType, source: list[str], line: int) -> tuple[FunctionNode, str]:
