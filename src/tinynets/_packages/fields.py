@@ -54,12 +54,13 @@ def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str
 
     It finds both as globals of the module: dynamo does not know where the closure of one comes from.
     """
-    item, line = ("made", check.policy.line) if made == "__new__" else ("self", check.policy.line)
+    first, item = ("cls", "made") if made == "__new__" else ("self", "self")
+    line = check.policy.line
     original, fields = f"_tn_{made.strip('_')}_{line}", f"_tn_fields_{line}"
     values = ", ".join(f"{item}.{name}" for name in check.names)
     text = [
-        f"def {made}({'cls' if made == '__new__' else 'self'}, *args, **kwargs):",
-        f"    made = {original}({'cls' if made == '__new__' else 'self'}, *args, **kwargs)",
+        f"def {made}({first}, *args, **kwargs):",
+        f"    made = {original}({first}, *args, **kwargs)",
         f"    {fields}.build()",
         f"    {fields}.built({values})",
         "    return made",
