@@ -134,7 +134,7 @@ def _look_at(module: CheckedModule, report: Audit) -> Counter[str]:
         check.build()
         report.classes += bool(check.checks)
         counts["field"] += check.checks["argument"]
-    tree = ast.parse(Path(module.file).read_text()) if Path(module.file).exists() else ast.Module([], [])
+    tree = ast.parse(Path(module.file).read_bytes()) if Path(module.file).exists() else ast.Module([], [])
     report.skipped += [*module.skipped, *_left_alone(module.name, tree)]
     report.inner_functions += sum(_inner_functions(tree, inside=False))
     report.doubts += [f"{module.name} {text}" for text in module.doubts]

@@ -13,9 +13,9 @@ OK, FAILED, USAGE, UNJUDGED = 0, 1, 2, 3
 EXIT_CODES = """
 exit codes:
   0  all is well
-  1  the forward pass or a check failed, or a shape comment is stale
+  1  the forward pass or a check failed, a line is wrong for some size, or a shape comment is stale
   2  the command line is wrong, or no model could be built from it
-  3  nothing failed, but a check broke or ran out of time: see its message
+  3  nothing failed, but a check broke or ran out of time, or a line was not proved: see its message
 """
 IMPORTS = """
 Your code is imported, and so run: whatever it does at import, it does here. The model itself runs on tensors
