@@ -39,7 +39,7 @@ types: $(STAMP)  ## pyright strict on src
 
 generate: $(STAMP)  ## rewrite what is made from code: the stub and pages of the models, the pages of the checks, the proofs
 	$(BIN)/python tests/models/test_one_list.py
-	$(BIN)/python tests/models/test_docs.py
+	$(BIN)/python -m tests.models.test_docs
 	$(BIN)/python -m tinynets.testing.pages docs/checks
 	TINYNETS_ALL=1 TINYNETS_OVERWRITE=1 $(BIN)/python -m pytest -q tests/prove/test_zoo.py
 

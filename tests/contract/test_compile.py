@@ -32,7 +32,7 @@ def slow(value: Any) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-BATCHES = (4, 3, 5, 7, 64)
+BATCHES = (4, 3, 64)  # a number, a symbol, and a size where convolutions compile anew
 
 
 @pytest.fixture(params=["mlp", slow("nested")])
@@ -181,7 +181,6 @@ def test_dynamic_compiles_to_the_same_program(case: Case) -> None:
     ("backend", "dynamic"),
     [
         ("eager", None),
-        pytest.param("aot_eager", None, marks=pytest.mark.slow),
         pytest.param("eager", False, marks=pytest.mark.slow),
         pytest.param("aot_eager", True, marks=pytest.mark.slow),
     ],

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
 
-from ..zoo_names import SWEPT
+from ..zoo_names import SWEPT, shallow
 from .nets import Loop, Modes
 
 # Attention, and linear layers that see tokens.
@@ -33,7 +33,7 @@ def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SWEPT)
 def test_zoo_agrees_with_the_flop_counter(name: str) -> None:
-    model = tn.create_model(name).eval()
+    model = shallow(name)().eval()
     explanation = tn.explain(model)
     run = explanation.run
     assert (run.method, run.error, run.tied) == ("symbolic", "", ())
