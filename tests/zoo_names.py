@@ -6,10 +6,11 @@ from functools import partial
 from tinynets.models import ImageClassifier, list_models
 from tinynets.models.registry import MODELS
 
-# Their blocks are also in a class that is swept (basic blocks, those of WRN, ViT, MobileNetV2), or have convolutions, linear layers
+# Their blocks are also in a class that is swept (basic blocks, those of Airbench, WRN, ViT, MobileNetV2), or have convolutions, linear layers
 # and norms like those. They have the cheap tests: counts, shapes, heads, seeds, parity.
 LATER = {
     "mnist_cnn",
+    "vgg16_cifar",
     "googlenet_cifar",
     "shufflenet_v2_cifar",
     "efficientnet_b0_cifar",

@@ -192,7 +192,7 @@ def test_the_page_is_up_to_date(page: Path):
 @pytest.mark.parametrize(
     "family",
     [
-        family if family in ("lenet", "mixer") else pytest.param(family, marks=pytest.mark.slow)
+        family if family == "lenet" else pytest.param(family, marks=pytest.mark.slow)
         for family in FAMILIES
         if SHOWN[family] in SWEPT
     ],

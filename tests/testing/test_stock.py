@@ -165,7 +165,11 @@ def assert_as_listed(report: Report) -> None:
     assert not objections, "\n\n".join(f"{result.id}: {result.message}" for result in objections)
 
 
-@pytest.mark.parametrize("stock", MODULES, ids=lambda stock: stock.label)
+@pytest.mark.parametrize(
+    "stock",
+    [pytest.param(each, marks=[pytest.mark.slow] * each.label.startswith("Transformer")) for each in MODULES],
+    ids=lambda stock: stock.label,
+)
 def test_objections_to_a_module_of_torch_are_those_listed(stock: Stock):
     report = checked(stock, {id: reason for id, reason in stock.flags.items() if id not in SLOW})
     assert_as_listed(report)
