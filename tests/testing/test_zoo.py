@@ -17,8 +17,8 @@ from tinynets.testing import Case, Check, Options
 
 from ..zoo_names import CLASSES, SWEPT, shallow
 
-# The quick loop takes the smallest model of three families; the others are marked slow.
-QUICK = ("lenet5", "tiny_vision_mlp", "cct_2_3x2")
+# The quick loop takes the smallest models of two families; the others are marked slow.
+QUICK = ("lenet5", "tiny_vision_mlp")
 # Smaller images for what takes long, large enough that batch norms see more than one pixel.
 IMAGES: dict[str, int] = {
     **dict.fromkeys(["mobilenet_v2_cifar", "resnet18_cifar", "resnet110"], 16),
