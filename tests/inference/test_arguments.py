@@ -274,7 +274,7 @@ def test_the_source_can_be_read() -> None:
     assert source.startswith("def straight_line(images):\n")
     body = source.partition("def compute(images):\n")[2].partition("\n\n")[0]
     assert body == (
-        "    x = images.reshape(1, 784)\n"
+        "    x = images.flatten(1)\n"
         "    # fc1\n"
         "    x = linear(x, fc1_weight, fc1_bias)\n"
         "    # the model itself\n"

@@ -11,7 +11,7 @@ from collections import Counter
 from types import FunctionType
 from typing import Any, cast
 
-from .._torch.tracing.entry import known_while_tracing
+from .._torch.tracing.callers import known_while_tracing
 from .build import build_in_place
 from .lenient import Lenient
 
