@@ -99,7 +99,7 @@ def target_case(
     return Case(target, model, tuple(inputs), options or Options())
 
 
-def _built(target: str, make: Callable[[], nn.Module]) -> nn.Module:
+def _built(target: str, make: Callable[[], Any]) -> Any:
     with target_errors(f"{target} cannot be built"):
         return make()
 
