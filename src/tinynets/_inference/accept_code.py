@@ -19,7 +19,7 @@ RESERVED = frozenset(
     """abs any bool float int len list map max min pow round slice str type
     MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
     autocast autocast_state traced_autocast in_inference_mode inference compute shape args kwargs
-    flatten unflatten leaves arrangement structure returned run result within_range
+    flatten unflatten leaves arrangement structure returned run result within_range kernels traced_kernels
     version_of versions counted pointer_of pointers copied""".split()  # noqa: SIM905
 )
 
