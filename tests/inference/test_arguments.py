@@ -288,6 +288,11 @@ def test_the_source_can_be_read() -> None:
     )
 
 
+def test_the_argument_of_torchs_own_modules_is_taken_by_name() -> None:
+    fast = tn.optimize_for_inference(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), "batch 4")
+    assert fast.source.startswith("def straight_line(input):\n")
+
+
 def test_copies_and_pickles_are_of_their_own_model() -> None:
     fast = tn.optimize_for_inference(tn.TinyVisionMLP())
     before = fast(images())
