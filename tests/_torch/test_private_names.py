@@ -33,9 +33,10 @@ def files():
     return [path for path in sorted(SOURCE.rglob("*.py")) if "_torch" not in path.relative_to(SOURCE).parts]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_private_name_of_torch(path):
-    assert private_names(path.read_text()) == []
+def test_no_private_name_of_torch():
+    found = {str(path.relative_to(SOURCE)): private_names(path.read_text()) for path in files()}
+    assert len(found) > 200
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def functions_of_torch() -> list[FunctionType]:
     return sorted(found.values(), key=lambda f: (f.__code__.co_filename, f.__code__.co_firstlineno))
 
 
+@pytest.mark.slow
 def test_every_method_of_torchs_own_modules_reads_the_same_names() -> None:
     functions = functions_of_torch()
     own = 0

@@ -96,10 +96,7 @@ else:
 @pytest.mark.parametrize(
     ("options", "environment", "expected"),
     [
-        ([], {}, "enforced"),
-        (["-O"], {}, "enforced"),
-        (["-OO"], {}, "enforced"),
-        ([], {"JAXTYPING_DISABLE": "1"}, "enforced"),
+        (["-OO"], {"JAXTYPING_DISABLE": "1"}, "enforced"),
         ([], {"TINYNETS_CHECKS": "0"}, "off"),
         ([], {"TINYNETS_CHECKS": "1"}, "enforced"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,14 +21,14 @@ import tinynets as tn
 from .models import CASES, Case
 
 
-def run(rank: int, work: str, world: int, file: str) -> None:
-    """Join the group and do one piece of work with each model; what it raises, the parent process raises."""
+def run(rank: int, world: int, file: str) -> None:
+    """Join the group and do all the work with each model; what it raises, the parent process raises."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
     try:
-        for case in CASES.values():
+        for work, case in itertools.product((data_parallel, fully_sharded, global_shapes), CASES.values()):
             torch.manual_seed(0)
-            WORKS[work](case, rank)
+            work(case, rank)
         # Nothing of the work may outlive the group, or torch's threads can abort the process at its exit.
         gc.collect()
         dist.barrier()
@@ -91,6 +92,3 @@ def global_shapes(case: Case, rank: int) -> None:
 
     wrong = distribute_tensor(case.invalid(4), mesh, [Replicate()])
     assert_refuses(model, wrong, case.refusal)
-
-
-WORKS = {"ddp": data_parallel, "fsdp": fully_sharded, "dtensor": global_shapes}

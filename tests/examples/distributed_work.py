@@ -97,10 +97,10 @@ def alone(model: str) -> tuple[list[float], ImageClassifier]:
 
 def equal(folder: Path) -> None:
     """The losses and weights of two processes are those of one."""
-    for model in ("lenet5", "simple_vit"):
+    variants = {"lenet5": [(1, False), (3, True)], "simple_vit": [(1, True), (3, False)]}
+    for model in variants:
         losses, net = alone(model)
-        variants = itertools.product(parallel.STRATEGIES, (1, 3), (False, True))
-        for strategy, accumulate, recompute in variants:
+        for strategy, (accumulate, recompute) in itertools.product(parallel.STRATEGIES, variants[model]):
             out = folder / f"{model}-{strategy}-{accumulate}-{recompute}"
             options = ["--model", model, "--strategy", strategy, "--accumulate", accumulate]
             train(out, *options, "--precision", "float64", *["--activation-checkpointing"] * recompute)

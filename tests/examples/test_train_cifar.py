@@ -26,6 +26,7 @@ def test_loads_every_pixel_and_label_where_it_belongs(example, cifar: Path) -> N
     assert data.held_out_images.shape == (12, 3, 32, 32)
 
 
+@pytest.mark.slow
 @PUBLISHED
 def test_does_the_whole_job(example, cifar: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 import tinynets as tn
 
+from ..zoo_names import EVERYTHING
 from . import kills
 from .conftest import EXAMPLES
 from .groups import FAILING_WORK, launched, run_group, start_group, torchrun
@@ -76,6 +77,7 @@ def test_without_restarts_it_says_what_ended_a_process(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-3", "step-6.part"]
 
 
+@pytest.mark.skipif(not EVERYTHING, reason="TINYNETS_ALL=1 runs it")
 def test_killed_anywhere_it_comes_to_the_same_bits(tmp_path: Path) -> None:
     """More of it, and with more processes: `python -m tests.examples.kills`."""
     assert kills.killed_runs(tmp_path, processes=2, kills=1, strategies=["fsdp"]) >= 1

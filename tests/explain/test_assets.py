@@ -140,6 +140,7 @@ def long_markup(source: str) -> Iterator[int]:
                 yield node.lineno
 
 
+@pytest.mark.slow
 def test_no_markup_in_strings_of_python() -> None:
     paths = sorted(SOURCE.rglob("*.py"))
     assert len(paths) > 100

@@ -276,6 +276,7 @@ def test_list(capsys) -> None:
     assert capsys.readouterr().out.split() == ["tiny_vision_mlp", "cifar_mlp"]
 
 
+@pytest.mark.slow
 def test_explain_by_name_by_file_and_by_module(file: Path, capsys, tmp_path: Path) -> None:
     assert run("explain", "cifar_mlp") == 0
     assert "CifarMLP(images [batch, 3, 32, 32] f32)" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets as tn
 
-from ..zoo_names import SWEPT
+from ..zoo_names import SWEPT, shallow
 from .nets import Loop, Modes
 
 # Attention, and linear layers that see tokens.
@@ -33,7 +33,7 @@ def macs_by_torch(model: nn.Module, inputs: torch.Tensor) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SWEPT)
 def test_zoo_agrees_with_the_flop_counter(name: str) -> None:
-    model = tn.create_model(name).eval()
+    model = shallow(name)().eval()
     explanation = tn.explain(model)
     run = explanation.run
     assert (run.method, run.error, run.tied) == ("symbolic", "", ())
@@ -95,8 +95,10 @@ STEPS_OF_LSTM = 3 * 5 * (8 + 16) * 4 * 16
         (nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 8)), (torch.zeros(2, 7, dtype=torch.long),), 448, 0),
         (nn.Conv1d(4, 8, 3, groups=2), (torch.zeros(2, 4, 9),), 672, 0),
         (nn.Sequential(nn.BatchNorm1d(8), nn.ReLU(), nn.Softmax(1)), (torch.zeros(2, 8),), 0, 0),
-        (nn.GRU(8, 16), (STEPS,), 17_280, 0),
-        (nn.MultiheadAttention(16, 4, batch_first=True), (TOKENS,) * 3, 26_208, 0),
+        pytest.param(nn.GRU(8, 16), (STEPS,), 17_280, 0, marks=pytest.mark.slow),
+        pytest.param(
+            nn.MultiheadAttention(16, 4, batch_first=True), (TOKENS,) * 3, 26_208, 0, marks=pytest.mark.slow
+        ),
         pytest.param(
             tn.create_model("simple_vit"),
             (torch.zeros(2, 3, 32, 32),),
@@ -237,6 +239,7 @@ def test_new_memory_of_a_line() -> None:
     assert lines[1].allocated.formula == "64 B·batch"
 
 
+@pytest.mark.slow
 def test_a_small_model_takes_no_time() -> None:
     model = tn.TinyVisionMLP()
     tn.explain(model)

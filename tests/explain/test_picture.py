@@ -127,6 +127,7 @@ def test_arrows_side_by_side_do_not_share_a_lane() -> None:
     assert lanes[1, 3] == lanes[4, 6] == 0
 
 
+@pytest.mark.slow
 def test_the_file_stands_alone(tmp_path: Path) -> None:
     model = Stack()
     block = tn.explain(model.alike[0])

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 import tinynets as tn
 from tinynets._export.loaded_program import Exported
 
+from ..zoo_names import shallow
+
 
 def trained(name: str) -> tn.models.ImageClassifier:
-    """A model of the zoo that gives each image other logits: some start with a head of zeros."""
+    """A model of a class of the zoo, with few blocks, that gives each image other logits: some start with a head of zeros."""
     generator = torch.Generator().manual_seed(7)
-    model = (
-        tn.models.DenseNetBC(depth=16, growth=12) if name.startswith("densenet") else tn.create_model(name)
-    )
+    model = shallow(name)()
     with torch.no_grad():
         for parameter in model.classifier.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
@@ -64,6 +64,20 @@ class Tagger(tn.Module):
             embedded = embedded * mask[..., None]
         sums = embedded.sum(2)
         return self.head(embedded.mean(1)), torch.cat([sums, -sums], 1)
+
+
+class AnySize(tn.Module):
+    """Takes images of every size, with the least that has to be compiled for it: a stride, a norm and a mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 10"]:
+        maps: Float[Tensor, "batch 8 (height-1)//2+1 (width-1)//2+1"] = self.norm(self.conv(images)).relu()
+        return self.head(maps.mean((2, 3)))
 
 
 class Symmetric(tn.Module):

@@ -128,6 +128,7 @@ def test_arguments_go_by_place_or_name(tmp_path: Path) -> None:
         loaded(ids)
 
 
+@pytest.mark.slow
 def test_a_number_for_a_named_axis_makes_it_that_size(tmp_path: Path) -> None:
     model = tn.models.CifarResNet(depth=8)
     tn.export(model, tmp_path / "resnet.pt2", "batch 3 16 16")

@@ -97,6 +97,7 @@ def test_results_are_inference_tensors_without_gradients() -> None:
     assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.slow
 def test_arguments_in_containers_flags_and_nested_results() -> None:
     model = nets.Inputs()
     a, b = torch.randn(3, 4), torch.randn(3, 4)
@@ -141,6 +142,7 @@ def test_arguments_by_name() -> None:
     assert nets.took_a_line(fast, images=images())
 
 
+@pytest.mark.slow
 def test_sizes_that_were_not_given() -> None:
     model = nets.net()
     fast = tn.optimize_for_inference(model, "batch 2 8 8")
@@ -151,6 +153,7 @@ def test_sizes_that_were_not_given() -> None:
         assert nets.took_a_line(fast, x), shape
 
 
+@pytest.mark.slow
 def test_bfloat16_autocast_and_back() -> None:
     model = tn.create_model("lenet5")
     fast = tn.optimize_for_inference(model)
@@ -274,7 +277,7 @@ def test_the_source_can_be_read() -> None:
     assert source.startswith("def straight_line(images):\n")
     body = source.partition("def compute(images):\n")[2].partition("\n\n")[0]
     assert body == (
-        "    x = images.reshape(1, 784)\n"
+        "    x = images.flatten(1)\n"
         "    # fc1\n"
         "    x = linear(x, fc1_weight, fc1_bias)\n"
         "    # the model itself\n"

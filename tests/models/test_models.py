@@ -167,7 +167,7 @@ def test_feature_maps_by_stage(zoo: Any, name: str):
         assert height == size // stage.stride or name in ("lenet5", "mnist_cnn", "airbench94")
 
 
-@EVERY_NAME
+@EVERY_CLASS
 def test_reset_head(zoo: Any, name: str):
     model = zoo.build(name).double().eval()
     backbone = {
@@ -243,7 +243,7 @@ def test_param_groups_hold_every_parameter_once(zoo: Any, name: str):
     torch.optim.SGD(model.param_groups(weight_decay=0.1), lr=0.1)
 
 
-@EVERY_NAME
+@EVERY_CLASS
 def test_initial_weights_are_seeded(zoo: Any, name: str):
     torch.manual_seed(5)
     before = torch.get_rng_state()

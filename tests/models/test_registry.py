@@ -25,6 +25,7 @@ from tinynets.models import (
 from tinynets.models.registry import MODELS
 
 
+@pytest.mark.slow
 def test_every_name_gives_its_class():
     with torch.device("meta"):
         assert all(type(create_model(name)) is entry.model for name, entry in MODELS.items())

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tinynets.modes import evaluating, freeze, frozen, inference, is_frozen, training, unfreeze
 
+from .nets import flags
+
 
 class Net(nn.Module):
     def __init__(self) -> None:
@@ -28,10 +30,6 @@ class Net(nn.Module):
 @pytest.fixture
 def net() -> Net:
     return Net()
-
-
-def flags(module: nn.Module) -> list[bool]:
-    return [part.training for part in module.modules()]
 
 
 def grads(module: nn.Module) -> list[bool]:

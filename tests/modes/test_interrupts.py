@@ -18,11 +18,9 @@ from tinynets import modes
 from tinynets.modes import evaluating, frozen, inference, is_frozen, training
 from tinynets.modes.context_base import ModeContext
 
+from .nets import flags
+
 OURS = (str(modes.__file__).removesuffix("__init__.py"), str(torch.autograd.grad_mode.__file__))
-
-
-def flags(model: nn.Module) -> list[bool]:
-    return [module.training for module in model.modules()]
 
 
 class _InterruptedOnce(nn.Linear):

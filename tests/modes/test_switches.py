@@ -6,7 +6,6 @@ import copy
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,33 +15,7 @@ from torch import Tensor, nn
 from tinynets import ModeError
 from tinynets.modes import evaluating, freeze, frozen, inference, training
 
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-        self.dropout = nn.Dropout(0.5)
-        self.norm = nn.BatchNorm1d(4)
-        self.norm.eval()  # frozen by hand: the flag that root-only implementations lose
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.dropout(self.fc(x)))
-
-
-def flags(model: nn.Module) -> list[bool]:
-    return [module.training for module in model.modules()]
-
-
-MIXED = [True, True, True, False]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    model = Net()
-    yield model
-    assert flags(model) == MIXED
-    assert torch.is_grad_enabled()
-    assert not torch.is_inference_mode_enabled()
+from .nets import MIXED, Net, flags
 
 
 def test_inference_is_eval_mode_without_autograd(net: Net) -> None:

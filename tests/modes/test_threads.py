@@ -12,14 +12,12 @@ from torch import nn
 from tinynets import ModeError
 from tinynets.modes import approved, evaluating, frozen, inference, training
 
+from .nets import flags
+
 
 def make() -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4).eval(), nn.Dropout(0.5))
     return nn.Sequential(model, nn.RReLU())
-
-
-def flags(model: nn.Module) -> list[bool]:
-    return [module.training for module in model.modules()]
 
 
 def test_sixteen_threads_serve_one_model() -> None:

@@ -15,31 +15,7 @@ from torch._dynamo.testing import CompileCounter
 import tinynets as tn
 from tinynets.modes import evaluating, freeze, frozen, inference, is_frozen, training, unfreeze
 
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-        self.dropout = nn.Dropout(0.5)
-        self.norm = nn.BatchNorm1d(4)
-        self.norm.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.dropout(self.fc(x)))
-
-
-MIXED = [True, True, True, False]
-
-
-@pytest.fixture
-def net() -> Iterator[Net]:
-    model = Net()
-    yield model
-    assert flags(model) == MIXED
-
-
-def flags(model: nn.Module) -> list[bool]:
-    return [module.training for module in model.modules()]
+from .nets import MIXED, Net, flags
 
 
 @pytest.mark.slow

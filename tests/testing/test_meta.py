@@ -1,5 +1,6 @@
 """A model on the meta device has shapes and no values: what shapes can tell is checked, the rest says why not."""
 
+import pytest
 import torch
 
 import tinynets as tn
@@ -42,6 +43,7 @@ def test_what_shapes_can_tell_is_flagged():
     assert found["runs.eval"].status == "passed"
 
 
+@pytest.mark.slow
 def test_annotations_tell_the_inputs_of_a_large_model_too():
     with torch.device("meta"):
         model = tn.models.SimpleViT(embed_dim=1024, num_heads=16, depth=4)

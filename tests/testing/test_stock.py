@@ -19,7 +19,7 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils import weight_norm as old_weight_norm
 
 import tinynets as tn
-from tinynets.testing import Exemption
+from tinynets.testing import Exemption, ModelCheck
 from tinynets.testing.report.report import Report
 
 
@@ -147,7 +147,23 @@ MODULES = [
         ("batch 6",),
     ),
 ]
-SLOW = {check.id for check in tn.testing.list_checks() if getattr(check, "slow", False)}
+# One of a kind, and what is flagged.
+QUICK = {
+    "Linear",
+    "Embedding",
+    "Conv2d",
+    "BatchNorm2d",
+    "LayerNorm",
+    "ReLU(inplace=True)",
+    "Dropout",
+    "Flatten",
+    "LSTM",
+}
+SLOW = {
+    check.id
+    for check in tn.testing.list_checks()
+    if isinstance(check, ModelCheck) and check.slow and not check.opt_in
+}
 
 
 def checked(stock: Stock, flags: dict[str, str | Exemption], **options: Any) -> Report:
@@ -161,7 +177,11 @@ def assert_as_listed(report: Report) -> None:
     assert not objections, "\n\n".join(f"{result.id}: {result.message}" for result in objections)
 
 
-@pytest.mark.parametrize("stock", MODULES, ids=lambda stock: stock.label)
+@pytest.mark.parametrize(
+    "stock",
+    [each if each.label in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in MODULES],
+    ids=lambda stock: stock.label,
+)
 def test_objections_to_a_module_of_torch_are_those_listed(stock: Stock):
     report = checked(stock, {id: reason for id, reason in stock.flags.items() if id not in SLOW})
     assert_as_listed(report)
@@ -172,4 +192,4 @@ def test_objections_to_a_module_of_torch_are_those_listed(stock: Stock):
 @pytest.mark.parametrize("stock", MODULES, ids=lambda stock: stock.label)
 def test_objections_of_the_slow_checks_are_those_listed(stock: Stock):
     flags = {id: reason for id, reason in stock.flags.items() if id in SLOW}
-    assert_as_listed(checked(stock, flags, slow=True, groups={id.partition(".")[0] for id in SLOW}))
+    assert_as_listed(checked(stock, flags, slow=True, checks=sorted(SLOW)))

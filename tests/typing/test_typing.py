@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,79 +22,91 @@ class Found(NamedTuple):
     revealed: dict[int, str]
 
 
-def pyright(path: Path, scratch: Path) -> Found:
+def plain(text: str) -> str:
+    """Replace the module of `negative.py` by one of torch, of which nothing is known."""
+    text = text.replace("class Own(tn.Module):", "class Own(nn.Module):")
+    return text.replace("from torch import Tensor", "from torch import Tensor, nn")
+
+
+PROGRAMS = {
+    "positive": (HERE / "positive.py").read_text(),
+    "negative": (HERE / "negative.py").read_text(),
+    "plain": plain((HERE / "negative.py").read_text()),
+}
+
+
+def pyright(folder: Path) -> dict[str, Found]:
     # A project of its own: the repository's covers `src` alone.
-    settings = {"include": ["checked.py"], "typeCheckingMode": "strict", "pythonVersion": "3.11"}
-    (scratch / "pyrightconfig.json").write_text(json.dumps(settings))
-    (scratch / "checked.py").write_text(path.read_text())
-    command = ["pyright", "--project", str(scratch), "--pythonpath", sys.executable, "--outputjson"]
-    report = json.loads(run(command))
-    assert report["summary"]["filesAnalyzed"] == 1
-    found = Found({}, {})
+    settings = {"include": ["*.py"], "typeCheckingMode": "strict", "pythonVersion": "3.11"}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    pyright = Path(sys.executable).parent / "pyright"
+    report = json.loads(
+        run(pyright, "--project", folder, "--pythonpath", sys.executable, "--outputjson", cwd=folder)
+    )
+    assert report["summary"]["filesAnalyzed"] == len(PROGRAMS)
+    found = {name: Found({}, {}) for name in PROGRAMS}
     for message in report["generalDiagnostics"]:
+        of_file = found[Path(message["file"]).stem]
         line, text = message["range"]["start"]["line"] + 1, message["message"]
         if message["severity"] == "information":
-            found.revealed[line] = re.search('is "(.*)"$', text)[1]  # type: ignore[index]
+            of_file.revealed[line] = re.search('is "(.*)"$', text)[1]  # type: ignore[index]
         else:
-            found.errors[line] = text
+            of_file.errors[line] = text
     return found
 
 
-def mypy(path: Path, scratch: Path) -> Found:
+def mypy(folder: Path) -> dict[str, Found]:
     # `--config-file=` with nothing: the repository's settings must not make it more lenient.
-    # One cache for all tests: reading torch takes twenty seconds.
-    cache = scratch.parent / "mypy_cache"
-    options = ["--strict", "--config-file=", f"--cache-dir={cache}", "--no-error-summary"]
-    found = Found({}, {})
-    for line in run(
-        [sys.executable, "-m", "mypy", *options, "--python-version=3.11", str(path)]
-    ).splitlines():
-        number, severity, text = re.match(r".*?:(\d+): (\w+): (.*)", line).groups()  # type: ignore[union-attr]
+    options = ["--strict", "--config-file=", "--no-error-summary", "--python-version=3.11"]
+    found = {name: Found({}, {}) for name in PROGRAMS}
+    printed = run(sys.executable, "-m", "mypy", *options, *(f"{name}.py" for name in PROGRAMS), cwd=folder)
+    for line in printed.splitlines():
+        name, number, severity, text = re.match(r"(\w+)\.py:(\d+): (\w+): (.*)", line).groups()  # type: ignore[union-attr]
         if severity == "error":
-            found.errors[int(number)] = text
+            found[name].errors[int(number)] = text
         elif revealed := re.match('Revealed type is "(.*)"$', text):
-            found.revealed[int(number)] = revealed[1]
+            found[name].revealed[int(number)] = revealed[1]
     return found
 
 
-def run(command: list[str]) -> str:
-    """Run a checker from an environment's own folder; both exit with 1 where they found errors."""
-    if command[0] == "pyright":
-        command[0] = str(Path(sys.executable).parent / "pyright")
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parents[1])
+def run(*command: object, cwd: Path) -> str:
+    """Run a checker; both exit with 1 where they found errors."""
+    finished = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=cwd
+    )
     assert finished.returncode in (0, 1), finished.stdout + finished.stderr
     return finished.stdout
 
 
-IN_ONE_WORKER = pytest.mark.xdist_group("mypy")  # where its cache is
-CHECKERS = pytest.mark.parametrize("check", [pyright, pytest.param(mypy, marks=IN_ONE_WORKER)])
-Check = Callable[[Path, Path], Found]
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(check, marks=pytest.mark.xdist_group(check.__name__)) for check in (pyright, mypy)],
+    ids=lambda check: check.__name__,
+)
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    """What one of the checkers says of all programs; it reads torch once, which is what takes long."""
+    folder = tmp_path_factory.mktemp(request.param.__name__)
+    for name, text in PROGRAMS.items():
+        (folder / f"{name}.py").write_text(text)
+    return request.param(folder)
 
 
-def comments(path: Path, pattern: str) -> dict[int, str]:
+def comments(name: str, pattern: str) -> dict[int, str]:
     """Find the lines that match, and what their comment says."""
-    lines = enumerate(path.read_text().splitlines(), start=1)
+    lines = enumerate(PROGRAMS[name].splitlines(), start=1)
     return {number: match[1] for number, line in lines if (match := re.search(pattern, line))}
 
 
-@CHECKERS
-def test_what_is_right_is_accepted_and_understood(check: Check, tmp_path: Path) -> None:
-    path = HERE / "positive.py"
-    found = check(path, tmp_path)
-    assert found.errors == {}
-    expected = comments(path, r"reveal_type\(.*  # (.*)$")
-    assert {line: re.sub(r"\w+\.", "", name) for line, name in found.revealed.items()} == expected
+def test_what_is_right_is_accepted_and_understood(found: dict[str, Found]) -> None:
+    assert found["positive"].errors == {}
+    expected = comments("positive", r"reveal_type\(.*  # (.*)$")
+    revealed = found["positive"].revealed
+    assert {line: re.sub(r"\w+\.", "", name) for line, name in revealed.items()} == expected
 
 
-@CHECKERS
-def test_what_is_wrong_is_refused_and_nothing_else(check: Check, tmp_path: Path) -> None:
-    path = HERE / "negative.py"
-    assert check(path, tmp_path).errors.keys() == comments(path, "(# error)$").keys()
+def test_what_is_wrong_is_refused_and_nothing_else(found: dict[str, Found]) -> None:
+    assert found["negative"].errors.keys() == comments("negative", "(# error)$").keys()
 
 
-@CHECKERS
-def test_a_plain_module_is_what_these_tests_would_notice(check: Check, tmp_path: Path) -> None:
-    program = (HERE / "negative.py").read_text().replace("class Own(tn.Module):", "class Own(nn.Module):")
-    plain = tmp_path / "plain.py"
-    plain.write_text(program.replace("from torch import Tensor", "from torch import Tensor, nn"))
-    assert check(plain, tmp_path).errors.keys() != comments(plain, "(# error)$").keys()
+def test_a_plain_module_is_what_these_tests_would_notice(found: dict[str, Found]) -> None:
+    assert found["plain"].errors.keys() != comments("plain", "(# error)$").keys()

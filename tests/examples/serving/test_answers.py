@@ -122,6 +122,7 @@ def test_a_missing_package_is_named_with_the_remedy(paths, monkeypatch, package:
     assert stop.value.code == f"error: {package} is not installed: pip install 'tinynets[serve]'"
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_no_number_is_an_error(serve: ModuleType, caplog) -> None:
     model = tn.TinyVisionMLP(hidden=8)
     with torch.no_grad():
