@@ -1,4 +1,4 @@
-"""Every model beside its partner of the parity tests at equal weights: forward, and forward with backward.
+"""Models beside public implementations at equal weights: forward, and forward with backward.
 
 Wants torchvision and timm (`make parity` brings them). One thread; both sides take turns.
 `--compiled` compiles both sides, which takes minutes; `--only lenet5 cct_2_3x2` takes some of the models.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import public_forms
 import torch
 from harness import CONTROL, Spread, Variant, control, interleaved, ratio, table, write
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 import tinynets as tn
 from tinynets.models import (
     Airbench94Net,
+    CifarMLP,
     CifarResNet,
     ConvMixer,
     DenseNetBC,
@@ -29,11 +31,12 @@ from tinynets.models import (
     MlpMixer,
     ResNet18Cifar,
     SimpleViT,
+    TinyVisionMLP,
     Vgg16Cifar,
     WideResNet,
 )
 
-# The partners are those of the parity tests, so that what is fast is also what is right.
+# Partners of the parity tests, where those are what people run.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
 import references
 import timm_nets
@@ -48,6 +51,7 @@ class Pair:
     label: str
     partner: Callable[[], nn.Module]
     ours: Callable[[dict[str, Tensor]], ImageClassifier]
+    image: tuple[int, int, int] = (3, 32, 32)
 
     def build(self) -> tuple[ImageClassifier, nn.Module]:
         partner = self.partner()
@@ -66,25 +70,42 @@ def airbench() -> nn.Module:
     return partner
 
 
-REFERENCE = "reference"
+GREY = (1, 28, 28)
+REFERENCE, PUBLIC, SEQUENTIAL = "loop in one forward", "module for each block", "nn.Sequential"
 PAIRS: dict[str, Pair] = {
-    "lenet5": Pair(REFERENCE, references.lenet_reference, in_order(LeNet5)),
-    "resnet20": Pair(REFERENCE, lambda: references.ReferenceResNet(20, "A"), in_order(CifarResNet)),
+    "tiny_vision_mlp": Pair(
+        f"{SEQUENTIAL}, no dropout",
+        lambda: public_forms.perceptron(784, 256, 10, dropout=False),
+        in_order(TinyVisionMLP),
+        GREY,
+    ),
+    "cifar_mlp": Pair(
+        SEQUENTIAL, lambda: public_forms.perceptron(3072, 512, 256, 10, dropout=True), in_order(CifarMLP)
+    ),
+    "lenet5": Pair(SEQUENTIAL, references.lenet_reference, in_order(LeNet5), GREY),
+    "resnet20": Pair(PUBLIC, public_forms.ResNet20, in_order(CifarResNet)),
+    "resnet20, against a loop": Pair(
+        REFERENCE, lambda: references.ReferenceResNet(20, "A"), in_order(CifarResNet)
+    ),
     "resnet20, shortcut B": Pair(
         "torchvision's blocks", torchvision_nets.ThinResNet, CifarResNet.from_chenyaofo
     ),
     "resnet18_cifar": Pair("torchvision", torchvision_nets.resnet18, ResNet18Cifar.from_torchvision),
-    "wrn_16_4": Pair(REFERENCE, lambda: references.ReferenceWideResNet(16, 4), in_order(WideResNet)),
+    "wrn_16_4": Pair(PUBLIC, public_forms.WideResNet, in_order(WideResNet)),
+    "wrn_16_4, against a loop": Pair(
+        REFERENCE, lambda: references.ReferenceWideResNet(16, 4), in_order(WideResNet)
+    ),
     "mobilenet_v2_cifar": Pair(
         "torchvision", torchvision_nets.mobilenet, torchvision_nets.mobilenet_without_dropout
     ),
     "densenet_bc_100_12": Pair("torchvision", torchvision_nets.densenet, DenseNetBC.from_torchvision),
     "vgg16_cifar": Pair("torchvision", torchvision_nets.vgg16, Vgg16Cifar.from_torchvision),
-    "airbench94": Pair(REFERENCE, airbench, in_order(Airbench94Net)),
+    "airbench94": Pair(SEQUENTIAL, airbench, in_order(Airbench94Net)),
     "mlp_mixer": Pair("timm", timm_nets.mixer, MlpMixer.from_timm),
     "convmixer_256_8": Pair("timm", timm_nets.convmixer, ConvMixer.from_timm),
     "simple_vit": Pair("timm", timm_nets.vit, SimpleViT.from_timm),
-    "cct_2_3x2": Pair(REFERENCE, lambda: references.ReferenceCCT(2, 2), cct_without_dropout),
+    "cct_2_3x2": Pair(PUBLIC, public_forms.Cct, cct_without_dropout),
+    "cct_2_3x2, against a loop": Pair(REFERENCE, lambda: references.ReferenceCCT(2, 2), cct_without_dropout),
     "cct_7_3x1": Pair(REFERENCE, lambda: references.ReferenceCCT(7, 1), cct_without_dropout),
 }
 
@@ -111,8 +132,7 @@ def forward_backward(model: nn.Module) -> Callable[[Tensor], object]:
 def compare(pair: Pair, batch: int, rounds: int, compiled: bool) -> dict[str, dict[str, Any]]:
     """Time both sides, and ours with checks off, in eval and in training."""
     ours, theirs = pair.build()
-    size = getattr(ours, "image_size", 32)
-    images = torch.randn(batch, ours.in_channels, size, size)
+    images = torch.randn(batch, *pair.image)
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-3, atol=1e-3)
     results: dict[str, dict[str, Any]] = {}

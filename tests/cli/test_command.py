@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,53 @@ def test_a_missing_folder_is_told_before_the_work(
     file = tmp_path / "models" / "lenet5.pt2"
     assert main(["export", "lenet5", "--to", str(file)]) == 2
     assert capsys.readouterr().err == f"tinynets: cannot write {file}: there is no folder {file.parent}\n"
+
+
+MAKERS = """
+import sys
+
+def fails():
+    raise RuntimeError("no\\nluck")
+
+def leaves():
+    sys.exit(7)
+
+def is_stopped():
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "explain", "prove"])
+def test_what_makes_no_model_is_told_in_one_line(command: str, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "makers.py"
+    file.write_text(MAKERS)
+    assert main([command, f"{file}:fails"]) == 2
+    error = f"tinynets: {file}:fails cannot be built: RuntimeError: no luck (makers.py:5)\n"
+    assert capsys.readouterr().err == error
+    assert main([command, f"{file}:leaves"]) == 2
+    assert (
+        capsys.readouterr().err == f"tinynets: {file}:leaves cannot be built: SystemExit: 7 (makers.py:8)\n"
+    )
+    assert main([command, f"{file}:is_stopped"]) == 130
+    assert capsys.readouterr().err == "tinynets: interrupted\n"
+
+
+def test_a_file_that_is_no_text_has_no_line_to_name(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "nulls.py"
+    file.write_bytes(b"\0\0")
+    assert main(["explain", f"{file}:Net"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tinynets: {file} cannot be imported: SyntaxError: source code ")
+    assert ".py:" not in said.removeprefix(f"tinynets: {file} ")
+
+
+def test_a_reader_that_has_left_is_no_error(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with monkeypatch.context() as patched, open(write, "w") as closed:
+        patched.setattr("sys.stdout", closed)
+        assert main(["list"]) == 141
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("function", [tn.explain, tn.export, tn.optimize_for_inference])

@@ -84,6 +84,50 @@ class TestDecorators:
             def f(x: Float[Tensor, "n"]) -> Tensor:
                 return x
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_of_two_classes_of_one_name_each_has_its_own_methods(self, first: bool) -> None:
+        def keeps(function: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(*args: Any) -> Any:
+                return function(*args)
+
+            return wrapper
+
+        if first:
+
+            class Net(tn.Module):
+                @keeps
+                def forward(self, x: Float[Tensor, "batch 3"]) -> Tensor:
+                    return x
+        else:
+
+            class Net(tn.Module):
+                @keeps
+                def forward(self, x: Float[Tensor, "batch 5"]) -> Tensor:
+                    return x
+
+        Net()(ones(2, 3 if first else 5))
+        with pytest.raises(tn.ShapeError, match=f"expected {3 if first else 5}"):
+            Net()(ones(2, 4))
+
+    def test_what_dispatches_on_a_type_calls_checked_functions(self) -> None:
+        class Net(tn.Module):
+            @functools.singledispatchmethod
+            def forward(self, x: Float[Tensor, "batch 3"]) -> Tensor:
+                return x
+
+            @forward.register
+            def _(self, x: list) -> Float[Tensor, "batch 3"]:
+                return torch.tensor(x)
+
+        class Child(Net):
+            pass
+
+        for net in (Net(), Child()):
+            assert net(ones(2, 3)).shape == net([[1.0, 2.0, 3.0]] * 2).shape == (2, 3)
+            for wrong in (ones(2, 4), [[1.0, 2.0]]):
+                with pytest.raises(tn.ShapeError, match="expected 3"):
+                    net(wrong)
+
 
 class TestGeneratorsAndCoroutines:
     def test_every_yield_is_checked(self) -> None:

@@ -36,9 +36,9 @@ def test_a_typed_model_tells_its_inputs_itself() -> None:
 
 
 def test_einops_is_named_and_its_result_is_a_view() -> None:
-    flat = by_code(zoo("cifar_mlp"), "flat:")
-    assert [op.name for op in flat.ops] == ["rearrange"]
-    assert (flat.values[0].memory, flat.allocated.value) == ("view", 0)
+    tokens = by_code(zoo("simple_vit"), "tokens:")
+    assert [op.name for op in tokens.ops] == ["rearrange"]
+    assert (tokens.values[0].memory, tokens.allocated.value) == ("view", 0)
 
 
 def test_no_helper_of_the_contract_is_shown() -> None:

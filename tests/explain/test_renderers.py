@@ -32,10 +32,10 @@ def without_line_numbers(text: str) -> str:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_golden_text(name: str) -> None:
-    """`TINYNETS_WRITE_GOLDENS=1 pytest` writes them anew; read the difference before committing it."""
+    """`TINYNETS_OVERWRITE=1 pytest` writes them anew; read the difference before committing it."""
     text = without_line_numbers(zoo(name).to_text(width=110, depth=2))
     golden = GOLDENS / f"{name}.txt"
-    if os.environ.get("TINYNETS_WRITE_GOLDENS"):
+    if os.environ.get("TINYNETS_OVERWRITE"):
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")

@@ -264,9 +264,7 @@ def test_a_model_with_a_hook_is_refused() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(TypeError, match=r"optimize_for_inference\(\) takes a torch.nn.Module, got function"):
         tn.optimize_for_inference(lambda x: x)
-    with pytest.raises(
-        TypeError, match="optimize_for_inference needs inputs for Sequential: .*does not say what shape"
-    ):
+    with pytest.raises(TypeError, match="inputs are needed for Sequential: .*does not say what shape"):
         tn.optimize_for_inference(nn.Sequential(nn.Linear(3, 3)))
     with pytest.raises(tn.ShapeError, match="axis 1 is 3, expected 1"):
         tn.optimize_for_inference(tn.TinyVisionMLP(), "batch 3 28 28")
@@ -277,7 +275,7 @@ def test_the_source_can_be_read() -> None:
     assert source.startswith("def straight_line(images):\n")
     body = source.partition("def compute(images):\n")[2].partition("\n\n")[0]
     assert body == (
-        "    x = images.reshape(1, 784)\n"
+        "    x = images.flatten(1)\n"
         "    # fc1\n"
         "    x = linear(x, fc1_weight, fc1_bias)\n"
         "    # the model itself\n"
@@ -286,6 +284,11 @@ def test_the_source_can_be_read() -> None:
         "    x = linear(x, fc2_weight, fc2_bias)\n"
         "    return x"
     )
+
+
+def test_the_argument_of_torchs_own_modules_is_taken_by_name() -> None:
+    fast = tn.optimize_for_inference(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), "batch 4")
+    assert fast.source.startswith("def straight_line(input):\n")
 
 
 def test_copies_and_pickles_are_of_their_own_model() -> None:

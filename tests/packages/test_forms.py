@@ -55,7 +55,14 @@ def test_a_dataclass_has_its_own_axes(forms) -> None:
     assert c.merge_all(rays, merged)[0] is rays
     assert c.Sphere(ones(3), ones(3)).radius == 1
     assert copy.replace(rays) if hasattr(copy, "replace") else True
+    masked = c.Masked(ones(2, dtype=torch.int64), {"sum": 1}, ones(2))
+    assert masked.callbacks(None, ones(2)).tolist() == [1, 1]
     assert pickle.loads(pickle.dumps(c.Box(ones(2), ones(2)))).low.tolist() == [1, 1]
+
+
+def test_a_class_without_tensors_keeps_its_constructor(forms) -> None:
+    watchful = forms.classes.Watchful("name")
+    assert watchful.caller == "test_a_class_without_tensors_keeps_its_constructor"
 
 
 def test_a_typed_dict_has_its_own_axes(forms) -> None:
@@ -91,6 +98,7 @@ LIES = {
     "sizes(x): float32, expected a signed integer dtype": lambda f, c: f.sizes(ones(2)),
     "Rays(directions): axis 0 is 3": lambda f, c: c.Rays(ones(2, 3), ones(3, 3)),
     "Sphere(radius): axis 0 is 3": lambda f, c: c.Sphere(ones(2, 3), ones(2, 3), 0.1, ones(3)),
+    "Masked(mask): axis 0 is 3, expected n = 2": lambda f, c: c.Masked(ones(2), mask=ones(3)),
     "Box(high): axis 0 is 3, expected n = 2": lambda f, c: c.Box(ones(2), ones(3)),
     "Linear(x): 1 axis, expected 2": lambda f, c: c.Linear(3)(ones(3)),
     "Flat returned 2 axes, expected 1": lambda f, c: c.Flat(3)(ones(2, 3)),

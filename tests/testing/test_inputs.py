@@ -106,7 +106,7 @@ def test_a_sample_can_be_kept_and_the_others_replaced():
 
 def test_missing_inputs_and_other_objects_are_refused():
     expected = (
-        "check_model needs inputs for Good: Good.forward does not say what shape 'x' has: pass a tensor or a"
+        "inputs are needed for Good: Good.forward does not say what shape 'x' has: pass a tensor or a"
         ' shape, as in check_model(model, "batch 3 32 32")'
     )
     with pytest.raises(TypeError, match=re.escape(expected)):

@@ -94,7 +94,7 @@ def test_a_wrong_name_is_one_line(folder):
     result = folder.runpytest_inprocess("--tinynets-check=nets:Nit", "-p", "no:xdist")
     result.stderr.fnmatch_lines(["ERROR: --tinynets-check=nets:Nit: nets has no Nit"])
     missing = folder.runpytest_inprocess("--tinynets-check=nets:Net", "-k", "repr", "-p", "no:xdist")
-    missing.stdout.fnmatch_lines(["*check_model needs inputs for Net: *"])
+    missing.stdout.fnmatch_lines(["*inputs are needed for Net: *"])
 
 
 @pytest.mark.slow

@@ -45,6 +45,8 @@ def with_functions(member: Any, change: Callable[[FunctionType], FunctionType]) 
                 member = getattr(member, name)(changed)
         return member
     holder: Any = member
+    if isinstance(member, functools.singledispatchmethod):
+        return _with_dispatched(holder, change)
     if not isinstance(member, HOLDERS):
         return holder
     held = "__func__" if isinstance(member, staticmethod | classmethod) else "func"
@@ -60,4 +62,16 @@ def with_functions(member: Any, change: Callable[[FunctionType], FunctionType]) 
     copy: Any = type(holder)(changed)
     if isinstance(member, functools.cached_property):
         copy.attrname = holder.attrname  # `__set_name__` runs for the members of a class body only
+    return copy
+
+
+def _with_dispatched(member: Any, change: Callable[[FunctionType], FunctionType]) -> Any:
+    """Return a `singledispatchmethod` whose registry, which it calls from, has each function replaced."""
+    registry = member.dispatcher.registry
+    changed = {kind: with_functions(function, change) for kind, function in registry.items()}
+    if all(changed[kind] is function for kind, function in registry.items()):
+        return member
+    copy: Any = functools.singledispatchmethod(changed.pop(object))
+    for kind, function in changed.items():
+        copy.register(kind, function)
     return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import sys
 import typing
@@ -16,21 +17,32 @@ from .descriptors import functions_of
 
 def method_codes(cls: type) -> dict[str, list[CodeType]]:
     """Return the code of the functions in the body of a class that is being created, by name."""
-    found: dict[str, list[CodeType]] = {}
-    for code in _body_of(cls).co_consts if _body_of(cls) else ():
+    body, found = _body_of(cls), dict[str, list[CodeType]]()
+    for code in body.co_consts if body else ():
         if isinstance(code, CodeType) and code.co_qualname == f"{cls.__qualname__}.{code.co_name}":
             found.setdefault(code.co_name, []).append(code)
     return found
 
 
-def _body_of(cls: type) -> Any:
+def _body_of(cls: type) -> CodeType | None:
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
-        for body in frame.f_code.co_consts:
-            if isinstance(body, CodeType) and body.co_qualname == cls.__qualname__:
-                return body
+        constants = frame.f_code.co_consts
+        bodies = [b for b in constants if isinstance(b, CodeType) and b.co_qualname == cls.__qualname__]
+        if bodies:
+            return bodies[0] if len(bodies) == 1 else _last_loaded(bodies, frame)
         frame = frame.f_back
     return None
+
+
+def _last_loaded(bodies: list[CodeType], frame: FrameType) -> CodeType | None:
+    """Return the body whose class statement runs, of several of one name, such as in `if` and `else`."""
+    last = None
+    for instruction in dis.get_instructions(frame.f_code):
+        if instruction.offset >= frame.f_lasti:
+            break
+        last = next((body for body in bodies if body is instruction.argval), last)
+    return last
 
 
 def hidden_function(member: Any, codes: Collection[CodeType]) -> FunctionType | None:

@@ -14,7 +14,7 @@ import torch
 
 from .._contract.annotations.axes import Axis, AxisKind
 from .._inference.backends import require_packages
-from .._inference.onnx_session import open_session
+from .._inference.onnx_session import array_of, open_session
 from .._torch.tracing.torch_warnings import no_word_of_torchvision
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
@@ -110,5 +110,7 @@ def open_onnx(model: Any) -> LoadedProgram:
         return TensorInfo(value.name, dtype, shape)
 
     return LoadedProgram(
-        run, [info(value) for value in model.graph.input], [info(v) for v in model.graph.output]
+        lambda tensors: run([*map(array_of, tensors)]),
+        [info(value) for value in model.graph.input],
+        [info(v) for v in model.graph.output],
     )

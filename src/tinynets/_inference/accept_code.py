@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import keyword
 import math
 import re
@@ -14,11 +13,13 @@ from torch import Tensor
 
 from .trace import Trace
 
-# What the source refers to besides weights, arguments, sizes and operators.
-RESERVED = frozenset(dir(builtins)) | set(
-    """MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
+# What the source refers to besides weights, arguments, sizes and operators. Of Python's functions those that
+# it may call, and no others: torch's own modules call their argument `input`, which is 10 us faster by name.
+RESERVED = frozenset(
+    """abs any bool float int len list map max min pow round slice str type
+    MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
     autocast autocast_state traced_autocast in_inference_mode inference compute shape args kwargs
-    flatten unflatten leaves arrangement structure returned run result within_range
+    flatten unflatten leaves arrangement structure returned run result within_range kernels traced_kernels
     version_of versions counted pointer_of pointers copied""".split()  # noqa: SIM905
 )
 

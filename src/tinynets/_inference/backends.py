@@ -25,15 +25,17 @@ class Backend:
     Attributes:
         title: its name in prose.
         copies_weights: whether a program has weights of its own, as they were when it was compiled.
+        takes_arrays: whether a program takes arrays of NumPy, rather than tensors.
         require: raises where it cannot be had for a model.
-        compile: makes a function of a list of tensors, which are those placeholders of the trace; it returns
+        compile: makes a function of a list, of what those placeholders of the trace stand for; it returns
             one tensor, or several.
     """
 
     title: str
     copies_weights: bool
+    takes_arrays: bool
     require: Callable[[nn.Module], None]
-    compile: Callable[[Trace, Sequence[str]], Callable[[list[Tensor]], Any]]
+    compile: Callable[[Trace, Sequence[str]], Callable[[list[Any]], Any]]
 
 
 def backend_of(name: str) -> Backend:
@@ -87,7 +89,7 @@ def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
     return run if trace.returned.num_leaves > 1 else lambda tensors: run(tensors)[0]
 
 
-def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
+def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Any]], Any]:
     from .onnx_session import open_session, translate
 
     names, model = translate(trace.program)
@@ -97,6 +99,6 @@ def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
 
 
 _BACKENDS = {
-    "aoti": Backend("AOTInductor", False, _require_compiler, _compile_aoti),
-    "onnxruntime": Backend("ONNX Runtime", True, _require_onnx, _compile_onnx),
+    "aoti": Backend("AOTInductor", False, False, _require_compiler, _compile_aoti),
+    "onnxruntime": Backend("ONNX Runtime", True, True, _require_onnx, _compile_onnx),
 }

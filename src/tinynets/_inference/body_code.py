@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from .._torch.tracing.kernels import native_conv2d
 from .._torch.tracing.straight_line import (
     binding,
     is_operator,
@@ -28,6 +29,7 @@ from .._torch.tracing.straight_line import (
     writes,
 )
 from .freshness import computes, is_dropped, overwritable, writes_to_fresh
+from .twins import native_arguments
 
 _RESHAPES = ("aten.reshape", "aten.flatten")
 _SPLATTED = ("reshape", "view", "permute", "expand")  # methods that take sizes one by one, which is faster
@@ -51,7 +53,7 @@ class BodyWriter:
         inputs: placeholder -> its variable.
         sizes: symbol -> its variable.
         taken: variables of the function that are not for results.
-        in_place: whether a result that nothing else reads may be overwritten.
+        autocast: whether torch casts the arguments of some operators, so that others cannot replace them.
     """
 
     def __init__(
@@ -61,11 +63,12 @@ class BodyWriter:
         inputs: Mapping[str, str],
         sizes: Mapping[str, str],
         taken: frozenset[str],
-        in_place: bool,
+        autocast: bool,
     ) -> None:
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {}
-        self._inputs, self._sizes, self._in_place = inputs, sizes, in_place
+        self.replaced: list[str] = []  # the weights of operators for which a twin was taken
+        self._inputs, self._sizes, self._exact = inputs, sizes, not autocast
         self._names = _variables(taken)
         self._taken = set(taken)
         self._free: list[str] = []
@@ -156,7 +159,11 @@ class BodyWriter:
             self._assign(node, f"{self._source(node.args[0])}.shape[{node.args[1]}]")
         elif name == "aten.slice" and (source := self._slice(node)) is not None:
             self._assign(node, source)
-        elif self._in_place and (place := overwritable(node, self._real, self._uses)) is not None:
+        elif self._exact and (native := native_arguments(node)) is not None:
+            self.replaced.append(self._source(native[1]))
+            name = self._constant("thnn_conv2d", native_conv2d)
+            self._assign(node, f"{name}({self._arguments(native, {})})")
+        elif self._exact and (place := overwritable(node, self._real, self._uses)) is not None:
             function, args = binding(target, in_place=True), list(node.args)
             args.insert(0, args.pop(place))
             self._assign(node, f"{self._constant(*function)}({self._arguments(args, node.kwargs)})")

@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._torch.tracing.kernels import kernel_settings
 from .._torch.tracing.pytree import tree_flatten, tree_unflatten
 from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
 from .accept_code import RESERVED, accept_tests, name_of, row_of
 from .backends import Backend
 from .body_code import BodyWriter
-from .program_code import MISS, Body, tensor_tests, write_program
+from .program_code import MISS, Body, tensor_tests, within_range, write_program
 from .trace import Trace
+from .twins import twin_tests
 from .watch import Watch
 
 
@@ -78,10 +80,13 @@ def write_line(
     read = {tensors[p]: trace.tensors[p] for p in trace.read if p in trace.tensors}
     if backend is None:
         writer = BodyWriter(
-            trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), in_place=not autocast
+            trace.graph, inputs=inputs, sizes=sizes, taken=frozenset(taken), autocast=bool(autocast)
         )
         outputs = writer.write()
         tests, constants = tensor_tests(read)
+        if writer.replaced:
+            given = {variables[p]: leaf for p, leaf in trace.leaves.items() if isinstance(leaf, Tensor)}
+            tests += twin_tests({name: read[name] for name in writer.replaced}, given)
         body = Body(writer.lines, outputs, tests, {**constants, **writer.constants})
     else:
         body = write_program(trace, inputs, read, backend)
@@ -125,6 +130,9 @@ def write_line(
             "autocast": any_autocast_enabled,
             "autocast_state": autocast_state,
             "traced_autocast": autocast,
+            "kernels": kernel_settings,
+            "traced_kernels": kernel_settings(),
+            "within_range": within_range,
             "flatten": tree_flatten,
             "unflatten": tree_unflatten,
             "structure": trace.taken,

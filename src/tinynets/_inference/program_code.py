@@ -62,17 +62,30 @@ def write_program(
     weights = [] if backend.copies_weights else [name for name in trace.read if name in trace.tensors]
     run = backend.compile(trace, [*weights, *given])
     outputs = [f"result{i or ''}" for i in range(len(returned))]
-    call = f"{', '.join(outputs)} = run([{', '.join(inputs[name] for name in (*weights, *given))}])"
-    numbers = [inputs[name] for name in given if trace.leaves[name].dtype in _OF_WIDE_RANGE]
-    lines = [
-        f"if not ({' and '.join(f'within_range({name})' for name in numbers)}):",
-        "    return MISS",
-    ]
+    numbers = [name for name in given if trace.leaves[name].dtype in _OF_WIDE_RANGE]
+    arrays = _array_names(given if backend.takes_arrays else numbers, inputs)
+    lines = [f"{array} = {inputs[name]}.numpy()" for name, array in arrays.items()]
+    if numbers:
+        within = " and ".join(f"within_range({arrays[name]})" for name in numbers)
+        lines += [f"if not ({within}):", "    return MISS"]
+    sources = {**inputs, **arrays} if backend.takes_arrays else inputs
+    lines.append(f"{', '.join(outputs)} = run([{', '.join(sources[name] for name in (*weights, *given))}])")
     tests, constants = (
         _untouched(list(read.values())) if backend.copies_weights else tensor_tests(read, layouts=True)
     )
     constants.update(run=run, within_range=within_range)
-    return Body([*(lines if numbers else ()), call], outputs, tests, constants)
+    return Body(lines, outputs, tests, constants)
+
+
+def _array_names(tensors: Sequence[str], inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return a variable for the values of each tensor as an array, which shares its memory."""
+    names: dict[str, str] = {}
+    for tensor in tensors:
+        name = f"{inputs[tensor]}_array"
+        while name in inputs.values():
+            name += "_"
+        names[tensor] = name
+    return names
 
 
 def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tuple[list[str], dict[str, Any]]:
@@ -100,12 +113,12 @@ def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tup
     return tests, constants
 
 
-def within_range(tensor: Tensor) -> bool:
+def within_range(array: Any) -> bool:
     """Return whether squares of the values, and their sum, are finite.
 
     A compiler may compute a variance, say, in another way, which overflows elsewhere; NaN it may lose.
     """
-    values = tensor.detach().numpy().ravel()
+    values = array.ravel()
     return isfinite(values.dot(values))
 
 

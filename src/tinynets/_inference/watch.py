@@ -1,7 +1,9 @@
 """What a traced model must still be for its straight line to hold, compared at the speed of C.
 
 Dicts are compared by `==`, which looks at the identity of each value before anything else: 0.2 us for the
-attributes of a module. What tensors hold is not compared: a straight line reads them where they are.
+attributes of a module, and 1 us where a convolution has left nothing of them in the caches. So the copies
+share what they can: their keys, and one table for all that are empty. What tensors hold is not compared: a
+straight line reads them where they are.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from .._torch.state.model_walk import unregistered_modules
 from ..modes.blocks import open_blocks
 
 _IGNORED = MARKS | {"training", "train"}  # a straight line is in eval mode whatever the flags say
-_PLAIN = (int, float, complex, bool, str, bytes, tuple, type(None))  # of a class
+_CONTAINERS = (list, dict, set, deque)
+_DATA = (int, float, complex, bool, str, bytes, tuple, type(None), Tensor, *_CONTAINERS)  # of a class
 _DEPTH = 4
+_EMPTY: dict[str, Any] = {}
 
 
 class Watch:
@@ -53,7 +57,7 @@ class Watch:
         self._seen: set[int] = set()
         for module in self.modules:
             for table in tables_of(module):
-                self._add(table, dict(table))
+                self._add(table, table.copy() or _EMPTY)
         self._tables = len(self.live)
         for module in self.modules:
             self._add_attributes(module, 0)
@@ -62,6 +66,10 @@ class Watch:
         for module in self.modules:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
+        for _, names, values in self.class_facts:
+            held = {n: v for n, v in zip(names, values, strict=True) if type(v) in _CONTAINERS}
+            if held:
+                self._add(held, {name: self._copied(value, name, 0) for name, value in held.items()})
         self.toggle = toggle.on
 
     def refusal(self) -> str:
@@ -163,8 +171,11 @@ class Watch:
 
     def _add_attributes(self, owner: object, depth: int) -> None:
         table = vars(owner)
-        own = {n: v if n in TABLES else self._copied(v, n, depth) for n, v in table.items()}
+        own = table.copy()  # which shares its keys with the instances of the class
         self._add(table, own)
+        for name, value in table.items():
+            if name not in TABLES:
+                own[name] = self._copied(value, name, depth)
 
     def _copied(self, value: Any, name: str, depth: int) -> Any:
         """Return what the value will be compared with: a copy of a container, else the value itself."""
@@ -211,7 +222,7 @@ def _class_facts(types: list[type]) -> Iterator[tuple[type, tuple[str, ...], Any
             if home in ("torch", "builtins") or base.__module__ == "tinynets.module":
                 continue
             for name, value in vars(base).items():
-                data = isinstance(value, _PLAIN) and not name.startswith("_")
+                data = isinstance(value, _DATA) and not name.startswith(("__", "_tn_"))
                 if data or name.startswith("forward"):
                     names[name] = None
         found = tuple(sys.intern(name) for name in names)

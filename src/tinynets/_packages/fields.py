@@ -8,10 +8,16 @@ import inspect
 import keyword
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, cast
 
-from .._torch.tracing.entry import known_while_tracing
+from jaxtyping import AnnotationError
+
+from .._contract.annotations.parse_hints import has_tensors
+from .._contract.annotations.plain_types import has_missing_names
+from .._contract.annotations.resolve_names import NameResolver
+from .._torch.tracing.callers import known_while_tracing
 from .build import build_in_place
 from .lenient import Lenient
 
@@ -39,12 +45,14 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     if not isinstance(constructor, FunctionType) or constructor.__code__.co_filename == file:
         return None  # it is inherited, or written by hand and so a function as any other
     bases: list[type] = list(reversed(kind.__mro__))
-    hints = {name: hint for base in bases for name, hint in inspect.get_annotations(base).items()}
+    hints = {name: (base, hint) for base in bases for name, hint in inspect.get_annotations(base).items()}
     names = [name for name in names if name in hints and not keyword.iskeyword(name)]
     parameters = inspect.signature(constructor).parameters
     # In the order of the parameters: Python gives defaults from the right, and these are never used.
     defaults = tuple(parameters[name].default if name in parameters else _NO_DEFAULT for name in names)
     check = FieldCheck(kind, {name: hints[name] for name in names}, defaults, policy, file)
+    if not check.is_needed():
+        return None
     setattr(kind, made, _checked_constructor(constructor, check, made))
     return check
 
@@ -73,15 +81,40 @@ def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str
 
 
 class FieldCheck:
-    """The function whose arguments are the fields of a class, built for the first object."""
+    """The function whose arguments are the fields of a class, built for the first object.
+
+    Args:
+        cls: the class.
+        hints: by the name of a field, the class that declares it and its annotation.
+        defaults: of the fields.
+        policy: as for `check_construction`.
+        file: likewise.
+    """
 
     def __init__(
-        self, cls: type, hints: dict[str, Any], defaults: tuple[Any, ...], policy: Lenient, file: str
+        self,
+        cls: type,
+        hints: dict[str, tuple[type, Any]],
+        defaults: tuple[Any, ...],
+        policy: Lenient,
+        file: str,
     ) -> None:
         self.cls, self.hints, self.defaults, self.policy, self.file = cls, hints, defaults, policy, file
         self.names = list(hints)
         self.checks = Counter[str]()  # "argument" -> number of fields
         self.built: Any = None  # the function
+
+    def is_needed(self) -> bool:
+        """Whether a field has tensors, or may have, as a name of its annotation does not exist yet.
+
+        A constructor that checks nothing would still be a frame more for a `__post_init__` that looks at its
+        caller.
+        """
+        try:
+            hints = [self._resolve(name) for name in self.names]
+            return any(has_missing_names(hint) or has_tensors(hint) for hint in hints)
+        except Exception:  # whatever it is, the module must be imported
+            return True
 
     @known_while_tracing
     def build(self) -> None:
@@ -94,10 +127,23 @@ class FieldCheck:
         found: dict[str, Any] = {}
         exec(compile(source, self.file, "exec"), vars(sys.modules[self.cls.__module__]), found)
         function: FunctionType = found[self.cls.__name__]
-        function.__qualname__, function.__annotations__ = self.cls.__qualname__, self.hints
-        function.__defaults__ = self.defaults
+        function.__qualname__, function.__defaults__ = self.cls.__qualname__, self.defaults
+        function.__annotations__ = dict(self._resolved())
         try:
             self.checks = build_in_place(function, [source], self.policy, label=self.cls.__name__)
         except Exception as error:  # whatever it is, objects must be constructed
             self.policy.refuse(self.cls.__qualname__, "", 0, f"{type(error).__name__}: {error}")
         return function
+
+    def _resolved(self) -> Iterator[tuple[str, Any]]:
+        for name in self.names:
+            try:
+                yield name, self._resolve(name)
+            except AnnotationError as error:
+                self.policy.refuse(self.cls.__qualname__, name, 0, str(error))
+
+    def _resolve(self, name: str) -> Any:
+        """Resolve the annotation of a field with the names of the module in which the field is declared."""
+        base, annotation = self.hints[name]
+        names = NameResolver(vars(sys.modules[base.__module__]), owner=base, at_definition=False)
+        return names.resolve(annotation)

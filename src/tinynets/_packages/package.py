@@ -15,7 +15,7 @@ import torch
 
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
-from .._torch.tracing.entry import known_while_tracing
+from .._torch.tracing.callers import known_while_tracing
 from .arm import FUNCTION, PACKAGE
 from .build import build_in_place, code_in_file, original_source
 from .fields import FieldCheck, check_construction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ from ..errors import TargetError
 from .common import EXIT_CODES, OK, USAGE
 
 # A file each, which imports its room when it runs.
+INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13  # as shells have it for SIGINT and SIGPIPE
 COMMANDS = ("list", "explain", "prove", "check", "comments", "export", "show", "audit")
 
 
@@ -30,10 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except TargetError as error:
         print(f"tinynets: {error}", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:
+        print("tinynets: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # as in `tinynets list | head -1`
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # which Python flushes when it exits
+        os.close(nowhere)
+        return CLOSED_PIPE
 
 
 def _parser() -> argparse.ArgumentParser:

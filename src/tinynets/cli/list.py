@@ -22,5 +22,6 @@ def run(options: argparse.Namespace) -> int:
 
     with usage_errors(ValueError):
         names = list_models(family=options.family, image_size=options.image_size)
-    print("\n".join(names))
+    for name in names:
+        print(name)
     return OK

@@ -51,15 +51,13 @@ def example_arguments(
         made_args, made_kwargs = Inputs(model, Sizes(symbolic=False), real=True).make(args, kwargs)
     except InputError as error:
         raise TypeError(
-            f"check_model needs inputs for {type(model).__name__}: {error}".replace(
-                "explain(", "check_model("
-            )
+            f"inputs are needed for {type(model).__name__}: {error}".replace("explain(", "check_model(")
         ) from None
     arguments = Arguments(made_args, made_kwargs, ())
     tensors = arguments.tensors
     if not tensors and not made_args and not made_kwargs:
         raise TypeError(
-            f"check_model needs inputs: {type(model).__name__}.forward does not say what shapes it takes;"
+            f"inputs are needed: {type(model).__name__}.forward does not say what shapes it takes;"
             ' pass tensors or shapes, as in check_model(model, "batch 3 32 32")'
         )
     written = _written(model, args, kwargs, arguments)

@@ -22,7 +22,7 @@ from ..errors import TargetError
 
 
 @contextlib.contextmanager
-def _target_errors(what: str) -> Generator[None, None, None]:
+def target_errors(what: str) -> Generator[None, None, None]:
     """Raise any error of the user's code, `sys.exit()` included, as a `TargetError` of one line."""
     try:
         yield
@@ -30,11 +30,13 @@ def _target_errors(what: str) -> Generator[None, None, None]:
         raise
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
-        place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"
+        if frames and frames[-1].filename == __file__:
+            frames = []  # the file itself, none of its lines
+        place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
         if isinstance(error, SyntaxError) and error.filename:
-            place = f"{os.path.basename(error.filename)}:{error.lineno}"
-        text = getattr(error, "msg", None) or str(error)
-        raise TargetError(f"{what}: {type(error).__name__}: {text} ({place})") from error
+            place = f" ({os.path.basename(error.filename)}:{error.lineno})"
+        text = " ".join((getattr(error, "msg", None) or str(error)).split())
+        raise TargetError(f"{what}: {type(error).__name__}: {text}{place}") from error
 
 
 def import_file(path: Path) -> ModuleType:
@@ -43,7 +45,7 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         TargetError: the file cannot be imported.
     """
-    with _target_errors(f"{path} cannot be imported"):
+    with target_errors(f"{path} cannot be imported"):
         return _imported(path.resolve())
 
 
@@ -101,7 +103,7 @@ def load_target(target: str) -> Any:
     if place.endswith(".py"):
         value: Any = import_file(Path(place))
     else:
-        with _target_errors(f"{place} cannot be imported"):
+        with target_errors(f"{place} cannot be imported"):
             value = importlib.import_module(place)
     for part in name.split("."):
         if not hasattr(value, part):
@@ -124,7 +126,7 @@ def build(value: Any, name: str) -> nn.Module:
             raise TargetError(
                 f"{name} needs {', '.join(missing)}: write a function that builds it and name that"
             )
-        with _target_errors(f"{name} cannot be built"):
+        with target_errors(f"{name} cannot be built"):
             value = value()
     if not isinstance(value, nn.Module):
         raise TargetError(f"{name} makes {type(value).__name__}, not a model")

@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import init
@@ -217,7 +216,7 @@ class CCT(ImageClassifier):
             maps: Float[Tensor, "batch _ _ _"] = F.max_pool2d(
                 F.relu(conv(maps), inplace=True), 3, stride=2, padding=1
             )
-        tokens: Float[Tensor, "batch side*side embed_dim"] = rearrange(maps, "b c h w -> b (h w) c")
+        tokens: Float[Tensor, "batch side*side embed_dim"] = maps.flatten(2).transpose(1, 2)
         placed: Float[Tensor, "batch side*side embed_dim"] = F.dropout(
             tokens + self.positions, self.dropout, self.training
         )
@@ -230,9 +229,9 @@ class CCT(ImageClassifier):
     ) -> Float[Tensor, "batch embed_dim"]:
         """Map tokens to one row per image: their mean, weighted by a learned score of each token."""
         scores: Float[Tensor, "batch side*side 1"] = self.attention_pool(features)
-        weights: Float[Tensor, "batch 1 side*side"] = rearrange(scores.softmax(dim=1), "b n 1 -> b 1 n")
+        weights: Float[Tensor, "batch 1 side*side"] = scores.softmax(dim=1).transpose(1, 2)
         pooled: Float[Tensor, "batch 1 embed_dim"] = weights @ features
-        return rearrange(pooled, "b 1 c -> b c")
+        return pooled.squeeze(1)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw what the authors' code does."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -47,8 +46,8 @@ class MixerBlock(Module):
         self, inputs: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
         """Mix over places, then over channels."""
-        places: Float[Tensor, "batch embed_dim tokens"] = rearrange(self.token_norm(inputs), "b n c -> b c n")
-        mixed: Float[Tensor, "batch tokens embed_dim"] = rearrange(self.token_mlp(places), "b c n -> b n c")
+        places: Float[Tensor, "batch embed_dim tokens"] = self.token_norm(inputs).transpose(1, 2)
+        mixed: Float[Tensor, "batch tokens embed_dim"] = self.token_mlp(places).transpose(1, 2)
         middle: Float[Tensor, "batch tokens embed_dim"] = inputs + mixed
         outputs: Float[Tensor, "batch tokens embed_dim"] = middle + self.channel_mlp(
             self.channel_norm(middle)
@@ -171,7 +170,7 @@ class MlpMixer(ImageClassifier):
     ) -> Float[Tensor, "batch side*side embed_dim"]:
         """Map images to the normalised tokens of the last block."""
         patches: Float[Tensor, "batch embed_dim side side"] = self.patches(images)
-        tokens: Float[Tensor, "batch side*side embed_dim"] = rearrange(patches, "b c h w -> b (h w) c")
+        tokens: Float[Tensor, "batch side*side embed_dim"] = patches.flatten(2).transpose(1, 2)
         mixed: Float[Tensor, "batch side*side embed_dim"] = self.blocks(tokens)
         normed: Float[Tensor, "batch side*side embed_dim"] = self.norm(mixed)
         return normed

@@ -21,7 +21,7 @@ from jaxtyping import AbstractArray, AnnotationError
 
 from ...errors import UnsupportedAxesError
 from .axes import parse_axis_string
-from .plain_types import matches_hint
+from .plain_types import later_name, matches_hint
 from .specs import (
     Anything,
     ArraySpec,
@@ -213,22 +213,29 @@ def _field_hints(cls: type) -> dict[str, Any]:
         return typing.get_type_hints(cls, include_extras=True)
     except NameError:
         pass
-    hints: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        for name, annotation in inspect.get_annotations(base).items():
-            try:
-                hints[name] = typing.get_type_hints(
-                    types.SimpleNamespace(__annotations__={name: annotation}),
-                    vars(sys.modules[base.__module__]),
-                    include_extras=True,
-                )[name]
-            except NameError as error:
-                if "[" in str(annotation):
-                    raise AnnotationError(
-                        f"{base.__qualname__}.{name}: {error}; import it at run time"
-                    ) from None
-                hints[name] = Any
-    return hints
+    bases = reversed(cls.__mro__)
+    declared = [(base, *item) for base in bases for item in inspect.get_annotations(base).items()]
+    return {name: _field_hint(base, name, annotation) for base, name, annotation in declared}
+
+
+def _field_hint(base: type, name: str, annotation: Any) -> Any:
+    field, missing = types.SimpleNamespace(__annotations__={name: annotation}), dict[str, Any]()
+    while True:
+        try:
+            hint = typing.get_type_hints(field, vars(sys.modules[base.__module__]), missing, True)[name]
+        except NameError as error:
+            missing[str(error.name)] = later_name(str(error.name), lambda: None)
+            continue
+        except TypeError:
+            hint = None  # axes are in the brackets of a name that stands for nothing
+            if not missing:
+                raise
+        if missing and (hint is None or has_tensors(hint)):
+            unknown = next(iter(missing))
+            raise AnnotationError(
+                f"{base.__qualname__}.{name}: name {unknown!r} is not defined; import it at run time"
+            )
+        return Any if missing else hint
 
 
 def _has_declared_fields(cls: type) -> bool:

@@ -1,1 +1,1 @@
-"""The moving parts of the compiler: dynamo, fake tensors, symbolic sizes, operators, inductor."""
+"""Who calls a checked function; and the compiler: dynamo, fake tensors, symbolic sizes, operators."""

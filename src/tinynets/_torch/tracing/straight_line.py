@@ -26,6 +26,9 @@ from .shape_environment import expression_of, one_program_for_all_sizes
 # The guard itself: `torch.inference_mode` is a Python class around it, at twice the time.
 InferenceGuard: Any = torch._C._InferenceMode
 
+# Whether autocast is on for any device.
+any_autocast_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
+
 _HOMES: tuple[Any, ...] = (torch._C._nn, torch._C._VariableFunctions, torch.Tensor)
 # Overloads whose binding takes the same positional arguments as the schema says.
 _OVERLOADS = frozenset(
@@ -251,11 +254,6 @@ def may_alias(target: Any) -> bool:
 def is_random(target: Any) -> bool:
     """Return whether an operator draws random numbers."""
     return torch.Tag.nondeterministic_seeded in target.tags
-
-
-def any_autocast_enabled() -> bool:
-    """Return whether autocast is on for any device."""
-    return torch._C._is_any_autocast_enabled()
 
 
 def autocast_state() -> tuple[Any, ...]:

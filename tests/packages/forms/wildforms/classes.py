@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .functions import Abstract
+from .settings import Attributes, Counted
+from .settings import Watchful as Watchful
 
 
 @dataclass
@@ -30,6 +32,14 @@ class Rays:
 @dataclass
 class Sphere(Rays):
     radius: Float[Tensor, "*batch"] = dataclasses.field(default_factory=lambda: torch.ones(()))
+
+
+@dataclass
+class Masked(Counted):
+    mask: Float[Tensor, "n"] = None
+
+    def callbacks(self, attributes: Attributes, scale: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+        return self.mask * scale
 
 
 class Box(NamedTuple):

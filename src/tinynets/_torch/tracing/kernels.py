@@ -1,0 +1,30 @@
+"""Kernels that torch chooses between by itself, and the settings of the process by which it does.
+
+`torch.conv2d` is the public way to both kernels of a convolution on the CPU, oneDNN's and the native one, and
+leaves no choice. Should torch drop the name of the native one, straight lines call `torch.conv2d`.
+"""
+
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportAttributeAccessIssue=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+native_conv2d: Callable[..., torch.Tensor] | None = getattr(torch._C._nn, "thnn_conv2d", None)
+"""`(input, weight, kernel_size, bias, stride, padding)`, for one group without dilation."""
+
+_precision: Callable[[str, str], str] | None = getattr(torch._C, "_get_fp32_precision_getter", None)
+
+
+def kernel_settings() -> tuple[Any, ...]:
+    """Return the settings of the process that may change the bits of a convolution."""
+    precision = () if _precision is None else (_precision("mkldnn", "conv"), _precision("mkldnn", "matmul"))
+    return (
+        torch.get_num_threads(),
+        torch._C._get_mkldnn_enabled(),
+        torch._C._get_float32_matmul_precision(),
+        *precision,
+    )
