@@ -222,6 +222,23 @@ def test_a_check_that_takes_too_long_is_an_error_and_the_others_go_on(model, wha
         tn.testing.check_model(model, GIVEN, timeout=0.05, groups=["runs"])
 
 
+class Deaf:
+    """Python drops whatever is raised while it deletes one."""
+
+    def __del__(self):
+        while True:
+            pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_timeout_that_python_drops_comes_again(monkeypatch):
+    monkeypatch.setattr("tinynets.testing.measure.time_limit._AGAIN", 0.05)
+    with pytest.raises(CheckTimeout), time_limit(0.05):
+        Deaf()
+        while True:
+            pass
+
+
 def test_a_busy_machine_is_no_timeout():
     with time_limit(0.05):
         time.sleep(0.2)

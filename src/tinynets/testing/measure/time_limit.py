@@ -13,6 +13,8 @@ from ...errors import CheckTimeout
 
 _PATIENCE = 10
 """How many times the limit a block may take by the clock: one that waits for a lock uses no processor."""
+_AGAIN = 1.0
+"""Seconds until it is raised anew, if Python has lost it: it drops what is raised in `__del__` or a callback."""
 
 
 @contextmanager
@@ -35,10 +37,10 @@ def time_limit(seconds: float | None) -> Generator[None]:
             raise CheckTimeout(f"it used {seconds:g} s of the processor: timeout= allows more")
         if time.monotonic() - start >= _PATIENCE * seconds:
             raise CheckTimeout(f"it has not ended after {_PATIENCE * seconds:g} s: does it wait for a lock?")
-        signal.setitimer(signal.ITIMER_REAL, max(left, 0.01))
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.01), _AGAIN)
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:
