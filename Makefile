@@ -68,10 +68,10 @@ conformance-wild:  ## check architectures of ten other packages, in an environme
 
 packages:  ## the import hook on public packages, in an environment of its own: crashes, lies, cost
 	$(PYTHON) -m venv $(VENV)-packages
-	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 jaxtyping==0.3.11 \
-		beartype==0.23.1 pytest scipy -r benchmarks/packages.txt -e .
+	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 \
+		jaxtyping==0.3.11 beartype==0.23.1 pytest scipy -r benchmarks/packages.txt -e .
 	$(VENV)-packages/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		linear_operator==0.6 transformer-lens==2.16.1
+		-r benchmarks/packages_alone.txt  # they pin old dependencies, or have some that are not imported
 	$(VENV)-packages/bin/python benchmarks/packages.py --folder $(VENV)-packages/sdist $(ARGS)
 
 matrix:  ## the quick tests on every supported torch and Python, each in an environment of its own; ARGS="torch2.9.1"

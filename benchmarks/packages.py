@@ -7,23 +7,30 @@ crash, what is not true in the annotations, and what does it cost beside no hook
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import re
 import resource
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from harness import Spread, Variant, control, interleaved, ratio, table, write
+from public_models import MODELS, Called
 
 import tinynets as tn
+from tinynets._packages.lenient import Lenient
 
-PACKAGES = ("linear_operator", "transformer_lens")
+# What is imported of a package: nerfstudio itself imports nothing.
+PACKAGES = {
+    "linear_operator": "linear_operator",
+    "transformer_lens": "transformer_lens",
+    "nerfstudio": "nerfstudio.configs.method_configs",
+    "alphafold3_pytorch": "alphafold3_pytorch",
+}
 # As for an installed package: bytecode is written by the first import, and every later one finds it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 INSTALL = {
@@ -40,11 +47,16 @@ def import_seconds(package: str, hook: str) -> float | None:
         "import time, torch, jaxtyping, einops, tinynets, beartype, warnings, importlib",
         "warnings.simplefilter('ignore')",
         INSTALL[hook].format(package=package),
-        f"start = time.process_time(); importlib.import_module({package!r})",
+        f"start = time.process_time(); importlib.import_module({PACKAGES[package]!r})",
         "print('seconds', time.process_time() - start)",
     ]
     run = subprocess.run(
-        [sys.executable, "-c", "\n".join(code)], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", "\n".join(code)],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     found = re.search(r"^seconds ([\d.]+)", run.stdout, re.MULTILINE)
     return float(found[1]) if found else None
@@ -64,116 +76,156 @@ def imports(rounds: int) -> dict[str, Any]:
     return figures
 
 
-def transformer_lens() -> tuple[torch.nn.Module, torch.Tensor]:
-    """Return a small transformer with all its hook points, and an input."""
-    lens = importlib.import_module("transformer_lens")
-    config = lens.HookedTransformerConfig(
-        n_layers=2, d_model=64, n_ctx=64, d_head=16, n_heads=4, d_mlp=256, d_vocab=100,
-        act_fn="gelu", device="cpu", default_prepend_bos=False, seed=0,
-    )  # fmt: skip
-    return lens.HookedTransformer(config).eval(), torch.arange(16)[None]
-
-
-MODELS: dict[str, Callable[[], tuple[torch.nn.Module, torch.Tensor]]] = {"transformer_lens": transformer_lens}
-
-
-def both(name: str) -> tuple[torch.nn.Module, torch.nn.Module, torch.Tensor]:
+def both(name: str) -> tuple[Called, Called]:
     """Import a package twice in this process, without and with the hook; return a model of each."""
-    plain, _ = MODELS[name]()
-    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+    package, make = MODELS[name]
+    forget(package)
+    plain = make()
+    forget(package)
+    with tn.install_import_hook(package):
+        checked = make()
+    checked[0].load_state_dict(plain[0].state_dict())
+    return plain, checked
+
+
+def forget(package: str) -> None:
+    for module in [module for module in sys.modules if module.partition(".")[0] == package]:
         del sys.modules[module]
-    with tn.install_import_hook(name):
-        checked, example = MODELS[name]()
-    checked.load_state_dict(plain.state_dict())
-    return plain, checked, example
 
 
 def forwards(name: str, rounds: int) -> dict[str, Any]:
-    plain, checked, example = both(name)
     figures: dict[str, Any] = {}
-    for label, model in (("none", plain), ("tinynets", checked)):  # before anything was called
-        torch._dynamo.reset()
-        with torch.no_grad():
-            found = torch._dynamo.explain(model)(example)
-        figures[f"{name}, graph breaks, {label}"] = found.graph_break_count
-        torch._dynamo.reset()
-        with torch.no_grad():
-            same = torch.allclose(
-                torch.compile(model, backend="eager", fullgraph=True)(example), model(example)
-            )
-        figures[f"{name}, fullgraph, {label}"] = same
+    for hook in ("none", "tinynets"):
+        found = graphs(name, hook)
+        figures |= {f"{name}, {what}, {hook}": value for what, value in found.items()}
+    lies = set[str]()
+    Lenient.collector = lambda lie: lies.add(f"{lie.function}({lie.where})")
+    (_, plain), (_, checked) = both(name)
     with torch.no_grad():
         seconds = interleaved(
-            [Variant("none", plain), Variant("tinynets", checked)], example, rounds=rounds, milliseconds=20
+            [Variant("none", plain), Variant("tinynets", checked)], rounds=rounds, milliseconds=20
         )
-    print(control(seconds, "none"))
+    print(name, control(seconds, "none"))
+    figures[f"{name}, annotations not true in the forward"] = len(lies)
     figures[f"{name}, forward, tinynets / none"] = ratio(seconds, "tinynets", "none")
     return figures
 
 
-def suite(folder: Path) -> dict[str, Any]:
-    """Run the test suite that is in the sdist of linear_operator, under each hook."""
+def graphs(name: str, hook: str) -> dict[str, str]:
+    """Compile a model in a process of its own: dynamo finds modules by their names."""
+    command = [sys.executable, "-W", "ignore", __file__, "--folder", ".", "--graphs", name, hook]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = dict(re.findall(r"^(graph breaks|fullgraph): (.*)", run.stdout, re.MULTILINE))
+    return found or {"graph breaks": f"raises: {run.stderr.strip().splitlines()[-1][:100]}"}
+
+
+def compile_here(name: str, hook: str) -> None:
+    """Print the graph breaks of a model that was called once, as docs/packages.md advises."""
+    package, make = MODELS[name]
+    if hook == "tinynets":
+        Lenient.collector = lambda lie: None
+        tn.install_import_hook(package)
+    model, call = make()
+    with torch.no_grad():
+        call()
+        found = torch._dynamo.explain(call)()
+        lies = sum("expected" in reason.reason for reason in found.break_reasons)
+        print(f"graph breaks: {found.graph_break_count}{f', {lies} of them at lies' if lies else ''}")
+        torch._dynamo.reset()
+        model.forward = torch.compile(model.forward, backend="eager", fullgraph=True)
+        try:
+            call()
+            print("fullgraph: runs")
+        except Exception as error:
+            print("fullgraph: raises", str(error).strip().splitlines()[0][:80])
+
+
+def linear_operator_tests(folder: Path) -> Path:
+    """Return the tests in the sdist of linear_operator, which is downloaded if need be."""
     if not list(folder.glob("linear_operator-*")):
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "-q",
-                "--no-deps",
-                "--no-binary",
-                ":all:",
-                "-d",
-                folder,
-                SUITE,
-            ],
-            check=True,
-        )
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
+        subprocess.run([*pip, "-d", folder, SUITE], check=True)
         with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
             archive.extractall(folder, filter="data")
-    tests = next(path for path in folder.glob("linear_operator-*") if path.is_dir()) / "test"
-    figures: dict[str, Any] = {}
-    for hook, options in {
+    return next(path for path in folder.glob("linear_operator-*") if path.is_dir()) / "test"
+
+
+def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> tuple[list[str], float]:
+    """Run tests under a hook; return the lines of pytest and the seconds of processor."""
+    options = {
         "none": [],
-        "tinynets": ["--tinynets-packages=linear_operator"],
-        "jaxtyping": ["--jaxtyping-packages=linear_operator,beartype.beartype"],
-    }.items():
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", *options, tests]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run = subprocess.run(command, cwd=tests.parent.parent, capture_output=True, text=True, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        lines = run.stdout.splitlines()
-        figures[f"suite, {hook}"] = next(line for line in reversed(lines) if " in " in line)
-        figures[f"suite, {hook}, processor [s]"] = round(
-            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1
+        "tinynets": [f"--tinynets-packages={package}"],
+        "jaxtyping": [f"--jaxtyping-packages={package},beartype.beartype"],
+    }
+    pytest = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    command = [*pytest, "--continue-on-collection-errors", *options[hook], *tests]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return run.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def suite(package: str, tests: Path) -> dict[str, Any]:
+    """Run a whole test suite without and with the hook, and print the table of lies."""
+    figures: dict[str, Any] = {}
+    for hook in ("none", "tinynets"):
+        lines, seconds = run_tests(package, hook, [tests], tests.parent)
+        figures[f"suite of {package}, {hook}"] = next(line for line in reversed(lines) if " in " in line)
+        figures[f"suite of {package}, {hook}, processor [s]"] = round(seconds, 1)
+        start = next((i for i, line in enumerate(lines) if "= tinynets: " in line), len(lines))
+        for line in lines[start:]:
+            if line.startswith("=") and "tinynets: " not in line:
+                break
+            print(line)
+        figures[f"suite of {package}, {hook}, fails"] = sorted(
+            line.partition(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))
         )
-        if hook == "tinynets":
-            start = next((i for i, line in enumerate(lines) if "= tinynets: " in line), len(lines))
-            end = next(
-                (i for i, line in enumerate(lines[start + 1 :], start + 1) if line.startswith("=")), start
-            )
-            print("\n".join([*lines[start : end if end > start else None], ""]))
+    failed = [figures.pop(f"suite of {package}, {hook}, fails") for hook in ("none", "tinynets")]
+    figures[f"suite of {package}, tests that fail only under the hook"] = len(set(failed[1]) - set(failed[0]))
     return figures
+
+
+def turns(package: str, tests: Path, rounds: int) -> dict[str, Any]:
+    """Run every fourth file of a suite under each hook, in turns."""
+    files = sorted(tests.rglob("test_*.py"))[::4]
+    seconds: dict[str, list[float]] = {hook: [] for hook in INSTALL}
+    for _ in range(rounds):
+        for hook, taken in seconds.items():
+            taken.append(run_tests(package, hook, files, tests.parent)[1])
+    name = f"suite of {package}, {len(files)} of its files"
+    return {f"{name}, {hook} / none": ratio(seconds, hook, "none") for hook in ("tinynets", "jaxtyping")}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--folder", type=Path, required=True, help="where the sdist is kept")
-    options.add_argument("--only", choices=["imports", "forwards", "suite"])
+    options.add_argument("--only", choices=["imports", "forwards", "suites"])
+    options.add_argument(
+        "--nerfstudio-tests", type=Path, help="`tests` of a checkout of its repository: its sdist has but one"
+    )
+    options.add_argument("--graphs", nargs=2, help="compile a model here: its name, and none or tinynets")
     given = options.parse_args()
-    given.folder.mkdir(exist_ok=True, parents=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    if given.graphs:
+        compile_here(*given.graphs)
+        return
+    given.folder.mkdir(exist_ok=True, parents=True)
     figures: dict[str, Any] = {}
     if given.only in (None, "forwards"):
         for name in MODELS:
             figures |= forwards(name, given.rounds * 4)
     if given.only in (None, "imports"):
         figures |= imports(given.rounds)
-    if given.only in (None, "suite"):
-        figures |= suite(given.folder.resolve())
+    if given.only in (None, "suites"):
+        tests = linear_operator_tests(given.folder.resolve())
+        figures |= turns("linear_operator", tests, max(2, given.rounds // 3))
+        figures |= suite("linear_operator", tests)
+        if given.nerfstudio_tests:
+            figures |= suite("nerfstudio", given.nerfstudio_tests.resolve())
     rows = [
         [name, value.text(3) if isinstance(value, Spread) else str(value)] for name, value in figures.items()
     ]

@@ -8,7 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch import launch
+import launch
+
+launch.IMPORTED_ONCE[:] = ["launch"]  # nobody trains here
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,4 +25,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(launch(main, sys.argv[1:], processes=3, restarts=int(sys.argv[2])))
+    raise SystemExit(launch.launch(main, sys.argv[1:], processes=3, restarts=int(sys.argv[2])))

@@ -27,6 +27,7 @@ class Net(tn.Module):
 
     width: int
     factor = 1.0
+    gains = {"first": 1.0}  # noqa: RUF012
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
@@ -45,6 +46,7 @@ class Net(tn.Module):
     def forward(self, x: Float[Tensor, "batch 2 height width_"]) -> Float[Tensor, "batch 3"]:
         maps: Float[Tensor, "batch {self.width} height width_"] = self.norm(self.conv(x))
         maps = F.leaky_relu(maps, self.slope) * self.steps[0] * self.settings.scale * self.factor
+        maps = maps * self.gains["first"]
         pooled: Float[Tensor, "batch {self.width}"] = self.drop(maps.mean((2, 3)))
         return self.hidden[0](self.head(pooled)) + self.shift + self.offset
 

@@ -176,6 +176,10 @@ def test_a_class_that_is_patched_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     check(fast, model)
     monkeypatch.setattr(nets.Net, "factor", 4.0)
     check(fast, model)
+    monkeypatch.setitem(nets.Net.gains, "first", 3.0)
+    check(fast, model)
+    monkeypatch.setattr(nets.Net, "gains", {"first": 5.0})
+    check(fast, model)
     assert nets.took_a_line(fast, X)
 
 

@@ -32,7 +32,8 @@ from .._torch.state.model_walk import unregistered_modules
 from ..modes.blocks import open_blocks
 
 _IGNORED = MARKS | {"training", "train"}  # a straight line is in eval mode whatever the flags say
-_PLAIN = (int, float, complex, bool, str, bytes, tuple, type(None))  # of a class
+_CONTAINERS = (list, dict, set, deque)
+_DATA = (int, float, complex, bool, str, bytes, tuple, type(None), Tensor, *_CONTAINERS)  # of a class
 _DEPTH = 4
 _EMPTY: dict[str, Any] = {}
 
@@ -65,6 +66,10 @@ class Watch:
         for module in self.modules:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
+        for _, names, values in self.class_facts:
+            held = {n: v for n, v in zip(names, values, strict=True) if type(v) in _CONTAINERS}
+            if held:
+                self._add(held, {name: self._copied(value, name, 0) for name, value in held.items()})
         self.toggle = toggle.on
 
     def refusal(self) -> str:
@@ -217,7 +222,7 @@ def _class_facts(types: list[type]) -> Iterator[tuple[type, tuple[str, ...], Any
             if home in ("torch", "builtins") or base.__module__ == "tinynets.module":
                 continue
             for name, value in vars(base).items():
-                data = isinstance(value, _PLAIN) and not name.startswith("_")
+                data = isinstance(value, _DATA) and not name.startswith(("__", "_tn_"))
                 if data or name.startswith("forward"):
                     names[name] = None
         found = tuple(sys.intern(name) for name in names)
