@@ -143,9 +143,9 @@ def page_faults(call: Callable[[Tensor], Any], images: Tensor) -> int:
 def keep_memory() -> None:
     """Have glibc keep what is freed, as MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ do from outside."""
     trim_threshold, mmap_threshold = -1, -3
-    for setting in (trim_threshold, mmap_threshold):
-        if not ctypes.CDLL(None).mallopt(setting, 2**30):
-            raise SystemExit("--keep-memory: this C library has no such setting")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or not all(mallopt(setting, 2**30) for setting in (trim_threshold, mmap_threshold)):
+        raise SystemExit("--keep-memory: this C library has no such settings")
 
 
 def verdicts(name: str, found: dict[str, Spread]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import tinynets as tn
 from tinynets._inference import body_code, twins
+from tinynets._inference.optimized import OptimizedModel
 
 from . import nets
 
@@ -129,6 +130,29 @@ def test_an_image_with_its_channels_last_goes_to_the_other_kernel(monkeypatch: p
     assert images.is_contiguous()
     assert not took_the_twin(fast, images)
     assert nets.equal(fast, net, images)
+
+
+class OfAnArgument(nn.Module):
+    def forward(self, images: Tensor, weight: Tensor) -> Tensor:
+        return torch.conv2d(images, weight)
+
+
+def test_a_weight_may_be_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    native(monkeypatch, multiplies_padding)
+    net = OfAnArgument()
+    weight = torch.randn(3, 1, 5, 5)
+    fast = tn.optimize_for_inference(net, X, weight)
+    assert nets.equal(fast, net, X, weight)
+    assert took_the_twin(fast, X, weight)
+    assert not took_the_twin(fast, X, torch.full_like(weight, torch.inf))
+
+
+def test_an_image_without_a_batch_axis_takes_no_twin() -> None:
+    net, image = nn.Conv2d(1, 4, 5), X[0]
+    fast = OptimizedModel(net)
+    fast.learn((image,), {}, any_size=False)
+    assert nets.equal(fast, net, image)
+    assert "= conv2d(" in fast.source
 
 
 def test_autocast_takes_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:

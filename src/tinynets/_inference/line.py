@@ -86,7 +86,7 @@ def write_line(
         tests, constants = tensor_tests(read)
         if writer.replaced:
             given = {variables[p]: leaf for p, leaf in trace.leaves.items() if isinstance(leaf, Tensor)}
-            tests += twin_tests({name: read[name] for name in writer.replaced}, given)
+            tests += twin_tests({name: {**given, **read}[name] for name in writer.replaced}, given)
         body = Body(writer.lines, outputs, tests, {**constants, **writer.constants})
     else:
         body = write_program(trace, inputs, read, backend)

@@ -34,7 +34,8 @@ def native_arguments(node: Any) -> tuple[Any, ...] | None:
     shape, size = _fixed_shape(images), _fixed_shape(weight)
     kernel = size[2:]
     large = len(kernel) == 2 and min(kernel) > 3
-    if not large or shape[:1] != (1,) or math.prod(shape) > _MOST_VALUES or groups != 1 or max(dilation) != 1:
+    one = len(shape) == 4 and shape[0] == 1 and math.prod(shape) <= _MOST_VALUES
+    if not (large and one) or groups != 1 or max(dilation) != 1:
         return None
     if weight.op != "placeholder" or not _same_bits(shape, size, bias is not None, stride, padding):
         return None

@@ -25,6 +25,8 @@ def kernel_settings() -> tuple[Any, ...]:
     return (
         torch.get_num_threads(),
         torch._C._get_mkldnn_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.mkldnn.deterministic,
         torch._C._get_float32_matmul_precision(),
         *precision,
     )
