@@ -14,7 +14,7 @@ from ...errors import CheckTimeout
 _PATIENCE = 10
 """How many times the limit a block may take by the clock: one that waits for a lock uses no processor."""
 _AGAIN = 1.0
-"""Seconds until it is raised anew, if Python has lost it: it drops what is raised in `__del__` or a callback."""
+"""Seconds until it is raised anew: Python drops what is raised in `__del__` or in a callback."""
 
 
 @contextmanager
