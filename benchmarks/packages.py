@@ -152,13 +152,9 @@ def linear_operator_tests(folder: Path) -> Path:
 
 def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> tuple[list[str], float]:
     """Run tests under a hook; return the lines of pytest and the seconds of processor."""
-    options = {
-        "none": [],
-        "tinynets": [f"--tinynets-packages={package}"],
-        "jaxtyping": [f"--jaxtyping-packages={package},beartype.beartype"],
-    }
+    options = [f"--tinynets-packages={package}"] if hook == "tinynets" else []
     pytest = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
-    command = [*pytest, "--continue-on-collection-errors", *options[hook], *tests]
+    command = [*pytest, "--continue-on-collection-errors", *options, *tests]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -167,35 +163,32 @@ def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> t
     return run.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def suite(package: str, tests: Path) -> dict[str, Any]:
-    """Run a whole test suite without and with the hook, and print the table of lies."""
+def suite(package: str, tests: Path, turns: int) -> dict[str, Any]:
+    """Run a whole test suite without and with the hook, in turns, and print the table of lies."""
     figures: dict[str, Any] = {}
-    for hook in ("none", "tinynets"):
-        lines, seconds = run_tests(package, hook, [tests], tests.parent)
-        figures[f"suite of {package}, {hook}"] = next(line for line in reversed(lines) if " in " in line)
-        figures[f"suite of {package}, {hook}, processor [s]"] = round(seconds, 1)
-        start = next((i for i, line in enumerate(lines) if "= tinynets: " in line), len(lines))
-        for line in lines[start:]:
-            if line.startswith("=") and "tinynets: " not in line:
-                break
-            print(line)
-        figures[f"suite of {package}, {hook}, fails"] = sorted(
-            line.partition(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))
-        )
-    failed = [figures.pop(f"suite of {package}, {hook}, fails") for hook in ("none", "tinynets")]
-    figures[f"suite of {package}, tests that fail only under the hook"] = len(set(failed[1]) - set(failed[0]))
-    return figures
-
-
-def turns(package: str, tests: Path, rounds: int) -> dict[str, Any]:
-    """Run every fourth file of a suite under each hook, in turns."""
-    files = sorted(tests.rglob("test_*.py"))[::4]
-    seconds: dict[str, list[float]] = {hook: [] for hook in INSTALL}
-    for _ in range(rounds):
+    seconds: dict[str, list[float]] = {"none": [], "tinynets": []}
+    failed: dict[str, set[str]] = {}
+    for _ in range(turns):
         for hook, taken in seconds.items():
-            taken.append(run_tests(package, hook, files, tests.parent)[1])
-    name = f"suite of {package}, {len(files)} of its files"
-    return {f"{name}, {hook} / none": ratio(seconds, hook, "none") for hook in ("tinynets", "jaxtyping")}
+            lines, processor = run_tests(package, hook, [tests], tests.parent)
+            taken.append(processor)
+            figures[f"suite of {package}, {hook}"] = next(line for line in reversed(lines) if " in " in line)
+            failed[hook] = {
+                line.partition(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))
+            }
+    start = next((i for i, line in enumerate(lines) if "= tinynets: " in line), len(lines))
+    for line in lines[start:]:
+        if line.startswith("=") and "tinynets: " not in line:
+            break
+        print(line)
+    for hook, taken in seconds.items():
+        figures[f"suite of {package}, {hook}, processor [s]"] = ", ".join(f"{value:.1f}" for value in taken)
+    ratios = [ours / none for ours, none in zip(seconds["tinynets"], seconds["none"], strict=True)]
+    figures[f"suite of {package}, tinynets / none"] = ", ".join(f"{value:.2f}" for value in ratios)
+    figures[f"suite of {package}, tests that fail only under the hook"] = len(
+        failed["tinynets"] - failed["none"]
+    )
+    return figures
 
 
 def main() -> None:
@@ -222,10 +215,9 @@ def main() -> None:
         figures |= imports(given.rounds)
     if given.only in (None, "suites"):
         tests = linear_operator_tests(given.folder.resolve())
-        figures |= turns("linear_operator", tests, max(2, given.rounds // 3))
-        figures |= suite("linear_operator", tests)
+        figures |= suite("linear_operator", tests, max(1, given.rounds // 4))
         if given.nerfstudio_tests:
-            figures |= suite("nerfstudio", given.nerfstudio_tests.resolve())
+            figures |= suite("nerfstudio", given.nerfstudio_tests.resolve(), 1)
     rows = [
         [name, value.text(3) if isinstance(value, Spread) else str(value)] for name, value in figures.items()
     ]

@@ -292,3 +292,26 @@ def test_a_compiled_model_is_one_graph_although_nothing_was_called_before(packag
     with pytest.raises(Exception, match="expected float"):
         compiled(torch.rand(3))
     torch._dynamo.reset()
+
+
+@pytest.mark.slow
+def test_dynamo_may_start_anew_after_it_met_a_function_for_the_first_time(package) -> None:
+    package("""
+def prefix(x: Float[Tensor, "n"], *, times: int = 2) -> Float[Tensor, "n"]:
+    return torch.cat([x for _ in range(times)])[: len(x)]
+
+def run(x):
+    return x * float(prefix(prefix(x), times=1).sum().item())
+""")
+    with tn.install_import_hook("sample"):
+        import sample
+    torch._dynamo.reset()
+    compiled = torch.compile(sample.run, backend="eager")
+    x = torch.rand(3)
+    for _ in range(2):
+        found = compiled(x)
+        assert torch.allclose(found, sample.run(x))
+    assert checked_module("sample").skipped == {}
+    with pytest.raises(tn.ShapeError, match=r"prefix\(x\): 2 axes, expected 1"):
+        compiled(torch.rand(3, 2))
+    torch._dynamo.reset()

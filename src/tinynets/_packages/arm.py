@@ -173,7 +173,7 @@ def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
         )
     else:
         text = f"return (yield from {call})" if yields else f"return {call}"
-    statements = ast.parse(f"{PACKAGE}.build({node.lineno})\n{text}").body
+    statements = ast.parse(f"{PACKAGE}.build({node.lineno}, {PACKAGE}.is_traced())\n{text}").body
     for statement in statements:
         for part in ast.walk(statement):
             if isinstance(part, ast.stmt | ast.expr):

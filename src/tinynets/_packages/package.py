@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -34,6 +34,7 @@ class Waiting:
     end_line: int
     lines: list[str]  # of the file as it was when the function was defined
     plain: bool = False
+    traced: FunctionType | None = None  # a copy with checks, for what was compiled before the first call
 
 
 @dataclass
@@ -84,12 +85,25 @@ class CheckedModule:
         function.__globals__[f"{FUNCTION}{line}"] = function
         return function
 
+    def is_traced(self) -> bool:
+        """Whether dynamo traces the caller."""
+        return torch.compiler.is_dynamo_compiling()
+
     @known_while_tracing
-    def build(self, line: int) -> None:
-        """Give the function defined in a line its checks, if it has none yet."""
+    def build(self, line: int, traced: bool = False) -> None:
+        """Give the function defined in a line its checks, if it has none yet.
+
+        Where dynamo traces the call, a copy gets them: it may start anew, and must find what it found before.
+        """
         with self._lock:
             waiting = self.waiting.get(line)
-            if waiting is not None:
+            if waiting is None:
+                return
+            if traced and waiting.traced is None:
+                waiting.traced = copy_of(waiting.function)
+                self._build(replace(waiting, function=waiting.traced))
+                waiting.function.__globals__[f"{FUNCTION}{line}"] = waiting.traced
+            elif not traced:
                 self._build(waiting)
                 del self.waiting[line]
 
@@ -172,6 +186,16 @@ class CheckedModule:
 
 def _unchanged(function: Any) -> Any:
     return function
+
+
+def copy_of(function: FunctionType) -> FunctionType:
+    """Return another function object with the same code."""
+    parts = (function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    copied = FunctionType(function.__code__, *parts)
+    functools.update_wrapper(copied, function)
+    copied.__kwdefaults__ = function.__kwdefaults__
+    del vars(copied)["__wrapped__"]
+    return copied
 
 
 def checked_module(name: str) -> CheckedModule:
