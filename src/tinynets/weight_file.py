@@ -119,7 +119,10 @@ def read_weight_file(path: str | os.PathLike[str], *, header_only: bool = False)
             start = 8 + int.from_bytes(beginning, "little")
             if start > 8 + _LARGEST_HEADER:
                 if beginning.startswith((b"PK", b"\x80\x02")):  # torch's archive, and its older form
-                    raise ValueError("it is one of torch.save, for model.load_state_dict(torch.load(path))")
+                    raise ValueError(
+                        "it is one of torch.save, for model.load_state_dict(torch.load(path)), or of"
+                        " tinynets.export, for tinynets.load_exported(path)"
+                    )
                 raise ValueError(f"a header of {start - 8} bytes, where at most {_LARGEST_HEADER} are read")
             file.seek(0)
             content = file.read(start if header_only else -1)

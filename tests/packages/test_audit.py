@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import tinynets as tn
 from tinynets.cli import main
 
 from .conftest import FORMS, forget
@@ -76,3 +78,71 @@ def test_a_module_that_cannot_be_imported_is_named(package, capsys) -> None:
         "not imported: 1",
         "  sample.script: SystemExit: 3",
     ]
+
+
+EMPTY = """
+from abc import abstractmethod
+from typing import Protocol, overload
+
+class Null:
+    def log(self, x: Float[Tensor, "d d"]): pass
+    def told(self, x: Float[Tensor, "d d"]):
+        "Does nothing."
+    @abstractmethod
+    def abstract(self, x: Float[Tensor, "d d"]) -> Float[Tensor, "d"]: ...
+
+class Shape(Protocol):
+    def area(self, x: Float[Tensor, "d d"]) -> Float[Tensor, "d"]: ...
+"""
+
+
+def test_a_function_that_does_nothing_is_checked_and_a_declaration_is_not(package) -> None:
+    package(EMPTY)
+    with tn.install_import_hook("sample"):
+        import sample
+    null = sample.Null()
+    for method in (null.log, null.told):
+        method(torch.ones(2, 2))
+        with pytest.raises(tn.ShapeError, match=r"\(x\): axis 1 is 3, expected d = 2"):
+            method(torch.ones(2, 3))
+    assert null.abstract(torch.ones(2, 3)) is None
+
+
+FIELDS = """
+from dataclasses import InitVar, dataclass, field
+from typing import ClassVar
+
+@dataclass
+class Post:
+    n: int
+    x: Float[Tensor, "n n"] = field(init=False)
+    given: InitVar[Float[Tensor, "n n"] | None] = None
+    shared: ClassVar[Float[Tensor, "n n"]] = torch.zeros(2, 2)
+    def __post_init__(self, given):
+        self.x = torch.zeros(self.n, self.n + 1)
+
+@dataclass
+class Own:
+    x: Float[Tensor, "n n"]
+    def __init__(self, x):
+        self.x = x
+"""
+
+
+def test_fields_that_are_not_checked_are_listed(package, capsys) -> None:
+    package(FIELDS)
+    assert main(["audit", "sample", "--json"]) == 0
+    skipped = json.loads(capsys.readouterr().out)["skipped"]
+    assert [(entry["function"], entry["where"], entry["reason"]) for entry in skipped] == [
+        ("Post", "x", "it is set after construction, or an argument of the constructor only"),
+        ("Post", "given", "it is set after construction, or an argument of the constructor only"),
+        ("Own", "x", "its constructor is not the one that a dataclass gets: annotate the arguments of that"),
+    ]
+
+
+def test_modules_that_raise_are_named_where_no_other_is_annotated(package, capsys) -> None:
+    package("", "sample/__init__")
+    package("import nowhere\ndef f(x: Float[Tensor, 'n']): return x\n", "sample/part")
+    assert main(["audit", "sample"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("not imported: 1\n  sample.part: ModuleNotFoundError: No module named 'nowhere'\n")

@@ -89,7 +89,7 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError:
-        raise CheckpointError(f"{path} is no whole ONNX file") from None
+        raise CheckpointError(f"{path} is neither an archive of torch nor a whole ONNX file") from None
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     text = metadata.get(KEY)
     if text is not None and metadata.get(_WEIGHTS) != _digest(model):

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from .._torch.tracing.torch_warnings import no_word_of_torchvision
+
 
 def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
     """Translate a program to ONNX; return the names of its inputs too."""
-    proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+    with no_word_of_torchvision():
+        proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
     return [value.name for value in proto.model_proto.graph.input], proto.model_proto.SerializeToString()
 
 

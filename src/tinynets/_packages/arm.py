@@ -29,6 +29,8 @@ _PLAIN = frozenset(
 )
 # Decorators that compile the source or the bytecode of a function.
 _COMPILERS = ("script", "script_if_tracing", "ignore", "unused", "jit", "njit", "vectorize", "guvectorize")
+# Decorators of what is only declared.
+_DECLARING = frozenset({"overload", "abstractmethod"})
 # Decorators that are no calls of anybody's function, and need no look at run time.
 _BUILT_IN = ("property", "staticmethod", "classmethod", "abstractmethod", "overload", "setter", "dataclass")
 
@@ -61,8 +63,7 @@ def why_left_alone(node: FunctionNode) -> str:
     return ""
 
 
-def is_stub(node: FunctionNode) -> bool:
-    """Whether a body says nothing: that of an overload, a protocol or an abstract method."""
+def _is_empty(node: FunctionNode) -> bool:
     _, rest = split_docstring(node.body)
     return all(
         isinstance(statement, ast.Pass | ast.Raise)
@@ -100,6 +101,7 @@ class _Armer(ast.NodeTransformer):
         self.plain = _PLAIN | own_classes
         self.depth = 0  # functions around the place
         self.owner = ""  # the class around it
+        self.declares = False  # whether that is a protocol
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -110,9 +112,10 @@ class _Armer(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
             return node
-        owner, self.owner = self.owner, node.name
+        around = self.owner, self.declares
+        self.owner, self.declares = node.name, any(_name(base) == "Protocol" for base in node.bases)
         self.generic_visit(node)
-        self.owner = owner
+        self.owner, self.declares = around
         if any(isinstance(part, ast.AnnAssign) and not self._is_plain(part.annotation) for part in node.body):
             place = node.decorator_list[0] if node.decorator_list else node
             node.decorator_list = [
@@ -127,7 +130,9 @@ class _Armer(ast.NodeTransformer):
         self.depth += 1
         node.body = [self.visit(statement) for statement in node.body]
         self.depth -= 1
-        if why_left_alone(node) or is_stub(node) or all(map(self._is_plain, hints_of(node))):
+        declared = self.declares or not _DECLARING.isdisjoint(map(_name, node.decorator_list))
+        alone = why_left_alone(node) or (declared and _is_empty(node))
+        if alone or all(map(self._is_plain, hints_of(node))):
             return node
         how = "inner" if self.depth else "arm"
         arm = _parsed(f"{PACKAGE}.{how}({node.lineno}, {node.end_lineno})", node)
@@ -218,6 +223,8 @@ def _name(expression: ast.expr) -> str:
             return _name(function)
         case ast.Attribute(attr=name) | ast.Name(id=name):
             return name
+        case ast.Subscript(value=value):
+            return _name(value)
         case _:
             return ""
 

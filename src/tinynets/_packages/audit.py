@@ -90,7 +90,7 @@ def audit(package: str) -> Audit:
     for module in checked_modules(package):
         counts += _look_at(module, report)
     report.checks = {kind: counts[kind] for kind in _WORDS if counts[kind]}
-    if not (report.checks or report.skipped or report.inner_functions):
+    if not (report.checks or report.skipped or report.inner_functions or report.not_imported):
         raise TargetError(f"{package} has no tensor annotations of jaxtyping, so nothing would be enforced")
     return report
 

@@ -8,9 +8,9 @@ import inspect
 import keyword
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType
-from typing import Any, cast
+from typing import Any, ClassVar, cast, get_origin
 
 from jaxtyping import AnnotationError
 
@@ -33,6 +33,11 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
         file: its file.
     """
     kind = cast(Any, cls)
+    hints = {
+        name: (base, hint)
+        for base in reversed(cast("list[type]", kind.__mro__))
+        for name, hint in inspect.get_annotations(base).items()
+    }
     if dataclasses.is_dataclass(cls):
         names = [field.name for field in dataclasses.fields(kind) if field.init]
         made = "__init__"
@@ -43,10 +48,14 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     constructor: Any = vars(cast(type, kind)).get(made)
     constructor = getattr(constructor, "__func__", constructor)  # `__new__` is a static method
     if not isinstance(constructor, FunctionType) or constructor.__code__.co_filename == file:
-        return None  # it is inherited, or written by hand and so a function as any other
-    bases: list[type] = list(reversed(kind.__mro__))
-    hints = {name: (base, hint) for base in bases for name, hint in inspect.get_annotations(base).items()}
+        # It is inherited, or written by hand, and so a function as any other.
+        reason = "its constructor is not the one that a dataclass gets: annotate the arguments of that"
+        _note_unchecked(kind, inspect.get_annotations(kind), hints, policy, reason)
+        return None
     names = [name for name in names if name in hints and not keyword.iskeyword(name)]
+    others = [name for name in getattr(kind, "__dataclass_fields__", ()) if name not in names]
+    reason = "it is set after construction, or an argument of the constructor only"
+    _note_unchecked(kind, [name for name in others if name in hints], hints, policy, reason)
     parameters = inspect.signature(constructor).parameters
     # In the order of the parameters: Python gives defaults from the right, and these are never used.
     defaults = tuple(parameters[name].default if name in parameters else _NO_DEFAULT for name in names)
@@ -55,6 +64,26 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
         return None
     setattr(kind, made, _checked_constructor(constructor, check, made))
     return check
+
+
+def _note_unchecked(
+    cls: type, names: Iterable[str], hints: dict[str, tuple[type, Any]], policy: Lenient, reason: str
+) -> None:
+    """Tell the policy which of these fields have tensors and are not checked."""
+    for name in names:
+        try:
+            hint = _resolve(*hints[name])
+            hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint
+            if get_origin(hint) is not ClassVar and has_tensors(hint):
+                policy.refuse(cls.__qualname__, name, 0, reason)
+        except Exception:  # whatever it is, the module must be imported
+            continue
+
+
+def _resolve(base: type, annotation: Any) -> Any:
+    """Resolve the annotation of a field with the names of the module in which the field is declared."""
+    names = NameResolver(vars(sys.modules[base.__module__]), owner=base, at_definition=False)
+    return names.resolve(annotation)
 
 
 def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str) -> Any:
@@ -111,7 +140,7 @@ class FieldCheck:
         caller.
         """
         try:
-            hints = [self._resolve(name) for name in self.names]
+            hints = [_resolve(*self.hints[name]) for name in self.names]
             return any(has_missing_names(hint) or has_tensors(hint) for hint in hints)
         except Exception:  # whatever it is, the module must be imported
             return True
@@ -138,12 +167,6 @@ class FieldCheck:
     def _resolved(self) -> Iterator[tuple[str, Any]]:
         for name in self.names:
             try:
-                yield name, self._resolve(name)
+                yield name, _resolve(*self.hints[name])
             except AnnotationError as error:
                 self.policy.refuse(self.cls.__qualname__, name, 0, str(error))
-
-    def _resolve(self, name: str) -> Any:
-        """Resolve the annotation of a field with the names of the module in which the field is declared."""
-        base, annotation = self.hints[name]
-        names = NameResolver(vars(sys.modules[base.__module__]), owner=base, at_definition=False)
-        return names.resolve(annotation)
