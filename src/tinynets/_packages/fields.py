@@ -73,7 +73,7 @@ def _note_unchecked(
     for name in names:
         try:
             hint = _resolve(*hints[name])
-            hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint
+            hint = hint.type if isinstance(hint, dataclasses.InitVar) else hint  # pyright: ignore
             if get_origin(hint) is not ClassVar and has_tensors(hint):
                 policy.refuse(cls.__qualname__, name, 0, reason)
         except Exception:  # whatever it is, the module must be imported
