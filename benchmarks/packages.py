@@ -157,7 +157,13 @@ def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> t
     command = [*pytest, "--continue-on-collection-errors", *options, *tests]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return run.stdout.splitlines(), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -33,11 +33,6 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
         file: its file.
     """
     kind = cast(Any, cls)
-    hints = {
-        name: (base, hint)
-        for base in reversed(cast("list[type]", kind.__mro__))
-        for name, hint in inspect.get_annotations(base).items()
-    }
     if dataclasses.is_dataclass(cls):
         names = [field.name for field in dataclasses.fields(kind) if field.init]
         made = "__init__"
@@ -45,6 +40,11 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
         names, made = list(kind._fields), "__new__"
     else:
         return None
+    hints = {
+        name: (base, hint)
+        for base in reversed(cast("list[type]", kind.__mro__))
+        for name, hint in inspect.get_annotations(base).items()
+    }
     constructor: Any = vars(cast(type, kind)).get(made)
     constructor = getattr(constructor, "__func__", constructor)  # `__new__` is a static method
     if not isinstance(constructor, FunctionType) or constructor.__code__.co_filename == file:

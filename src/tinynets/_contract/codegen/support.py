@@ -69,14 +69,16 @@ class ArrayTest:
             return value.dtype in self.dtypes
         if torch.compiler.is_dynamo_compiling() and isinstance(value, self.numpy_array):
             return has_traced_dtype(value, self.family.__name__, self.names)
-        if not (hasattr(value, "shape") and hasattr(value, "dtype") and isinstance(value.shape, tuple)):
+        # Once each: they may be properties that take their time.
+        if not isinstance(getattr(value, "shape", None), tuple):
             return False
-        if isinstance(value.dtype, torch.dtype):
-            return value.dtype in self.dtypes
+        dtype = getattr(value, "dtype", None)
+        if isinstance(dtype, torch.dtype):
+            return dtype in self.dtypes
         try:
-            return self.known[value.dtype]
+            return self.known[dtype]
         except KeyError:
-            self.known[value.dtype] = fits = has_dtype(value.dtype, self.family)
+            self.known[dtype] = fits = dtype is not None and has_dtype(dtype, self.family)
             return fits
         except TypeError:
             return False  # not hashable
