@@ -15,7 +15,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets._explain.render.columns import shorten
-from tinynets._explain.render.per_sample import short
+from tinynets._explain.render.short_numbers import short
 from tinynets._explain.render.templates import tree
 
 from .nets import Broken, Modes, Nested, explained, zoo

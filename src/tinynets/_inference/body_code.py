@@ -28,7 +28,7 @@ from .._torch.tracing.straight_line import (
     size_of,
     writes,
 )
-from .freshness import computes, is_dropped, overwritable, writes_to_fresh
+from .overwritable import computes, is_dropped, overwritable, writes_to_fresh
 from .twins import native_arguments
 
 _RESHAPES = ("aten.reshape", "aten.flatten")

@@ -77,7 +77,8 @@ def test_every_side_answers_right_and_only_in_its_turn(benchmark, model, tmp_pat
     for taken in (turns[1][side], turns[8][side]):
         assert [len(turn.load.answers) for turn in taken] == [40, 40]
         assert [turn.load.wrong() for turn in taken] == [[], []]
-        assert all(turn.server_seconds > 0 for turn in taken)
+    # Of all turns: the system counts processor time in ticks of 10 ms, and 40 requests may take less.
+    assert sum(turn.server_seconds for taken in turns.values() for turn in taken[side]) > 0
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..records import Frame, Line, Run, TensorFacts
 from .facts import code_of, costs_of, dtypes_of, is_active, notes_of, shapes_of
-from .per_sample import share, short
+from .short_numbers import share, short
 
 Segment = tuple[str, str]  # a text and the name of its style
 _HEADS = ("params", "MACs", "memory")

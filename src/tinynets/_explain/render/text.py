@@ -12,7 +12,7 @@ from typing import Any
 from ..records import Run
 from .columns import Segment, table
 from .facts import claims, header, notes, parameters_of
-from .per_sample import not_proportional, per_sample, share
+from .short_numbers import not_proportional, per_sample, share
 from .view import View
 
 _STYLES = {
