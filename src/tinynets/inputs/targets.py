@@ -22,7 +22,7 @@ from ..errors import TargetError
 
 
 @contextlib.contextmanager
-def target_errors(what: str) -> Generator[None, None, None]:
+def _target_errors(what: str) -> Generator[None, None, None]:
     """Raise any error of the user's code, `sys.exit()` included, as a `TargetError` of one line."""
     try:
         yield
@@ -45,7 +45,7 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         TargetError: the file cannot be imported.
     """
-    with target_errors(f"{path} cannot be imported"):
+    with _target_errors(f"{path} cannot be imported"):
         return _imported(path.resolve())
 
 
@@ -103,7 +103,7 @@ def load_target(target: str) -> Any:
     if place.endswith(".py"):
         value: Any = import_file(Path(place))
     else:
-        with target_errors(f"{place} cannot be imported"):
+        with _target_errors(f"{place} cannot be imported"):
             value = importlib.import_module(place)
     for part in name.split("."):
         if not hasattr(value, part):
@@ -126,7 +126,7 @@ def build(value: Any, name: str) -> nn.Module:
             raise TargetError(
                 f"{name} needs {', '.join(missing)}: write a function that builds it and name that"
             )
-        with target_errors(f"{name} cannot be built"):
+        with _target_errors(f"{name} cannot be built"):
             value = value()
     if not isinstance(value, nn.Module):
         raise TargetError(f"{name} makes {type(value).__name__}, not a model")

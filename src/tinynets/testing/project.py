@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, cast
 from torch import nn
 
 from ..errors import TargetError
-from ..inputs.targets import load_target, target_errors
+from ..inputs.targets import build, load_target
 from .check_ids import resolve_id
 from .options import Options
 from .pytest_params import Case
@@ -95,13 +95,8 @@ def target_case(
             raise TargetError(f"{target} is made already: it takes no arguments")
         model = cast("Any", partial(model, **arguments))
     if callable(model) and not isinstance(model, nn.Module):
-        model = partial(_built, target, model)
+        model = partial(build, model, target)  # which says in one line what is wrong
     return Case(target, model, tuple(inputs), options or Options())
-
-
-def _built(target: str, make: Callable[[], Any]) -> Any:
-    with target_errors(f"{target} cannot be built"):
-        return make()
 
 
 def parse_pairs(given: Iterable[str], option: str) -> dict[str, str]:
