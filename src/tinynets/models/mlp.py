@@ -1,6 +1,6 @@
 """Perceptrons for small images, the first nets of every course.
 
-`einops.rearrange`, and the wrappers around relu and dropout in `torch.nn.functional`, would take a sixth of
+`einops.rearrange`, and the wrappers around relu and dropout in `torch.nn.functional`, would take an eighth of
 the time of nets this small at one image; so `flatten` stands here, and torch's own functions.
 """
 
