@@ -13,8 +13,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any
 
+from .codegen.copy_function import copy_function
 from .contract import contract_of
 from .descriptors import functions_of
 
@@ -80,10 +81,7 @@ def _of_the_class_of(old: FunctionType, new: FunctionType) -> FunctionType:
     theirs, ours = (dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)) for f in (old, new))
     if not ("__class__" in theirs and "__class__" in ours):
         return new
-    closure = tuple({**ours, "__class__": theirs["__class__"]}.values())
-    copy = FunctionType(new.__code__, new.__globals__, new.__name__, new.__defaults__, closure)
-    copy.__kwdefaults__ = new.__kwdefaults__
-    return cast("FunctionType", functools.update_wrapper(copy, new))
+    return copy_function(new, closure=tuple({**ours, "__class__": theirs["__class__"]}.values()))
 
 
 def _leave_checked_modules_alone(reloader: Any) -> None:

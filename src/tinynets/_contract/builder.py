@@ -23,7 +23,7 @@ from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.signature_specs import SignatureSpecs
 from .annotations.sites import Site
 from .annotations.specs import Spec, unchecked_hints
-from .codegen.copy_function import copy_with_code, forwarding_node
+from .codegen.copy_function import copy_function, forwarding_node
 from .codegen.guard_code import CALLED, GuardWriter
 from .codegen.rebinding import rebinds
 from .codegen.rewrite import Rewriter
@@ -127,7 +127,7 @@ class FunctionBuilder:
         original = self.function
         cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))
         closure = tuple(cells[name] if name in cells else CellType(values[name]) for name in code.co_freevars)
-        checked = copy_with_code(original, code, closure)
+        checked = copy_function(original, code, closure)
         setattr(checked, CONTRACT, record)
         setattr(checked, BUILDER, self)
         return checked

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from typing import cast
 
-from .._contract.codegen.syntax import FunctionNode, parameters_of, split_docstring
+from .._contract.codegen.syntax import FunctionNode, located, parameters_of, split_docstring
 
 # What an armed module has more: its `CheckedModule`, and its functions, each by the line of its definition.
 PACKAGE, FUNCTION = "_tn_package", "_tn_function_"
@@ -79,19 +79,17 @@ def hints_of(node: FunctionNode) -> Iterator[ast.expr]:
             yield argument.annotation
     if node.returns:
         yield node.returns
-    yield from _line_hints(node.body)
+    yield from _line_hints(node)
 
 
-def _line_hints(statements: list[ast.stmt]) -> Iterator[ast.expr]:
-    for statement in statements:
-        if isinstance(statement, ast.AnnAssign):
-            yield statement.annotation
-        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-                for part in cast("list[ast.AST]", getattr(statement, field, [])):
-                    yield from _line_hints(
-                        [part] if isinstance(part, ast.stmt) else getattr(part, "body", [])
-                    )
+def _line_hints(node: ast.AST) -> Iterator[ast.expr]:
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.AnnAssign):
+            yield part.annotation
+        elif isinstance(part, ast.stmt | ast.excepthandler | ast.match_case) and not isinstance(
+            part, FunctionNode | ast.ClassDef
+        ):
+            yield from _line_hints(part)
 
 
 class _Armer(ast.NodeTransformer):
@@ -102,12 +100,6 @@ class _Armer(ast.NodeTransformer):
         self.depth = 0  # functions around the place
         self.owner = ""  # the class around it
         self.declares = False  # whether that is a protocol
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
@@ -124,7 +116,7 @@ class _Armer(ast.NodeTransformer):
             ]
         return node
 
-    def _function(self, node: FunctionNode) -> ast.AST:
+    def visit_FunctionDef(self, node: FunctionNode) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
             return node
         self.depth += 1
@@ -141,6 +133,8 @@ class _Armer(ast.NodeTransformer):
             documentation, _ = split_docstring(node.body)
             node.body[len(documentation) : len(documentation)] = _first_call(node, self.owner)
         return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def _is_plain(self, hint: ast.expr) -> bool:
         match hint:
@@ -178,13 +172,10 @@ def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
         )
     else:
         text = f"return (yield from {call})" if yields else f"return {call}"
-    statements = ast.parse(f"{PACKAGE}.build({node.lineno}, {PACKAGE}.is_traced())\n{text}").body
-    for statement in statements:
-        for part in ast.walk(statement):
-            if isinstance(part, ast.stmt | ast.expr):
-                part.lineno = part.end_lineno = node.lineno
-                part.col_offset = part.end_col_offset = node.col_offset
-    return statements
+    place = ast.Pass(
+        lineno=node.lineno, end_lineno=node.lineno, col_offset=node.col_offset, end_col_offset=node.col_offset
+    )
+    return located([f"{PACKAGE}.build({node.lineno}, {PACKAGE}.is_traced())", text], place)
 
 
 def _mangled(name: str, owner: str) -> str:
@@ -195,7 +186,7 @@ def _mangled(name: str, owner: str) -> str:
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        if not isinstance(child, FunctionNode | ast.ClassDef | ast.Lambda):
             yield child
             yield from _own_nodes(child)
 
@@ -210,11 +201,7 @@ def _watched(decorator: ast.expr) -> ast.expr:
 
 
 def _parsed(text: str, place: ast.AST) -> ast.expr:
-    expression = ast.parse(text, mode="eval").body
-    for part in ast.walk(expression):
-        if isinstance(part, ast.expr):
-            ast.copy_location(part, place)
-    return expression
+    return cast("ast.Expr", located([text], place)[0]).value
 
 
 def _name(expression: ast.expr) -> str:

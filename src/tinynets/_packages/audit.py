@@ -41,16 +41,12 @@ class Audit:
         if self.inner_functions:
             inner = _counted(self.inner_functions, "function")
             text.append(f"besides, {inner} inside functions, looked at when created")
-        places = [
-            f"{s.module}:{s.line} {s.function}{f'({s.where})' if s.where else ''}" for s in self.skipped
-        ]
-        skipped = [f"{place}: {s.reason}" for place, s in zip(places, self.skipped, strict=True)]
-        not_imported = [f"{name}: {reason}" for name, reason in self.not_imported.items()]
-        for title, lines in (
-            ("not enforced", skipped),
-            ("perhaps misspelt", self.doubts),
-            ("not imported", not_imported),
-        ):
+        listed = {
+            "not enforced": self.skipped,
+            "perhaps misspelt": self.doubts,
+            "not imported": [f"{name}: {reason}" for name, reason in self.not_imported.items()],
+        }
+        for title, lines in listed.items():
             if lines:
                 text += [f"{title}: {len(lines)}", *(f"  {line}" for line in lines)]
         return "\n".join(text)

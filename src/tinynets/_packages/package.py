@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .._contract.codegen.copy_function import copy_function
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
 from .._torch.tracing.callers import known_while_tracing
@@ -100,7 +101,7 @@ class CheckedModule:
             if waiting is None:
                 return
             if traced and waiting.traced is None:
-                waiting.traced = copy_of(waiting.function)
+                waiting.traced = copy_function(waiting.function)
                 self._build(replace(waiting, function=waiting.traced))
                 waiting.function.__globals__[f"{FUNCTION}{line}"] = waiting.traced
             elif not traced:
@@ -186,16 +187,6 @@ class CheckedModule:
 
 def _unchanged(function: Any) -> Any:
     return function
-
-
-def copy_of(function: FunctionType) -> FunctionType:
-    """Return another function object with the same code."""
-    parts = (function.__globals__, function.__name__, function.__defaults__, function.__closure__)
-    copied = FunctionType(function.__code__, *parts)
-    functools.update_wrapper(copied, function)
-    copied.__kwdefaults__ = function.__kwdefaults__
-    del vars(copied)["__wrapped__"]
-    return copied
 
 
 def checked_module(name: str) -> CheckedModule:

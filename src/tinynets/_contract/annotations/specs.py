@@ -102,21 +102,26 @@ class FieldsSpec:
 Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
 
 
-def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
-    """Yield every spec that holds no other, in source order."""
+def parts_of(spec: Spec) -> tuple[Spec, ...]:
+    """Return the specs that a spec holds, in source order."""
     match spec:
         case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            inner: tuple[Spec, ...] = parts
+            return parts
         case ItemsSpec():
-            inner = (spec.item,)
+            return (spec.item,)
         case MappingSpec():
-            inner = (spec.key, spec.value)
+            return (spec.key, spec.value)
         case FieldsSpec():
-            inner = tuple(part for _, part in spec.fields)
+            return tuple(part for _, part in spec.fields)
         case Anything() | ArraySpec() | PlainSpec():
-            yield spec
-            return
-    for part in inner:
+            return ()
+
+
+def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
+    """Yield every spec that holds no other, in source order."""
+    if isinstance(spec, Anything | ArraySpec | PlainSpec):
+        yield spec
+    for part in parts_of(spec):
         yield from leaves(part)
 
 

@@ -58,7 +58,7 @@ class _Replacement:
         old = function.__closure__ or ()
         changed = [self.reaches(_contents(cell), set()) for cell in old]
         cells = tuple(CellType() if new else cell for cell, new in zip(old, changed, strict=True))
-        copy = copy_with_code(function, function.__code__, cells)
+        copy = copy_function(function, closure=cells)
         self.copies[id(function)] = copy  # before its cells are filled: it may be in one of them
         for cell, before, new in zip(cells, old, changed, strict=True):
             if new:
@@ -112,11 +112,17 @@ def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
     return found
 
 
-def copy_with_code(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
-    """Copy a function with everything but its code and closure."""
-    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
+def copy_function(
+    function: FunctionType, code: CodeType | None = None, closure: tuple[CellType, ...] | None = None
+) -> FunctionType:
+    """Copy a function with everything that it has, but with other code and another closure if given."""
+    closure = function.__closure__ if closure is None else closure
+    parts = function.__globals__, function.__name__, function.__defaults__, closure
+    copy = FunctionType(code or function.__code__, *parts)
     for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
         setattr(copy, name, getattr(function, name))
+    if hasattr(function, "__type_params__"):  # Python 3.12
+        setattr(copy, "__type_params__", getattr(function, "__type_params__"))  # noqa: B009, B010
     copy.__dict__.update(function.__dict__)
     return copy
 
