@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from .._contract.contract import contract_of
-from .._torch.modules.module_copies import drop_user_hooks
-from .._torch.modules.private_copies import real_copy
+from .._torch.modules.module_copies import drop_user_hooks, real_copy
 from .._torch.state.random_states import preserved_random_states
 from .._torch.tracing.fake_tensors import needs_values
 from ..errors import InputError

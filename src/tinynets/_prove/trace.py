@@ -19,7 +19,7 @@ from .._contract.annotations.sites import Site
 from .._contract.annotations.specs import ArraySpec
 from .._contract.contract import contract, contract_of
 from .._contract.runtime import FunctionContract, witnessed
-from .._torch.modules.private_copies import fake_copy
+from .._torch.modules.module_copies import fake_copy
 from .._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.shape_environment import one_program_for_all_sizes

@@ -6,12 +6,13 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from torch import nn
 
+from .._contract.descriptors import functions_of
 from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
 from .attribute_reads import attribute_reads, names_in
 
@@ -39,44 +40,22 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _dropout(module: Any) -> str | None:
-    return f"zeroes values, p={module.p:g}" if module.p > 0 else None
-
-
-def _batch_norm(module: Any) -> str | None:
-    if module.running_mean is None:
-        return None  # batch statistics in both modes
-    return "batch statistics, updates its running ones"
-
-
-def _instance_norm(module: Any) -> str | None:
-    if not module.track_running_stats:
-        return None
-    return "instance statistics, updates its running ones"
-
-
-def _rrelu(module: Any) -> str | None:
-    return f"random slopes in [{module.lower:g}, {module.upper:g}]" if module.lower != module.upper else None
-
-
-def _attention(module: Any) -> str | None:
-    return f"attention dropout p={module.dropout:g}" if module.dropout > 0 else None
-
-
-def _recurrent(module: Any) -> str | None:
-    return (
-        f"dropout p={module.dropout:g} between layers" if module.dropout > 0 < module.num_layers - 1 else None
-    )
-
-
 _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
-    (Dropout, _dropout),
-    (BatchNorm, _batch_norm),
-    (InstanceNorm, _instance_norm),
-    (nn.RReLU, _rrelu),
-    (nn.MultiheadAttention, _attention),
-    (nn.RNNBase, _recurrent),
+    (Dropout, lambda m: f"zeroes values, p={m.p:g}" if m.p > 0 else None),
+    # Without running ones, it takes the statistics of the batch in both modes.
+    (BatchNorm, lambda m: None if m.running_mean is None else "batch statistics, updates its running ones"),
+    (
+        InstanceNorm,
+        lambda m: "instance statistics, updates its running ones" if m.track_running_stats else None,
+    ),
+    (nn.RReLU, lambda m: f"random slopes in [{m.lower:g}, {m.upper:g}]" if m.lower != m.upper else None),
+    (nn.MultiheadAttention, lambda m: f"attention dropout p={m.dropout:g}" if m.dropout > 0 else None),
+    (
+        nn.RNNBase,
+        lambda m: f"dropout p={m.dropout:g} between layers" if m.dropout > 0 < m.num_layers - 1 else None,
+    ),
 )
+"""Layers of torch, and what one of them does in train mode; None if nothing."""
 
 
 @lru_cache(maxsize=4096)
@@ -124,13 +103,7 @@ def _of_torch(function: FunctionType) -> bool:
 
 
 def _function(cls: type, name: str) -> FunctionType | None:
-    found = inspect.getattr_static(cls, name, None)
-    if isinstance(found, (staticmethod, classmethod)):
-        found = cast("Any", found).__func__
-    elif isinstance(found, property):
-        found = found.fget
-    elif isinstance(found, cached_property):
-        found = cast("Any", found).func
-    if callable(found):
-        found = inspect.unwrap(found)
+    member = inspect.getattr_static(cls, name, None)
+    found = next(iter(functions_of(member)), member)
+    found = inspect.unwrap(found) if callable(found) else found
     return found if isinstance(found, FunctionType) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from traceback import walk_stack
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -60,7 +61,7 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
     arguments = caller.f_code.co_varnames[: caller.f_code.co_argcount]
     if arguments and caller.f_locals.get(arguments[0]) is module:
         return  # super().forward(...), or another method of the same module
-    if _is_being_called(module, caller):
+    if any(f.f_code is CALL_IMPL and f.f_locals.get("self") is module for f, _ in walk_stack(caller)):
         return  # through a function that was assigned to `forward`, a mock, or a decorator of the class
     kind = type(module).__name__
     warnings.warn(
@@ -71,27 +72,12 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
     )
 
 
-def _is_being_called(module: nn.Module, caller: FrameType) -> bool:
-    """Whether a frame runs inside a call of the module itself."""
-    frame: FrameType | None = caller
-    while frame is not None:
-        if frame.f_code is CALL_IMPL and frame.f_locals.get("self") is module:
-            return True
-        frame = frame.f_back
-    return False
-
-
 def outermost_called(module: nn.Module) -> nn.Module:
     """Return the outermost module that is being called on this thread; `module` itself if none is."""
-    outermost = module
-    frame: FrameType | None = getframe(1)
-    while frame is not None:
-        if frame.f_code is _CALL:
-            called = frame.f_locals.get("self")
-            if isinstance(called, nn.Module):
-                outermost = called
-        frame = frame.f_back
-    return outermost
+    for frame, _ in walk_stack(getframe(1)):
+        if frame.f_code is _CALL and isinstance(called := frame.f_locals.get("self"), nn.Module):
+            module = called
+    return module
 
 
 def pause_tracing() -> Any:
@@ -137,3 +123,21 @@ def _traceable(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} [{' '.join([f'{size}' for size in value.shape])}]"
     return type(value).__name__
+
+
+def has_traced_dtype(array: Any, family: str, names: tuple[str, ...]) -> bool:
+    """Return whether the dtype of an array is one of these; where it is not, break the graph."""
+    # Serves NumPy arrays under torch.compile: dynamo follows them, but not their `dtype`. Without it, each
+    # checked array breaks the graph.
+    torch._dynamo.comptime.comptime(_break_unless_dtype)  # pyright: ignore
+    return torch.compiler.is_dynamo_compiling() or array.dtype.name in names
+
+
+def _break_unless_dtype(context: Any) -> None:
+    # Dynamo runs this while it traces `has_traced_dtype`, and guards on the dtype of the array itself.
+    dtype = str(context.get_local("array").as_fake().dtype).removeprefix("torch.")
+    if dtype not in context.get_local("names").as_python_constant():
+        family = context.get_local("family").as_python_constant()
+        # Behind the break, the function runs as it is. Compiled alone, it would be traced, and return True.
+        torch._dynamo.eval_frame.skip_code(has_traced_dtype.__code__)  # pyright: ignore
+        context.graph_break(f"expected an array of {family}, got {dtype}")

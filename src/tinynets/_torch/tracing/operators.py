@@ -1,7 +1,8 @@
 """Every operator that runs: what it is, what it is made of, and whether it writes to its arguments.
 
-`torch.utils.flop_counter` is the public example of such a mode; it is built on the same names. Should torch
-change them, `tinynets.explain` fails here.
+`torch.utils.flop_counter` is the public example of a `TorchDispatchMode`, which sees every operation below
+autograd; it is built on the same names. Should torch change them, `tinynets.explain` fails here, and
+`device.move` could not refuse operations on two devices where there is only a CPU.
 """
 
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false

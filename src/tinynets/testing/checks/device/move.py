@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.tracing import pytree
-from ...._torch.tracing.dispatch_mode import TorchDispatchMode
+from ...._torch.tracing.operators import TorchDispatchMode
 from ....errors import Failure, MixedDevicesError, Skip
 from ...call_helpers import named_state, uses_rng
 from ...definition import Level, check
