@@ -17,12 +17,11 @@ from torch import nn
 from .._torch.tracing import callers
 from ..errors import NoSourceError
 from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding, names_in
-from .annotations.class_scope import ClassScope
+from .annotations.class_scope import NO_CLASS, ClassScope
 from .annotations.policy import STRICT, Policy
 from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.signature_specs import SignatureSpecs
-from .annotations.sites import Site
-from .annotations.specs import Spec, unchecked_hints
+from .annotations.specs import Site, Spec, unchecked_hints
 from .codegen.copy_function import copy_function, forwarding_node
 from .codegen.guard_code import CALLED, GuardWriter
 from .codegen.rebinding import rebinds
@@ -68,44 +67,24 @@ class RewrittenFunction:
     unchecked: list[tuple[str, Any]]  # what has a hint that is not enforced, and the hint
 
 
+@dataclass(eq=False, repr=False)
 class FunctionBuilder:
-    """Builds the checked version of one function.
+    """Builds the checked version of one function."""
 
-    Args:
-        function: the original.
-        contract: the decorator that enforces inner functions.
-        scope: what the class of a method supplies to annotations.
-        check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
-        overridden: the builder of the method that this one overrides.
-        decorated: whether a decorator is called in place of this function.
-        policy: what becomes of annotations that cannot be enforced.
-        names: resolves the names in annotations; those where the function is defined if None.
-        source: the definition and its text; read from the file, and compared with it, if None.
-    """
+    function: Any  # the original, a `FunctionType`
+    names: NameResolver
+    contract: object = None  # the decorator that enforces inner functions
+    scope: ClassScope = NO_CLASS  # what the class of a method supplies to annotations
+    check_mode: Callable[[nn.Module], None] | None = None  # see `enforce`
+    overridden: FunctionBuilder | None = None  # of the method that this one overrides
+    decorated: bool = False  # whether a decorator is called in place of this function
+    policy: Policy = STRICT
+    source: tuple[FunctionNode, str] | None = None  # the definition and its text; those in the file if None
 
-    def __init__(
-        self,
-        function: FunctionType,
-        *,
-        contract: object,
-        scope: ClassScope,
-        check_mode: Callable[[nn.Module], None] | None,
-        overridden: FunctionBuilder | None,
-        decorated: bool,
-        policy: Policy = STRICT,
-        names: NameResolver | None = None,
-        source: tuple[FunctionNode, str] | None = None,
-    ) -> None:
-        self.function = function
-        self.contract = contract
-        self.scope = scope
-        self.check_mode = check_mode
-        self.decorated = decorated
-        self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
-        self.policy, self.source = policy, source
-        self.names = names or NameResolver(function.__globals__, function, scope.owner)
-        theirs = overridden.specs if overridden else None
-        self.specs = SignatureSpecs(function, self.name, self.names, policy, theirs)
+    def __post_init__(self) -> None:
+        self.name = self.function.__qualname__.rsplit("<locals>.", 1)[-1]
+        theirs = self.overridden.specs if self.overridden else None
+        self.specs = SignatureSpecs(self.function, self.name, self.names, self.policy, theirs)
         self.signature = self.specs.signature
 
     def build(self) -> FunctionType:

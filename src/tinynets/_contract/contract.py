@@ -12,6 +12,7 @@ from torch import nn
 
 from .annotations.axis_names import names_in
 from .annotations.class_scope import NO_CLASS, ClassScope
+from .annotations.resolve_names import NameResolver
 from .builder import BUILDER, CONTRACT, FunctionBuilder
 from .classes import enforce_class
 from .codegen.copy_function import reaches, replace_wrapped
@@ -111,6 +112,7 @@ def enforce(
     with collection_paused():
         checked = FunctionBuilder(
             original,
+            NameResolver(original.__globals__, original, scope.owner),
             contract=contract,
             scope=scope,
             check_mode=check_mode,

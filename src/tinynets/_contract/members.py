@@ -1,19 +1,26 @@
-"""Enforce the members of a class body: methods, and the functions inside properties and other descriptors."""
+"""Enforce the members of a class body: methods, and the functions inside properties and other descriptors.
+
+Methods that a decorator keeps where their checks could not be inserted are found by their code.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import FunctionType
+import dis
+import gc
+import sys
+import typing
+from collections.abc import Callable, Collection, Iterator
+from traceback import walk_stack
+from types import CodeType, FrameType, FunctionType
 from typing import Any, cast
 
 from torch import nn
 
 from .annotations.class_scope import ClassScope
-from .codegen.annotated_lines import annotates_tensors
+from .codegen.annotated_lines import annotates_tensors, innermost
 from .codegen.copy_function import raise_hidden
-from .contract import builder_of, contract_of, enforce
+from .contract import builder_of, contract_of, enforce, is_enforced
 from .descriptors import functions_of, with_functions
-from .hidden import hidden_function, method_codes
 
 # They run before there is an instance whose attributes could be sizes.
 _WITHOUT_INSTANCE = ("__init__", "__new__", "__init_subclass__", "__class_getitem__")
@@ -35,9 +42,9 @@ def enforce_members(
     Raises:
         AnnotationError: a method has annotations that could not be enforced.
     """
-    codes = method_codes(cls)
+    codes = _method_codes(cls)
     for name, member in list(vars(cls).items()):
-        hidden = hidden_function(member, codes.get(name, []))
+        hidden = _hidden_function(member, codes.get(name, []))
         _enforce_member(cls, name, member, scope, check_mode, hidden)
     copied: set[str] = set()
     for name, member, unchecked in _inherited(cls, root):
@@ -103,3 +110,53 @@ def _inherited(cls: type, root: type) -> Iterator[tuple[str, Any, bool]]:
             annotated = foreign and any(annotates_tensors(f, cls) for f in functions_of(member))
             if annotated or name in copies:
                 yield name, member, annotated
+
+
+def _method_codes(cls: type) -> dict[str, list[CodeType]]:
+    """Return the code of the functions in the body of a class that is being created, by name."""
+    body, found = _body_of(cls), dict[str, list[CodeType]]()
+    for code in body.co_consts if body else ():
+        if isinstance(code, CodeType) and code.co_qualname == f"{cls.__qualname__}.{code.co_name}":
+            found.setdefault(code.co_name, []).append(code)
+    return found
+
+
+def _body_of(cls: type) -> CodeType | None:
+    for frame, _ in walk_stack(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
+        constants = frame.f_code.co_consts
+        bodies = [b for b in constants if isinstance(b, CodeType) and b.co_qualname == cls.__qualname__]
+        if bodies:
+            return bodies[0] if len(bodies) == 1 else _last_loaded(bodies, frame)
+    return None
+
+
+def _last_loaded(bodies: list[CodeType], frame: FrameType) -> CodeType | None:
+    """Return the body whose class statement runs, of several of one name, such as in `if` and `else`."""
+    last = None
+    for instruction in dis.get_instructions(frame.f_code):
+        if instruction.offset >= frame.f_lasti:
+            break
+        last = next((body for body in bodies if body is instruction.argval), last)
+    return last
+
+
+def _hidden_function(member: Any, codes: Collection[CodeType]) -> FunctionType | None:
+    """Return the function that a decorator has replaced by another one, without `__wrapped__`; else None.
+
+    Args:
+        member: the member of the class.
+        codes: the code of what its body defines under that name.
+    """
+    if not codes:
+        return None
+    for function in map(innermost, functions_of(member)):
+        known = contract_of(function)
+        if (known.original if known else function).__code__ in codes:
+            return None
+    for code in codes:
+        for holder in gc.get_referrers(code):
+            if not isinstance(holder, FunctionType) or holder.__code__ is not code or is_enforced(holder):
+                continue
+            if holder not in typing.get_overloads(holder):
+                return holder
+    return None

@@ -24,7 +24,7 @@ from .._torch.tracing.callers import (
 from ..errors import ContractError
 from .annotations.class_scope import ClassScope
 from .annotations.policy import STRICT, Policy
-from .annotations.sites import Site
+from .annotations.specs import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
 from .toggle import toggle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ContextDecorator
-from types import TracebackType
 from typing import Self
 
 _VARIABLE = "TINYNETS_CHECKS"
@@ -80,10 +79,5 @@ class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.c
         toggle.enter(self, self.enabled)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         toggle.leave(self)

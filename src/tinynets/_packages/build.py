@@ -51,17 +51,7 @@ def build_in_place(
     with collection_paused():
         node, text = original_source(function, source, policy.line)
         names = NameResolver(function.__globals__, function, at_definition=at_definition)
-        builder = FunctionBuilder(
-            function,
-            contract=None,
-            scope=NO_CLASS,
-            check_mode=None,
-            overridden=None,
-            decorated=True,
-            policy=policy,
-            names=names,
-            source=(node, text),
-        )
+        builder = FunctionBuilder(function, names, decorated=True, policy=policy, source=(node, text))
         rewritten = builder.rewrite()
         names.release_scope()
         if not rewritten.sites:

@@ -14,7 +14,6 @@ from jaxtyping import AnnotationError
 from .._contract.annotations.axes import Axes, Axis, AxisKind
 from .._contract.annotations.plain_types import has_missing_names
 from .._contract.annotations.policy import Policy
-from .._contract.annotations.sites import Site
 from .._contract.annotations.specs import (
     Anything,
     ArraySpec,
@@ -22,6 +21,7 @@ from .._contract.annotations.specs import (
     ItemsSpec,
     MappingSpec,
     PlainSpec,
+    Site,
     Spec,
     TupleSpec,
     UnionSpec,

@@ -15,8 +15,7 @@ from jaxtyping import AnnotationError
 from torch import nn
 
 from .._contract.annotations.parse_hints import has_tensors
-from .._contract.annotations.sites import Site
-from .._contract.annotations.specs import ArraySpec
+from .._contract.annotations.specs import ArraySpec, Site
 from .._contract.contract import contract, contract_of
 from .._contract.runtime import FunctionContract, witnessed
 from .._torch.modules.module_copies import fake_copy

@@ -11,8 +11,7 @@ from jaxtyping import AnnotationError
 
 from .axes import AxisKind, parse_expression
 from .resolve_names import user_stacklevel
-from .sites import Site
-from .specs import Spec, axis_tokens
+from .specs import Site, Spec, axis_tokens
 
 _NAMED = (AxisKind.NAMED, AxisKind.MANY)
 

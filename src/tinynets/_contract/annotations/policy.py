@@ -7,8 +7,7 @@ from typing import Any
 from jaxtyping import AnnotationError
 
 from ...errors import ContractError
-from .sites import Site
-from .specs import Spec
+from .specs import Site, Spec
 
 
 class Policy:

@@ -1,4 +1,4 @@
-"""Specs: a type hint as a tree of what a value must be."""
+"""Specs: a type hint as a tree of what a value must be; and sites, where in a function a value must be so."""
 
 from __future__ import annotations
 
@@ -100,6 +100,18 @@ class FieldsSpec:
 
 
 Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place where one value is checked."""
+
+    kind: str  # "argument", "local", "return", "yield" or "attribute"
+    name: str  # the argument or variable; "return" or "yield" for what leaves the function
+    spec: Spec
+    line: int = 0
+    end_line: int = 0
+    variable: str = ""  # what holds the value: the name again, or a generated variable
 
 
 def parts_of(spec: Spec) -> tuple[Spec, ...]:

@@ -1,36 +1,32 @@
 """Write the statements of one check: the guard, the validation behind it, and what becomes of the value.
 
 They have the position of the user's line, so tracebacks, coverage and debuggers show the user's own file. No
-generated variable owns a value once it has been checked.
+generated variable owns a value once it has been checked. Around all of them stands what decides at each call
+how they run.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from ..annotations.plain_types import matches_hint
-from ..annotations.sites import Site
-from ..annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, axis_tokens
+from ..annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Site, Spec, axis_tokens
 from .guard_code import GuardWriter, axis_keys
 from .shape_code import axis_variable
 from .syntax import indented, located
 
 
+@dataclass(eq=False, repr=False)
 class CheckWriter:
-    """Writes the checks of one function, in source order.
+    """Writes the checks of one function, in source order."""
 
-    Args:
-        writer: writes the guards.
-        returns: spec of the return value.
-        yields: spec of the values that a generator yields.
-    """
-
-    def __init__(self, writer: GuardWriter, *, returns: Spec, yields: Spec) -> None:
-        self.writer, self.returns, self.yields = writer, returns, yields
-        self.sites: list[Site] = []
+    writer: GuardWriter
+    returns: Spec
+    yields: Spec  # of the values that a generator yields
+    sites: list[Site] = field(default_factory=list[Site], init=False)
 
     def argument(self, name: str, spec: Spec, place: ast.arg) -> list[ast.stmt]:
         """Check an argument, before anything else runs."""
@@ -135,6 +131,40 @@ class CheckWriter:
             guard = ["if _tn_ok:", *indented(test), "if not _tn_ok:", *indented(validation)]
             lines = ["if _tn_checks:", *indented(["_tn_ok = _tn_checks < 2", *guard])]
         return located(self.writer.with_builtins(lines), place)
+
+
+def framed(
+    body: list[ast.stmt], entry: list[str], place: ast.AST, writer: GuardWriter, *, notes: bool
+) -> list[ast.stmt]:
+    """Return a body that runs its checks as `entry` says, and as they are under `torch.compile`.
+
+    Args:
+        body: the statements with their checks.
+        entry: source lines that set `_tn_checks`.
+        place: the node whose position the added lines take.
+        writer: has written the guards.
+        notes: add to errors that pass through where they happened.
+    """
+    frame = ["if _tn_compiling():", "    _tn_checks = _tn_toggle.on", "else:", *indented(entry)]
+    if notes:
+        frame += indented(
+            [
+                "try:",
+                "    _tn_body",
+                "except Exception as _tn_error:",
+                "    _tn_verdict = _tn_contract.note(_tn_error, locals())",
+                "    if _tn_verdict:",
+                "        raise _tn_verdict.pop() from None",
+                "    raise",
+            ]
+        )
+    main = cast("ast.If", located(writer.with_builtins(frame), place)[0])
+    if not notes:
+        return [main, *body]
+    # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
+    main.body += body
+    cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
+    return [main]
 
 
 def item_spec(spec: Spec, index: ast.expr) -> Spec | None:

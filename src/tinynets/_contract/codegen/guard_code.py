@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Literal, cast, get_args, get_origin
 
 import torch
@@ -210,18 +209,18 @@ class GuardWriter:
                 test = (
                     f"isinstance({value}, {self.type_constant(tuple)}) and len({value}) == {len(spec.items)}"
                 )
-                parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
+                parts = [(f"{value}[{index}]", "_tn_ok", part) for index, part in enumerate(spec.items)]
                 return self._part_lines(test, parts, item, depth)
             case FieldsSpec():
                 test = f"isinstance({value}, {self.type_constant(spec.container)})"
                 if not spec.by_key:
-                    parts = [(f"{value}.{name}", part) for name, part in spec.fields]
+                    parts = [(f"{value}.{name}", "_tn_ok", part) for name, part in spec.fields]
                     return self._part_lines(test, parts, item, depth)
                 needed = [name for name, _ in spec.fields if name not in spec.optional]
                 test = " and ".join([test, *(f"{name!r} in {value}" for name in needed)])
-                parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
-                present = {f"{value}[{name!r}]": f"{name!r} in {value}" for name in spec.optional}
-                return self._part_lines(test, parts, item, depth, present)
+                present = {name: f"_tn_ok and {name!r} in {value}" for name in spec.optional}
+                parts = [(f"{value}[{n!r}]", present.get(n, "_tn_ok"), part) for n, part in spec.fields]
+                return self._part_lines(test, parts, item, depth)
             case ItemsSpec():
                 return self._loop_lines(spec, f"for {item} in {value}:", [(item, spec.item)], value, depth)
             case MappingSpec():
@@ -231,21 +230,13 @@ class GuardWriter:
             case _:
                 return ["_tn_ok = False"]  # an expression over axes that are not bound here
 
-    def _part_lines(
-        self,
-        test: str,
-        parts: list[tuple[str, Spec]],
-        item: str,
-        depth: int,
-        present: Mapping[str, str] = MappingProxyType({}),
-    ) -> list[str]:
+    def _part_lines(self, test: str, parts: list[tuple[str, str, Spec]], item: str, depth: int) -> list[str]:
+        """Test a container, then each part of it, given by its source and the condition to look at it."""
         lines = [f"_tn_ok = {test}"]
-        for source, part in parts:
-            if isinstance(part, Anything):
-                continue
-            condition = f"_tn_ok and {present[source]}" if source in present else "_tn_ok"
-            inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
-            lines += [f"if {condition}:", *indented(inner)]
+        for source, condition, part in parts:
+            if not isinstance(part, Anything):
+                inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
+                lines += [f"if {condition}:", *indented(inner)]
         return lines
 
     def _loop_lines(

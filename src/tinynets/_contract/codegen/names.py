@@ -39,15 +39,9 @@ class Names:
 def join(paths: list[Names]) -> Names:
     """Return the names where paths meet; a declaration holds if all of them have it."""
     first, *others = paths
-    joined = Names()
-    for name, spec in first.declared.items():
-        if all(path.declared.get(name) == spec for path in others):
-            joined.declared[name] = spec
-    for path in paths:
-        joined.assigned.update(dict.fromkeys(path.assigned, False))
-    for name in joined.assigned:
-        joined.assigned[name] = all(path.assigned.get(name, False) for path in paths)
-    return joined
+    agreed = {n: spec for n, spec in first.declared.items() if all(o.declared.get(n) == spec for o in others)}
+    names = (name for path in paths for name in path.assigned)
+    return Names(agreed, {name: all(path.assigned.get(name, False) for path in paths) for name in names})
 
 
 def interrupted(start: Names, end: Names) -> Names:

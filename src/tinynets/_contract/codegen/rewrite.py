@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
@@ -16,8 +17,7 @@ from jaxtyping import AnnotationError
 from ..annotations.parse_hints import parse_hint
 from ..annotations.policy import Policy
 from ..annotations.specs import Anything, Spec, unchecked_hints
-from .checks import CheckWriter, item_spec
-from .frame import framed
+from .checks import CheckWriter, framed, item_spec
 from .guard_code import GuardWriter
 from .names import (
     Names,
@@ -35,46 +35,31 @@ from .syntax import FunctionNode, find_parameter, located, parameters_of, split_
 from .unsupported import hidden_assignment, reject_unchecked_inner
 
 
+@dataclass(eq=False, repr=False)
 class Rewriter:
-    """Rewrites one function definition.
+    """Rewrites one function definition."""
 
-    Args:
-        node: the definition.
-        arguments: argument name -> spec, in the order in which to check them.
-        returns: spec of the return value.
-        yields: spec of the values that a generator yields.
-        resolve: turns the expression of an annotation into a hint; raises AnnotationError.
-        is_contract: whether a decorator is `contract`.
-        writer: writes the guards.
-        title: names the function in errors when it is defined.
-        policy: what becomes of annotations that cannot be enforced.
-        has_walrus: whether the body may contain `:=`.
-    """
+    node: FunctionNode
+    arguments: dict[str, Spec]  # in the order in which to check them
+    returns: Spec
+    yields: Spec  # of the values that a generator yields
+    resolve: Callable[[ast.expr], Any]  # turns an annotation into a hint; raises AnnotationError
+    is_contract: Callable[[ast.expr], bool]  # whether a decorator is `contract`
+    writer: GuardWriter
+    title: str  # names the function in errors when it is defined
+    policy: Policy
+    has_walrus: bool  # whether the body may contain `:=`
 
-    def __init__(
-        self,
-        node: FunctionNode,
-        *,
-        arguments: dict[str, Spec],
-        returns: Spec,
-        yields: Spec,
-        resolve: Callable[[ast.expr], Any],
-        is_contract: Callable[[ast.expr], bool],
-        writer: GuardWriter,
-        title: str,
-        policy: Policy,
-        has_walrus: bool,
-    ) -> None:
-        self.node, self.arguments, self.has_walrus = node, arguments, has_walrus
-        self.resolve, self.is_contract, self.title = resolve, is_contract, title
-        self.policy = policy
-        self.scope = writer.scope
-        self.checks = CheckWriter(writer, returns=returns, yields=yields)
+    def __post_init__(self) -> None:
+        self.scope = self.writer.scope
+        self.checks = CheckWriter(self.writer, self.returns, self.yields)
         self.unchecked: list[tuple[str, Any]] = []  # name and hint
         self.hoisted: list[ast.stmt] = []
         self.annotated: dict[ast.stmt | None, tuple[str, Spec]] = {}  # lines with a value
-        line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
-        self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
+        line, column = self.node.lineno, self.node.col_offset
+        self.top = ast.Pass(
+            lineno=line, end_lineno=line, col_offset=column, end_col_offset=column + len("def")
+        )
 
     def rewrite(self, entry: list[str]) -> FunctionNode:
         """Return the definition with its checks.
@@ -95,7 +80,7 @@ class Rewriter:
         unsure = [f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.scope.uncertain)]
         at_entry = [f"{held} = {name}" for name, held in self.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
-        main = framed(body, entry, self.top, self.checks.writer, notes=self.policy.strict)
+        main = framed(body, entry, self.top, self.writer, notes=self.policy.strict)
         rewritten = copy.copy(self.node)
         rewritten.decorator_list = []  # they are around the function already
         rewritten.body = [*documentation, *self.hoisted, *head, *main]

@@ -8,6 +8,7 @@ import gc
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -46,7 +47,7 @@ def assigned_names(target: ast.expr) -> list[str]:
     ]
 
 
-def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast.arg]:
+def parameters_of(node: FunctionNode) -> dict[str, ast.arg]:
     """Return all parameters of a function by name, as they are written."""
     arguments = node.args
     optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
@@ -54,7 +55,7 @@ def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast
     return {argument.arg: argument for argument in every}
 
 
-def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.arg:
+def find_parameter(node: FunctionNode, name: str) -> ast.arg:
     """Return a parameter by the name that Python has for it: `__x` is `_Net__x` in a class."""
     return next(
         argument
@@ -66,24 +67,15 @@ def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> a
 class _VisibleNames(ast.NodeTransformer):
     """Wraps what shows all local variables, in one function without those inside it."""
 
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef) else super().visit(node)
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
         if not (isinstance(node.func, ast.Name) and node.func.id in _SHOW_NAMES and not node.args):
             return node
         function = ast.copy_location(ast.Name("_tn_visible", ast.Load()), node)
         return ast.copy_location(ast.Call(function, [node], []), node)
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return node
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        return node
 
 
 _SHOW_NAMES = ("locals", "vars", "dir")

@@ -16,8 +16,7 @@ from torch import nn
 from ..._torch.tracing.callers import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
 from ..annotations.axes import Axis, AxisKind, parse_expression
-from ..annotations.sites import Site
-from ..annotations.specs import ArraySpec, Spec
+from ..annotations.specs import ArraySpec, Site, Spec
 from ..file_names import file_name
 from .descriptions import description, dtype_name, expectation
 from .remedies import module_fact, suggest_remedy
@@ -156,7 +155,7 @@ def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]
 def _known_text(axis: Axis, bindings: Bindings) -> str:
     """Return the size of an axis if it was known before this value came, else the axis as written."""
     try:
-        size = bindings.get(f"*{axis.name}") if axis.kind is AxisKind.MANY else known_size(axis, bindings)
+        size = bindings.get(axis.key) if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
     return axis.text if size is None or _is_symbolic(size) else _size_text(size).strip("[]")
@@ -218,9 +217,7 @@ def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
         return {name: size for name, size in bindings.sizes.items() if size is not None}
     found: dict[str, Any] = {}
     for axis in spec.axes.axes:
-        names = [axis.name] if axis.kind is AxisKind.NAMED else []
-        if axis.kind is AxisKind.MANY:
-            names = [f"*{axis.name}"]
+        names = [axis.key] if axis.kind in (AxisKind.NAMED, AxisKind.MANY) else []
         if axis.kind is AxisKind.EXPRESSION:
             names = sorted(parse_expression(axis.name).axis_names)
         for name in names:
