@@ -16,11 +16,7 @@ from .descriptors import with_functions
 
 
 def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
-    """Enforce what the body of a class annotates.
-
-    Args:
-        cls: the class, which is changed and returned.
-        enforce: returns the checked version of a function, given the `scope` of the class.
+    """Enforce what the body of a class annotates; the class is changed and returned.
 
     Raises:
         TypeError: there is nothing to enforce.

@@ -33,11 +33,7 @@ def enforce_members(
 ) -> None:
     """Enforce every method of a class with a tensor annotation, also inherited ones of mixins.
 
-    Args:
-        cls: a class that has just been created.
-        root: the class whose subclasses enforce their own methods.
-        scope: what the class supplies to annotations.
-        check_mode: see `enforce`; for `forward`.
+    The class has just been created; every subclass of `root` enforces its own methods.
 
     Raises:
         AnnotationError: a method has annotations that could not be enforced.
@@ -143,9 +139,7 @@ def _last_loaded(bodies: list[CodeType], frame: FrameType) -> CodeType | None:
 def _hidden_function(member: Any, codes: Collection[CodeType]) -> FunctionType | None:
     """Return the function that a decorator has replaced by another one, without `__wrapped__`; else None.
 
-    Args:
-        member: the member of the class.
-        codes: the code of what its body defines under that name.
+    The codes are those of what the body of the class defines under the name of the member.
     """
     if not codes:
         return None

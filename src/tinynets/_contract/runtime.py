@@ -42,8 +42,7 @@ _watched = threading.local()
 def witnessed(witness: Witness) -> Generator[None]:
     """Validate every annotated line that this thread comes by, whatever its guard says, and report it.
 
-    Args:
-        witness: is called with a line before it is judged, with False, and again with the verdict.
+    The witness is called with a line before it is judged, with False, and again with the verdict.
     """
     owner = object()
     toggle.enter(owner, VALIDATE_ALL)

@@ -41,7 +41,7 @@ def build_in_place(
         function: the function.
         source: the lines of its `def`.
         policy: knows the number of the first of them, and is told what cannot be enforced.
-        at_definition: whether the code around the definition is running.
+        at_definition: as for `NameResolver`.
         label: tells the globals of this function from those of others; its line if empty.
         doubt: is told which axes look misspelt.
 

@@ -27,10 +27,7 @@ _NO_DEFAULT = inspect.Parameter.empty
 def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | None:
     """Have a class check its fields when an object is constructed; return None where it has none.
 
-    Args:
-        cls: a class, after its decorators.
-        policy: knows where it is defined, and is told which fields cannot be checked.
-        file: its file.
+    Its decorators have run; the policy is told which fields cannot be checked.
     """
     kind = cast(Any, cls)
     if dataclasses.is_dataclass(cls):
@@ -94,7 +91,7 @@ def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str
     first, item = ("cls", "made") if made == "__new__" else ("self", "self")
     line = check.policy.line
     original, fields = f"_tn_{made.strip('_')}_{line}", f"_tn_fields_{line}"
-    values = ", ".join(f"{item}.{name}" for name in check.names)
+    values = ", ".join(f"{item}.{name}" for name in check.hints)
     text = [
         f"def {made}({first}, *args, **kwargs):",
         f"    made = {original}({first}, *args, **kwargs)",
@@ -109,29 +106,18 @@ def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str
     return staticmethod(function) if made == "__new__" else function
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class FieldCheck:
-    """The function whose arguments are the fields of a class, built for the first object.
+    """The function whose arguments are the fields of a class, built for the first object."""
 
-    Args:
-        cls: the class.
-        hints: by the name of a field, the class that declares it and its annotation.
-        defaults: of the fields.
-        policy: as for `check_construction`.
-        file: likewise.
-    """
-
-    def __init__(
-        self,
-        cls: type,
-        hints: dict[str, tuple[type, Any]],
-        defaults: tuple[Any, ...],
-        policy: Lenient,
-        file: str,
-    ) -> None:
-        self.cls, self.hints, self.defaults, self.policy, self.file = cls, hints, defaults, policy, file
-        self.names = list(hints)
-        self.checks = Counter[str]()  # "argument" -> number of fields
-        self.built: Any = None  # the function
+    cls: type
+    hints: dict[str, tuple[type, Any]]  # of a field: the class that declares it, its annotation
+    defaults: tuple[Any, ...]  # of the fields
+    policy: Lenient
+    file: str  # of the class
+    # "argument" -> number of fields
+    checks: Counter[str] = dataclasses.field(default_factory=Counter[str], init=False)
+    built: Any = dataclasses.field(default=None, init=False)  # the function
 
     def is_needed(self) -> bool:
         """Whether a field has tensors, or may have, as a name of its annotation does not exist yet.
@@ -140,7 +126,7 @@ class FieldCheck:
         caller.
         """
         try:
-            hints = [_resolve(*self.hints[name]) for name in self.names]
+            hints = [_resolve(*hint) for hint in self.hints.values()]
             return any(has_missing_names(hint) or has_tensors(hint) for hint in hints)
         except Exception:  # whatever it is, the module must be imported
             return True
@@ -152,7 +138,7 @@ class FieldCheck:
             self.built = self._build()
 
     def _build(self) -> FunctionType:
-        source = f"def {self.cls.__name__}({', '.join(self.names)}): return\n"
+        source = f"def {self.cls.__name__}({', '.join(self.hints)}): return\n"
         found: dict[str, Any] = {}
         exec(compile(source, self.file, "exec"), vars(sys.modules[self.cls.__module__]), found)
         function: FunctionType = found[self.cls.__name__]
@@ -165,8 +151,8 @@ class FieldCheck:
         return function
 
     def _resolved(self) -> Iterator[tuple[str, Any]]:
-        for name in self.names:
+        for name, hint in self.hints.items():
             try:
-                yield name, _resolve(*self.hints[name])
+                yield name, _resolve(*hint)
             except AnnotationError as error:
                 self.policy.refuse(self.cls.__qualname__, name, 0, str(error))

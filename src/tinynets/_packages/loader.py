@@ -21,11 +21,7 @@ from .package import CheckedModule
 
 
 class PackageFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules of packages as Python does, and has them armed when they are loaded.
-
-    Args:
-        packages: names of packages and modules.
-    """
+    """Finds the modules of packages (or single modules) as Python does, and has them armed when loaded."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self.packages = packages

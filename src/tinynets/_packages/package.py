@@ -38,24 +38,19 @@ class Waiting:
     traced: FunctionType | None = None  # a copy with checks, for what was compiled before the first call
 
 
+_Variant = tuple[dict[str, Any], CodeType]  # annotations, and the code for them
+
+
 @dataclass
 class _Inner:
     """A function inside a function, which is created with each call of the outer one."""
 
     code: CodeType  # as it is before
-    built: list[tuple[dict[str, Any], CodeType]] = field(
-        default_factory=list[tuple[dict[str, Any], CodeType]]
-    )
+    built: list[_Variant] = field(default_factory=list["_Variant"])
 
 
 class CheckedModule:
-    """The name `_tn_package` in an armed module. A module that is reloaded keeps it.
-
-    Args:
-        name: the name of the module.
-        file: its file.
-        lines: its source.
-    """
+    """The name `_tn_package` in an armed module, with its name, file and source. A reload keeps it."""
 
     def __init__(self, name: str, file: str, lines: list[str]) -> None:
         self.name, self.file, self.lines = name, file, lines

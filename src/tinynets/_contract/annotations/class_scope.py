@@ -57,9 +57,7 @@ def declared_axes(instance: object) -> dict[str, int]:
 def class_scope(cls: type, lines: Callable[[FunctionType], Iterator[ast.AnnAssign]]) -> ClassScope:
     """Return the axes that the bodies of a class and its bases declare, and their `__init__`.
 
-    Args:
-        cls: the class.
-        lines: returns the annotated lines of a function.
+    `lines` returns the annotated lines of a function.
     """
     declared: dict[str, bool] = {}  # axis -> whether it may be None
     for base in reversed(cls.__mro__):

@@ -33,9 +33,7 @@ def annotated_lines(function: FunctionType) -> Iterator[ast.AnnAssign]:
 def annotates_tensors(function: FunctionType, owner: type | None = None) -> bool:
     """Whether a function has a tensor annotation: an argument, the return value, a line, an inner function.
 
-    Args:
-        function: the function; decorators around it are ignored.
-        owner: the class that is being created, if it is a method.
+    Decorators around it are ignored; the owner of a method is the class that is being created.
     """
     function = innermost(function)
     names: NameResolver | None = None

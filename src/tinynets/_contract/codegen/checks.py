@@ -53,12 +53,7 @@ class CheckWriter:
         return [*lines, first, *check, assignment, last]
 
     def returning(self, statement: ast.Return, checked: tuple[str, Spec] | None) -> list[ast.stmt]:
-        """Check a return value.
-
-        Args:
-            statement: the `return`.
-            checked: the name that the line above has checked, and its spec; it is not checked twice.
-        """
+        """Check a return value, unless the line above has `checked` this name by the same spec."""
         if isinstance(self.returns, Anything):
             return [statement]
         value, site = statement.value, _site("return", "return", self.returns, statement)
@@ -94,14 +89,10 @@ class CheckWriter:
     def _check(
         self, site: Site, value: str, place: ast.AST, *, certain: bool, owned: bool = False
     ) -> list[ast.stmt]:
-        """Write one check.
+        """Write one check of the variable that holds the value, at the position of a node.
 
-        Args:
-            site: what is checked.
-            value: the variable that holds the value.
-            place: the node whose position the check takes.
-            certain: whether this place runs exactly once, before all places that are written later.
-            owned: whether the variable is a generated one, which must not hold the value after a refusal.
+        A `certain` place runs exactly once, before all places that are written later. An `owned` variable is
+        a generated one, which must not hold the value after a refusal.
         """
         if isinstance(site.spec, Anything):
             return []
@@ -138,12 +129,7 @@ def framed(
 ) -> list[ast.stmt]:
     """Return a body that runs its checks as `entry` says, and as they are under `torch.compile`.
 
-    Args:
-        body: the statements with their checks.
-        entry: source lines that set `_tn_checks`.
-        place: the node whose position the added lines take.
-        writer: has written the guards.
-        notes: add to errors that pass through where they happened.
+    The lines of `entry` set `_tn_checks`; `notes` add to errors that pass through where they happened.
     """
     frame = ["if _tn_compiling():", "    _tn_checks = _tn_toggle.on", "else:", *indented(entry)]
     if notes:

@@ -81,15 +81,9 @@ class GuardWriter:
         return self.constant("type", kind.__name__, classes_of(kind))
 
     def write(self, spec: Spec, value: str, *, certain: bool) -> str | list[str]:
-        """Write the guard for the variable `value`.
+        """Write the guard for the variable `value`: an expression that accepts, or lines that set `_tn_ok`.
 
-        Args:
-            spec: what the value must be.
-            value: name of the variable.
-            certain: whether this place runs exactly once, before all places that are written later.
-
-        Returns:
-            An expression that is true if the value is accepted; or lines that set `_tn_ok`.
+        A `certain` place runs exactly once, before all places that are written later.
         """
         test = self._expression(spec, value, atomic=not (certain and isinstance(spec, ArraySpec)))
         keys = axis_keys(spec)

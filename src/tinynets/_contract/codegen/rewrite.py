@@ -62,11 +62,7 @@ class Rewriter:
         )
 
     def rewrite(self, entry: list[str]) -> FunctionNode:
-        """Return the definition with its checks.
-
-        Args:
-            entry: source lines that run on each call and set `_tn_checks`: how the checks of this call run.
-        """
+        """Return the definition with its checks; the lines of `entry` say at each call how these run."""
         documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():

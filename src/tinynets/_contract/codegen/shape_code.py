@@ -77,16 +77,9 @@ class ShapeGuard:
 
 
 def write_shape_guard(axes: Axes, value: str, scope: AxisScope, *, atomic: bool) -> ShapeGuard | None:
-    """Write the guard for the shape of the variable `value`.
+    """Return the guard for the shape of the variable `value`, or None where only validation can decide.
 
-    Args:
-        axes: the axes in the annotation.
-        value: name of the variable.
-        scope: the axes that are bound at this place.
-        atomic: bind nothing unless the whole guard passes, and allow for names bound on some paths only.
-
-    Returns:
-        The guard, or None where only validation can decide.
+    An `atomic` one binds nothing unless all of it passes, and allows for names bound on some paths only.
     """
     return _Writer(axes, value, scope, atomic).write()
 

@@ -124,12 +124,9 @@ def _first_line(node: ast.stmt | ast.excepthandler) -> int:
 
 
 def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ...] = ()) -> CodeType:
-    """Compile a definition in the place of a function: same file, free variables and class.
+    """Compile a definition in the place of a function: same file, free variables (and more) and class.
 
-    Args:
-        node: the definition; its decorators, defaults and annotations are not evaluated.
-        like: the function whose place it takes.
-        free: names of additional free variables.
+    Its decorators, defaults and annotations are not evaluated.
     """
     bare = copy.copy(node)
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)

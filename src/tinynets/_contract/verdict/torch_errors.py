@@ -24,10 +24,8 @@ _DEVICE = re.compile(r"\bdevices?\b")
 def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> list[str]:
     """Return lines that say what to do about an error of torch, if its message is a known one.
 
-    Args:
-        error: what torch raised.
-        owner: the module whose line failed, or anything else.
-        tensors: the variables of the failing function that hold tensors, arguments first.
+    The owner is the module whose line failed, or anything else; the tensors are in the variables of the
+    failing function, arguments first.
     """
     message = str(error)
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]

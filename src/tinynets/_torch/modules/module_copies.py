@@ -47,10 +47,8 @@ def shallow_copy(
 ) -> nn.Module:
     """Copy modules and their tables; all other attributes are the original's.
 
-    Args:
-        model: what to copy.
-        tensors: identity of a parameter or buffer -> what takes its place; others are cloned.
-        done: identity of a module -> its copy, for those that are copied already.
+    The place of a tensor is taken by that which `tensors` has for its identity, else by a clone; `done` has
+    the copies of modules.
     """
     done = {} if done is None else done
     if id(model) in done:

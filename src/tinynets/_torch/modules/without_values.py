@@ -37,9 +37,6 @@ class WithoutValues(TorchFunctionMode):
     """Draw no weights in a block, in this thread, and raise ValueError once it has created too many tensors.
 
     torch's hooks on the registration of parameters are global, and other threads build models too.
-
-    Args:
-        most: how many tensors the block may create.
     """
 
     def __init__(self, most: int) -> None:

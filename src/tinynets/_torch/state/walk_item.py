@@ -24,25 +24,15 @@ class Role(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Reachable:
-    """One object reachable from a model, or the table of its attributes.
+    """One object reachable from a model, or the table of its attributes."""
 
-    Args:
-        path: `"conv.weight"`, `"cache['mask'][0]"`; `""` for the attributes of the model itself.
-        value: the object; a dict or an `AttributeTable` for a table of attributes.
-        role: what it, or what is in it, is to the module that holds it.
-        dotted: whether what is in it is named `path.key`, not `path[key]`.
-        owner: the module whose attribute leads here; None for a registered module or tensor.
-        attribute: the name of that attribute.
-        of_class: whether it is an attribute of the class, which all instances share.
-    """
-
-    path: str
-    value: Any
-    role: Role = Role.ATTRIBUTE
-    dotted: bool = False
-    owner: nn.Module | None = None
-    attribute: str = ""
-    of_class: bool = False
+    path: str  # `conv.weight`, `cache['mask'][0]`; `""` for the attributes of the model itself
+    value: Any  # a dict or an `AttributeTable` for a table of attributes
+    role: Role = Role.ATTRIBUTE  # what it, or what is in it, is to the module that holds it
+    dotted: bool = False  # whether what is in it is named `path.key`, not `path[key]`
+    owner: nn.Module | None = None  # whose attribute leads here; None for a registered module or tensor
+    attribute: str = ""  # the name of that attribute
+    of_class: bool = False  # whether it is an attribute of the class, which all instances share
 
     def name(self, key: object) -> str:
         """Return the path of something in it."""

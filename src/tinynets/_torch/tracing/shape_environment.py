@@ -28,12 +28,9 @@ def new_environment() -> Any:
 
 
 def new_size(environment: Any, name: str, hint: int) -> tuple[Any, Any]:
-    """Return a symbol that may be any number, and the size (a `torch.SymInt`) that it stands for.
+    """Return a symbol of a unique name, and the size (a `torch.SymInt`) that it stands for.
 
-    Args:
-        environment: where it lives.
-        name: a unique name.
-        hint: the number that decides comparisons while a model is traced.
+    It may be any number; the hint is the one that decides comparisons while a model is traced.
     """
     from torch._dynamo.source import ConstantSource
     from torch.fx.experimental.symbolic_shapes import DimDynamic

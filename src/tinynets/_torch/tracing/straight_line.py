@@ -67,10 +67,7 @@ def program_of_tensors(
 ) -> ExportedProgram:
     """Export a program once more, as a function of a list of tensors: its weights are among them.
 
-    Args:
-        program: as `export_program` made it, with no axis free but the batch.
-        taken: the placeholders that are given.
-        like: tensors for these.
+    No axis of the program is free but the batch; each tensor is like those for a placeholder that is taken.
     """
     placeholders: list[Any] = [node for node in program.graph.nodes if node.op == "placeholder"]
     shapes: dict[str, Any] = {node.name: getattr(node.meta.get("val"), "shape", ()) for node in placeholders}
@@ -218,9 +215,7 @@ def packet_name(target: Any) -> str:
 def binding(target: Any, *, in_place: bool = False) -> tuple[str, Callable[..., Any]]:
     """Return a name for an operator, and the fastest function that does the same.
 
-    Args:
-        target: the operator.
-        in_place: whether to return the variant that writes its result into its first argument.
+    The variant `in_place` writes its result into its first argument.
     """
     name = target._schema.name.partition("::")[2] + ("_" if in_place else "")
     if target.namespace == "aten" and target._overloadname in _OVERLOADS:
