@@ -127,8 +127,7 @@ def _table(lies: dict[Lie, int]) -> list[str]:
         place, name = f"{lie.module}:{lie.line}", f"{lie.function}({lie.where})"
         rows.append((str(calls[key]), place, name, lie.annotation, lie.value))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return ["  ".join(texts_of_row).rstrip() for texts_of_row in texts]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def start(config: Any, packages: str) -> None:
@@ -141,10 +140,8 @@ def start(config: Any, packages: str) -> None:
     Raises:
         pytest.UsageError: a package is imported already, or the baseline cannot be read.
     """
-    options, names = (
-        config.known_args_namespace,
-        [name.strip() for name in packages.split(",") if name.strip()],
-    )
+    options = config.known_args_namespace
+    names = [name.strip() for name in packages.split(",") if name.strip()]
     for name in names:
         if name in sys.modules:
             raise pytest.UsageError(

@@ -42,6 +42,17 @@ class Axis:
         """The name under which a size is bound: `*batch` and `batch` are different axes."""
         return f"*{self.name}" if self.kind is AxisKind.MANY else self.name
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it binds a size to its name, or compares it with the one that is bound."""
+        return self.kind in (AxisKind.NAMED, AxisKind.MANY)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of the axes that it is computed from."""
+        expression = self.kind is AxisKind.EXPRESSION
+        return parse_expression(self.name).axis_names if expression else frozenset[str]()
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -61,7 +72,7 @@ class Axes:
     @property
     def names(self) -> list[str]:
         """Axis names that are bound or compared, one for each occurrence."""
-        return [axis.name for axis in self.axes if axis.kind in (AxisKind.NAMED, AxisKind.MANY)]
+        return [axis.name for axis in self.axes if axis.is_named]
 
 
 @lru_cache(maxsize=4096)

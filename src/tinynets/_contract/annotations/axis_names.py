@@ -5,15 +5,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
+from os.path import commonprefix
 
 from jaxtyping import AnnotationError
 
 from .axes import AxisKind, parse_expression
 from .resolve_names import user_stacklevel
 from .specs import Site, Spec, axis_tokens
-
-_NAMED = (AxisKind.NAMED, AxisKind.MANY)
 
 
 def check_axis_names(
@@ -26,7 +25,7 @@ def check_axis_names(
     """
     uses: Counter[str] = Counter()
     for site in sites:
-        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.kind in _NAMED)
+        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.is_named)
     for site in sites:
         for axis in axis_tokens(site.spec):
             if axis.kind is not AxisKind.EXPRESSION:
@@ -54,7 +53,7 @@ def names_in(specs: Iterable[Spec]) -> set[str]:
     for axis in (axis for spec in specs for axis in axis_tokens(spec)):
         if axis.kind is AxisKind.EXPRESSION:
             found |= parse_expression(axis.name).axis_names
-        elif axis.kind in _NAMED:
+        elif axis.is_named:
             found.add(axis.name)
     return found
 
@@ -63,8 +62,7 @@ def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str])
     """Sort arguments with computed axes after those that bind what they are computed from."""
 
     def reads(spec: Spec) -> set[str]:
-        tokens = [axis for axis in axis_tokens(spec) if axis.kind is AxisKind.EXPRESSION]
-        return set[str]().union(*(parse_expression(axis.name).axis_names for axis in tokens)) - module_axes
+        return set[str]().union(*(axis.reads for axis in axis_tokens(spec))) - module_axes
 
     def binds(spec: Spec) -> set[str]:
         return {axis.name for axis in axis_tokens(spec) if axis.kind is AxisKind.NAMED}
@@ -85,7 +83,7 @@ def axis_origins(sites: list[Site]) -> dict[str, str]:
     for site in sites:
         source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
         for axis in axis_tokens(site.spec):
-            if axis.kind in _NAMED:
+            if axis.is_named:
                 origins.setdefault(axis.key, source)
     return origins
 
@@ -107,8 +105,8 @@ def _is_slip(name: str, meant: str) -> bool:
     if len(differing) != 1:
         return False
     one, other = differing[0]
-    same = _length_in_common(one, other)
-    rest = _length_in_common(one[same:][::-1], other[same:][::-1])
+    same = len(commonprefix((one, other)))  # noqa: RUF071
+    rest = len(commonprefix((one[same:][::-1], other[same:][::-1])))  # noqa: RUF071
     wrong, right = one[same : len(one) - rest], other[same : len(other) - rest]
     if min(len(one), len(other)) < 4 or same == 0 or not (wrong + right).isalpha():
         return False
@@ -121,10 +119,6 @@ def _is_slip(name: str, meant: str) -> bool:
             return wrong == right[::-1]
         case _:
             return False
-
-
-def _length_in_common(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:

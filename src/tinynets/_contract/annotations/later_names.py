@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import linecache
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import resolve_name
 from typing import Any
 
 from jaxtyping import AnnotationError
@@ -24,7 +26,8 @@ def stand_in(name: str, filename: str, module_globals: dict[str, Any]) -> Any:
     if name not in places:
         return None
     module, attribute = places[name] or ("", "")
-    module = _absolute(module, str(module_globals.get("__package__") or ""))
+    with contextlib.suppress(ImportError):  # the dots lead out of the package
+        module = resolve_name(module, module_globals.get("__package__"))
     if module in sys.modules:
         found = sys.modules[module]
         if not attribute or hasattr(found, attribute):
@@ -45,14 +48,6 @@ def stand_in(name: str, filename: str, module_globals: dict[str, Any]) -> Any:
         return hint
 
     return later_name(name, look_up)
-
-
-def _absolute(module: str, package: str) -> str:
-    level = len(module) - len(module.lstrip("."))
-    if not level:
-        return module
-    parents = package.split(".")
-    return ".".join([*parents[: len(parents) - level + 1], *filter(None, [module[level:]])])
 
 
 @lru_cache(maxsize=2)

@@ -45,7 +45,7 @@ _USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
 
 def axis_keys(spec: Spec) -> set[str]:
     """Return the axis names that a value can bind."""
-    return {axis.key for axis in axis_tokens(spec) if axis.kind in (AxisKind.NAMED, AxisKind.MANY)}
+    return {axis.key for axis in axis_tokens(spec) if axis.is_named}
 
 
 def _always_binds(spec: Spec) -> bool:

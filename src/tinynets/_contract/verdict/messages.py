@@ -15,7 +15,7 @@ from torch import nn
 
 from ..._torch.tracing.callers import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
-from ..annotations.axes import Axis, AxisKind, parse_expression
+from ..annotations.axes import Axis, AxisKind
 from ..annotations.specs import ArraySpec, Site, Spec
 from ..file_names import file_name
 from .descriptions import description, dtype_name, expectation
@@ -217,10 +217,7 @@ def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
         return {name: size for name, size in bindings.sizes.items() if size is not None}
     found: dict[str, Any] = {}
     for axis in spec.axes.axes:
-        names = [axis.key] if axis.kind in (AxisKind.NAMED, AxisKind.MANY) else []
-        if axis.kind is AxisKind.EXPRESSION:
-            names = sorted(parse_expression(axis.name).axis_names)
-        for name in names:
+        for name in [axis.key] if axis.is_named else sorted(axis.reads):
             size = bindings.get(name)
             if size is not None:
                 found[name] = size

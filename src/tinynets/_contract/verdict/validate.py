@@ -90,7 +90,6 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
     Returns:
         None if it matches; then `bindings` holds the axes that it binds, after a mismatch perhaps only some.
     """
-    parts: list[tuple[str, Any, Spec]] | None
     match spec:
         case Anything():
             return None
@@ -100,25 +99,10 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
             return _validate_array(spec, value, bindings, path)
         case UnionSpec():
             return _validate_union(spec, value, bindings, path)
-        case TupleSpec():
-            items = cast("tuple[Any, ...]", value)
-            if not isinstance(value, tuple) or len(items) != len(spec.items):
-                return Mismatch(path, value, spec)
-            parts = [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
-        case ItemsSpec():
-            if not isinstance(value, spec.container):
-                return Mismatch(path, value, spec)
-            parts = [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(cast("list[Any]", value))]
-        case MappingSpec():
-            if not isinstance(value, spec.container):
-                return Mismatch(path, value, spec)
-            pairs = list(cast("dict[Any, Any]", value).items())
-            parts = [(f"{path} key {key!r}", key, spec.key) for key, _ in pairs]
-            parts += [(f"{path}[{key!r}]", item, spec.value) for key, item in pairs]
-        case FieldsSpec():
-            parts = _field_parts(spec, value, path)
-            if parts is None:
-                return Mismatch(path, value, spec)
+        case TupleSpec() | ItemsSpec() | MappingSpec() | FieldsSpec():
+            parts = _parts(spec, value, path)
+    if parts is None:
+        return Mismatch(path, value, spec)
     for where, item, part in parts:
         mismatch = validate(part, item, bindings, where)
         if mismatch is not None:
@@ -126,15 +110,29 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
     return None
 
 
-def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any, Spec]] | None:
-    if not isinstance(value, spec.container):
+def _parts(
+    spec: TupleSpec | ItemsSpec | MappingSpec | FieldsSpec, value: Any, path: str
+) -> list[tuple[str, Any, Spec]] | None:
+    """Return what is in a container, with its path and its spec; None where the container does not match."""
+    if not isinstance(value, tuple if isinstance(spec, TupleSpec) else spec.container):
         return None
-    if not spec.by_key:
-        return [(f"{path}.{name}", getattr(value, name), part) for name, part in spec.fields]
-    items = cast("dict[str, Any]", value)
-    if any(name not in items and name not in spec.optional for name, _ in spec.fields):
-        return None
-    return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
+    items: Any = value
+    match spec:
+        case TupleSpec():
+            if len(items) != len(spec.items):
+                return None
+            return [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
+        case ItemsSpec():
+            return [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(items)]
+        case MappingSpec():
+            keys = [(f"{path} key {key!r}", key, spec.key) for key in items]
+            return [*keys, *((f"{path}[{key!r}]", item, spec.value) for key, item in items.items())]
+        case FieldsSpec() if spec.by_key:
+            if any(name not in items and name not in spec.optional for name, _ in spec.fields):
+                return None
+            return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
+        case FieldsSpec():
+            return [(f"{path}.{name}", getattr(items, name), part) for name, part in spec.fields]
 
 
 def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Mismatch | None:

@@ -50,26 +50,26 @@ def enter_from_elsewhere(module: nn.Module, caller: FrameType) -> int:
     """Return how checks run in a forward that was not called through the module's own `__call__`."""
     if tracing_state() is not None:
         return VALIDATE_ALL
-    _warn_if_direct(module, caller)
+    if _is_direct(module, caller):
+        kind = type(module).__name__
+        warnings.warn(
+            f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"
+            " call the model itself: model(...)",
+            DirectForwardWarning,
+            stacklevel=3,  # this function, the forward, its caller
+        )
     return ON
 
 
-def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
+def _is_direct(module: nn.Module, caller: FrameType) -> bool:
     name = str(caller.f_globals.get("__name__", ""))
     if name.split(".")[0] in ("torch", "tinynets", "functorch"):
-        return
+        return False
     arguments = caller.f_code.co_varnames[: caller.f_code.co_argcount]
     if arguments and caller.f_locals.get(arguments[0]) is module:
-        return  # super().forward(...), or another method of the same module
-    if any(f.f_code is CALL_IMPL and f.f_locals.get("self") is module for f, _ in walk_stack(caller)):
-        return  # through a function that was assigned to `forward`, a mock, or a decorator of the class
-    kind = type(module).__name__
-    warnings.warn(
-        f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"
-        " call the model itself: model(...)",
-        DirectForwardWarning,
-        stacklevel=4,  # this function, enter_from_elsewhere, the forward, its caller
-    )
+        return False  # super().forward(...), or another method of the same module
+    # Else through a function that was assigned to `forward`, a mock, or a decorator of the class.
+    return not any(f.f_code is CALL_IMPL and f.f_locals.get("self") is module for f, _ in walk_stack(caller))
 
 
 def outermost_called(module: nn.Module) -> nn.Module:
