@@ -1,20 +1,20 @@
-"""Which modules behave differently in training, and how."""
+"""Which modules behave differently in training, and how: told by their source, or by code without source."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
 from torch import nn
 
 from .._contract.descriptors import functions_of
 from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
-from .attribute_reads import attribute_reads, names_in
 
 # Attributes that switch a train-mode behaviour off when they are 0: p, dropout, drop_prob, survival_rate ...
 _PROBABILITY = re.compile(r"^p$|drop|prob|rate$")
@@ -107,3 +107,48 @@ def _function(cls: type, name: str) -> FunctionType | None:
     found = next(iter(functions_of(member)), member)
     found = inspect.unwrap(found) if callable(found) else found
     return found if isinstance(found, FunctionType) else None
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Return every name that a function looks up, of attributes and globals, in inner functions too."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a lambda, comprehension or inner function
+            found |= names_in(constant)
+    return found
+
+
+def attribute_reads(function: FunctionType) -> Counter[str]:
+    """Return how often a method reads each attribute of `self`, and `training` and `forward` of anything.
+
+    Where there is no source, as in code from `exec`, or where it was edited since it was compiled, every name
+    that the code looks up counts as read once: some may be globals, or attributes of something else.
+    """
+    names, tree = names_in(function.__code__), _definition(function)
+    if tree is None:
+        return Counter(names)
+    arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+    this = arguments[0] if arguments else "self"
+    reads = Counter(
+        node.attr
+        for statement in tree.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        if node.attr in ("training", "forward")
+        or (isinstance(node.value, ast.Name) and node.value.id == this)
+    )
+    # The code has other names where the file was edited, and for `self.__x`, which is no name to go by.
+    return reads if names.issuperset(reads) else Counter(names)
+
+
+def _definition(function: FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    try:
+        lines, _ = inspect.getsourcelines(function.__code__)
+        # An indented method parses as the body of an `if`.
+        tree = ast.parse("".join(["if 1:\n", *lines] if lines[0][:1].isspace() else lines))
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return None
+    statement = tree.body[0]
+    found = statement.body[0] if isinstance(statement, ast.If) else statement
+    is_function = isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef)
+    return found if is_function and found.name == function.__code__.co_name else None

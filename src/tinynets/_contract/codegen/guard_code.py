@@ -134,7 +134,7 @@ class GuardWriter:
             case UnionSpec():
                 # What is never an array goes first: that is faster, and binds nothing. Of the others, the
                 # first that fits binds its axes.
-                arms = sorted(spec.arms, key=lambda arm: not _is_no_array(arm))
+                arms = sorted(spec.arms, key=_may_be_array)
                 tests = [self._expression(arm, value, atomic=True) for arm in arms]
                 if any(test is None for test in tests):
                     return None
@@ -195,52 +195,39 @@ class GuardWriter:
         if test is not None:
             self.scope.learn(axis_keys(spec), certain=False)
             return [f"_tn_ok = {test}"]
-        item = f"_tn_item{depth}"
+        tests: list[str] = []
         match spec:
+            case Anything() | PlainSpec() | ArraySpec():
+                return ["_tn_ok = False"]  # an expression over axes that are not bound here
             case UnionSpec():
                 return self._union_lines(spec, value, depth)
+            case ItemsSpec() | MappingSpec():
+                return self._loop_lines(spec, value, depth)
             case TupleSpec():
-                test = (
-                    f"isinstance({value}, {self.type_constant(tuple)}) and len({value}) == {len(spec.items)}"
-                )
+                tests.append(f"len({value}) == {len(spec.items)}")
                 parts = [(f"{value}[{index}]", "_tn_ok", part) for index, part in enumerate(spec.items)]
-                return self._part_lines(test, parts, item, depth)
-            case FieldsSpec():
-                test = f"isinstance({value}, {self.type_constant(spec.container)})"
-                if not spec.by_key:
-                    parts = [(f"{value}.{name}", "_tn_ok", part) for name, part in spec.fields]
-                    return self._part_lines(test, parts, item, depth)
-                needed = [name for name, _ in spec.fields if name not in spec.optional]
-                test = " and ".join([test, *(f"{name!r} in {value}" for name in needed)])
+            case FieldsSpec() if spec.by_key:
+                tests += [f"{name!r} in {value}" for name, _ in spec.fields if name not in spec.optional]
                 present = {name: f"_tn_ok and {name!r} in {value}" for name in spec.optional}
                 parts = [(f"{value}[{n!r}]", present.get(n, "_tn_ok"), part) for n, part in spec.fields]
-                return self._part_lines(test, parts, item, depth)
-            case ItemsSpec():
-                return self._loop_lines(spec, f"for {item} in {value}:", [(item, spec.item)], value, depth)
-            case MappingSpec():
-                parts = [(f"{item}_key", spec.key), (item, spec.value)]
-                loop = f"for {item}_key, {item} in {value}.items():"
-                return self._loop_lines(spec, loop, parts, value, depth)
-            case _:
-                return ["_tn_ok = False"]  # an expression over axes that are not bound here
-
-    def _part_lines(self, test: str, parts: list[tuple[str, str, Spec]], item: str, depth: int) -> list[str]:
-        """Test a container, then each part of it, given by its source and the condition to look at it."""
-        lines = [f"_tn_ok = {test}"]
+            case FieldsSpec():
+                parts = [(f"{value}.{name}", "_tn_ok", part) for name, part in spec.fields]
+        kind = self.type_constant(tuple if isinstance(spec, TupleSpec) else spec.container)
+        lines = ["_tn_ok = " + " and ".join([f"isinstance({value}, {kind})", *tests])]
+        item = f"_tn_item{depth}"
         for source, condition, part in parts:
             if not isinstance(part, Anything):
                 inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
                 lines += [f"if {condition}:", *indented(inner)]
         return lines
 
-    def _loop_lines(
-        self,
-        spec: ItemsSpec | MappingSpec,
-        loop: str,
-        parts: list[tuple[str, Spec]],
-        value: str,
-        depth: int,
-    ) -> list[str]:
+    def _loop_lines(self, spec: ItemsSpec | MappingSpec, value: str, depth: int) -> list[str]:
+        item = f"_tn_item{depth}"
+        loop, parts = f"for {item} in {value}:", list[tuple[str, Spec]]()
+        if isinstance(spec, MappingSpec):
+            loop = f"for {item}_key, {item} in {value}.items():"
+            parts.append((f"{item}_key", spec.key))
+        parts.append((item, spec.value if isinstance(spec, MappingSpec) else spec.item))
         body: list[str] = []
         for name, part in parts:
             if not isinstance(part, Anything):
@@ -251,7 +238,7 @@ class GuardWriter:
     def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str]:
         """Try arm by arm; an arm that fails halfway leaves nothing bound for the next one."""
         lines: list[str] = []
-        for index, arm in enumerate(sorted(spec.arms, key=lambda arm: not _is_no_array(arm))):
+        for index, arm in enumerate(sorted(spec.arms, key=_may_be_array)):
             unsure = self._unbound(arm) if not isinstance(arm, ArraySpec | PlainSpec) else []
             last = index == len(spec.arms) - 1
             inner = self._lines(arm, value, depth + 1)
@@ -265,6 +252,6 @@ def _array_test(family: type[AbstractDtype]) -> ArrayTest:
     return ArrayTest(family)
 
 
-def _is_no_array(spec: Spec) -> bool:
-    """Whether no array of any class, nor a container of arrays, matches the spec."""
-    return isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes)
+def _may_be_array(spec: Spec) -> bool:
+    """Whether an array of any class, or a container of arrays, may match the spec."""
+    return not (isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes))

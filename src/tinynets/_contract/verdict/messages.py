@@ -95,7 +95,7 @@ def _where(site: Site, place: Place, owner: Any, path: str, inside: str) -> str:
 def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> str:
     spec, value = mismatch.spec, mismatch.value
     inline = site.kind not in ("argument", "attribute")  # the sentence began with the name of the variable
-    has = {"local": "has ", "return": "", "yield": ""}.get(site.kind, "")
+    has = "has " if site.kind == "local" else ""
     if not isinstance(spec, ArraySpec) or mismatch.problem == "type":
         text = f"{description(value)}, expected {expectation(spec)}"
         return f"{'is ' if site.kind == 'local' else '' if inline else 'got '}{text}"
@@ -115,11 +115,7 @@ def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> 
     asked = name if _is_symbolic(wanted) and name else asked
     if name.startswith("*"):
         asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
-    return (
-        f"{has}axis {mismatch.axis} = {size}, expected {asked}"
-        if inline
-        else f"axis {mismatch.axis} is {size}, expected {asked}"
-    )
+    return f"{has}axis {mismatch.axis} {'=' if inline else 'is'} {size}, expected {asked}"
 
 
 def _axis_text(mismatch: Mismatch) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..._torch.state.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from ..._torch.state.foreign import has_attribute
-from ..._torch.state.generators import read_state, same_state, write_state
+from ..._torch.state.random_states import read_state, same_state, write_state
 from ..._torch.state.tensors import HOOK_TABLES, hooks_of
 from ..._torch.state.walk_item import Reachable, Role
 from ..measure.compare import same_bits

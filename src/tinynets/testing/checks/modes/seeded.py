@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 
-from ...._torch.state.generators import generators_of
 from ...._torch.state.random_states import (
     SOURCES,
     RandomStates,
+    generators_of,
     seed_all_but_torch,
     seed_everything,
     seeds_torch,
