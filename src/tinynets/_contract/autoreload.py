@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .codegen.copy_function import copy_function
+from .codegen.source import code_inside
 from .contract import contract_of
 from .descriptors import functions_of
 
@@ -65,11 +66,9 @@ def _replace(old: FunctionType, new: FunctionType) -> None:
         *([f"  if 0: {', '.join(free)}"] if free else []),  # code has to close over as many as before
         f"  return {_TARGET}(*args, **kwargs)",
     ]
-    code = compile("\n".join(lines), "<reloaded by IPython>", "exec", dont_inherit=True)
-    for found in ("surroundings", name):
-        code = next(c for c in code.co_consts if getattr(c, "co_name", None) == found)
+    module = compile("\n".join(lines), "<reloaded by IPython>", "exec", dont_inherit=True)
     target = _of_the_class_of(old, new)
-    old.__code__ = code
+    old.__code__ = code_inside(module, "surroundings", name)
     old.__defaults__, old.__kwdefaults__ = None, {_TARGET: target}
     old.__doc__, old.__annotations__ = new.__doc__, new.__annotations__
     old.__dict__.clear()

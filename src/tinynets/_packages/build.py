@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import warnings
 from collections import Counter
@@ -15,8 +14,8 @@ from jaxtyping import AnnotationError
 from .._contract.annotations.class_scope import NO_CLASS
 from .._contract.annotations.resolve_names import NameResolver
 from .._contract.builder import FunctionBuilder, RewrittenFunction
-from .._contract.codegen.source import compile_function
-from .._contract.codegen.syntax import FunctionNode, collection_paused
+from .._contract.codegen.source import code_objects, compile_function
+from .._contract.codegen.syntax import FunctionNode, collection_paused, parse_definition
 from .._contract.runtime import FunctionContract
 from .arm import armed_inside
 from .lenient import Lenient
@@ -71,7 +70,7 @@ def build_in_place(
 
 def original_source(function: FunctionType, source: list[str], line: int) -> tuple[FunctionNode, str]:
     """Give a function its own code again; return its definition, with what is inside armed, and its text."""
-    node = _parse(source, line)
+    node = cast("FunctionNode", parse_definition(source, line))
     text = "".join(source)
     if "def " in text[text.index("def ") + 4 :]:
         node = armed_inside(node)
@@ -81,25 +80,9 @@ def original_source(function: FunctionType, source: list[str], line: int) -> tup
 
 def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
     """Return the code that Python itself would have compiled in place of an armed one."""
-    todo = [compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)]
-    while todo:
-        code = todo.pop()
-        if (code.co_qualname, code.co_firstlineno) == (armed.co_qualname, armed.co_firstlineno):
-            return code
-        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    raise AssertionError(f"{armed.co_qualname} is not in its file")
-
-
-def _parse(source: list[str], line: int) -> FunctionNode:
-    """Parse the lines of one definition, at the place that they have in the file."""
-    if source[0][:1].isspace():
-        tree = ast.parse("if 1:\n" + "".join(source))
-        node = cast("ast.If", tree.body[0]).body[0]
-        ast.increment_lineno(node, line - 2)
-    else:
-        node = ast.parse("".join(source)).body[0]
-        ast.increment_lineno(node, line - 1)
-    return cast("FunctionNode", node)
+    module = compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)
+    place = armed.co_qualname, armed.co_firstlineno
+    return next(code for code in code_objects(module) if (code.co_qualname, code.co_firstlineno) == place)
 
 
 def _as_globals(function: FunctionType, values: dict[str, Any], label: str) -> dict[str, str]:

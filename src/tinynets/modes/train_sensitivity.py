@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from .._contract.codegen.source import code_objects
+from .._contract.codegen.syntax import FunctionNode, parse_definition
 from .._contract.descriptors import functions_of
 from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
 
@@ -111,11 +113,7 @@ def _function(cls: type, name: str) -> FunctionType | None:
 
 def names_in(code: CodeType) -> set[str]:
     """Return every name that a function looks up, of attributes and globals, in inner functions too."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # a lambda, comprehension or inner function
-            found |= names_in(constant)
-    return found
+    return {name for inner in code_objects(code) for name in inner.co_names}
 
 
 def attribute_reads(function: FunctionType) -> Counter[str]:
@@ -141,14 +139,9 @@ def attribute_reads(function: FunctionType) -> Counter[str]:
     return reads if names.issuperset(reads) else Counter(names)
 
 
-def _definition(function: FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+def _definition(function: FunctionType) -> FunctionNode | None:
     try:
-        lines, _ = inspect.getsourcelines(function.__code__)
-        # An indented method parses as the body of an `if`.
-        tree = ast.parse("".join(["if 1:\n", *lines] if lines[0][:1].isspace() else lines))
+        found = parse_definition(inspect.getsourcelines(function.__code__)[0])
     except (OSError, TypeError, SyntaxError, IndexError):
         return None
-    statement = tree.body[0]
-    found = statement.body[0] if isinstance(statement, ast.If) else statement
-    is_function = isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef)
-    return found if is_function and found.name == function.__code__.co_name else None
+    return found if isinstance(found, FunctionNode) and found.name == function.__code__.co_name else None

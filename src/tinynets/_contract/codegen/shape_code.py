@@ -238,10 +238,8 @@ class _Writer:
             return [f"len(_tn_shape := {shape}) == {count}", *required]
         only_first = all("_tn_shape[0]" in element for element in reads)
         if reads and only_first and not self.test.tests and not self.before:
-            return [
-                f"(_tn_shape := {shape})",
-                f"_tn_shape == {equal}",
-            ]  # an empty shape is false, so [0] is safe
+            # An empty shape is false, so [0] is safe.
+            return [f"(_tn_shape := {shape})", f"_tn_shape == {equal}"]
         return [f"len(_tn_shape := {shape}) == {count}", f"_tn_shape == {equal}"]
 
 

@@ -43,7 +43,7 @@ def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
         if node is not None and any(
             code == candidate
             for unit in _compilations(text, flags, function)
-            for candidate in _code_objects(unit)
+            for candidate in code_objects(unit)
         ):
             return node, "".join(lines[node.lineno - 1 : node.end_lineno])
     except (SyntaxError, ValueError) as error:
@@ -95,11 +95,19 @@ def _compile(tree: ast.Module, filename: str, flags: int) -> CodeType:
         return compile(tree, filename, "exec", flags=flags, dont_inherit=True)
 
 
-def _code_objects(code: CodeType) -> Iterator[CodeType]:
+def code_objects(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and those of the functions and classes in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _code_objects(constant)
+            yield from code_objects(constant)
+
+
+def code_inside(code: CodeType, *names: str) -> CodeType:
+    """Return the code of a definition, given by its name and those around it."""
+    for name in names:
+        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    return code
 
 
 def _find_definition(parent: ast.AST, code: CodeType) -> FunctionNode | None:
@@ -149,9 +157,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     code = _compile(
         ast.Module([surroundings], []), like.__code__.co_filename, like.__code__.co_flags & _FUTURE_FLAGS
     )
-    for name in ("surroundings", owner, node.name):
-        if name is not None:
-            code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    code = code_inside(code, "surroundings", *([owner] if owner else []), node.name)
     return code.replace(co_qualname=like.__code__.co_qualname)
 
 

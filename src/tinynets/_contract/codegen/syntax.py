@@ -8,7 +8,7 @@ import gc
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -27,6 +27,14 @@ def collection_paused() -> Generator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def parse_definition(lines: list[str], first: int = 1) -> ast.stmt:
+    """Parse the lines of one definition, indented or not, of which the first has a number in its file."""
+    inside = lines[0][:1].isspace()
+    statement = ast.parse("".join(["if 1:\n", *lines] if inside else lines)).body[0]
+    definition = cast("ast.If", statement).body[0] if inside else statement
+    return ast.increment_lineno(definition, first - 1 - inside)
 
 
 def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
