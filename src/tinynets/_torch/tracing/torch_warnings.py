@@ -41,9 +41,7 @@ def to_onnx(program: ExportedProgram, output_names: Sequence[str] | None = None)
     log = logging.getLogger(_ONNX_REGISTRY)
     log.addFilter(is_other)
     try:
-        program_of_onnx: Any = torch.onnx.export(
-            program, dynamo=True, verbose=False, output_names=output_names
-        )
+        onnx: Any = torch.onnx  # its functions have no complete types
+        return onnx.export(program, dynamo=True, verbose=False, output_names=output_names).model_proto
     finally:
         log.removeFilter(is_other)
-    return program_of_onnx.model_proto
