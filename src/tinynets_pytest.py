@@ -52,7 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Install the import hook before any conftest imports what it is for."""
-    packages = early_config.known_args_namespace.tinynets_packages
+    options = early_config.known_args_namespace
+    packages = options.tinynets_packages
+    if not packages and (options.tinynets_baseline or options.tinynets_write_baseline):
+        raise pytest.UsageError("a baseline needs --tinynets-packages=PKG,PKG: it is of those packages")
     if packages:
         from tinynets._packages.pytest_lies import start
 

@@ -17,7 +17,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     A link stays a link, to a file with the new content, and an existing file keeps its mode. What earlier
     writers of the same path left behind when they were killed is removed.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: the path has no folder, or is one.
     """
+    check_destination(path)
     path = Path(os.path.realpath(path))
     _remove_leftovers(path)
     mode = path.stat().st_mode & 0o777 if path.exists() else None
@@ -36,6 +40,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_destination(path: Path) -> None:
+    """Raise if the path is no place for a file; what is costly to make asks before it is made.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: the path has no folder, or is one.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def _create(path: Path, mode: int) -> tuple[Path, int]:

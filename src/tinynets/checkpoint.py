@@ -80,6 +80,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: an argument of the constructor is not kept as an attribute, or is not plain data, or
             the normalisation has not one number per channel.
+        FileNotFoundError, IsADirectoryError: the path has no folder, or is one.
     """
     module = unwrapped(module)
     state_dict = module.state_dict()

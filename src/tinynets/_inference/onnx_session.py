@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from .._torch.tracing.torch_warnings import no_word_of_torchvision
+from .._torch.tracing.torch_warnings import to_onnx
 
 
 def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
     """Translate a program to ONNX; return the names of its inputs too."""
-    with no_word_of_torchvision():
-        proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
-    return [value.name for value in proto.model_proto.graph.input], proto.model_proto.SerializeToString()
+    model = to_onnx(program)
+    return [value.name for value in model.graph.input], model.SerializeToString()
 
 
 def open_session(model: bytes) -> Callable[[list[Any]], Any]:

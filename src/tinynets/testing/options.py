@@ -37,6 +37,10 @@ class Options:
     timeout: float | None = 30.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout is a positive number of seconds or None, got {self.timeout}")
+
 
 def with_declared(options: Options, model: nn.Module) -> Options:
     """Return the options with what the model's class declares added; what was passed wins.

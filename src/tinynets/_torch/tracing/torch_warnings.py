@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
 
 
 @contextmanager
@@ -24,9 +28,12 @@ def ignored_torch_deprecations() -> Generator[None]:
 _ONNX_REGISTRY = "torch.onnx._internal.exporter._registration"
 
 
-@contextmanager
-def no_word_of_torchvision() -> Generator[None]:
-    """Keep torch's ONNX exporter from saying that torchvision is not installed, once for each operator."""
+def to_onnx(program: ExportedProgram, output_names: Sequence[str] | None = None) -> Any:
+    """Translate a program to ONNX, without a word for each operator of torchvision that is not installed.
+
+    Returns:
+        The `onnx.ModelProto`.
+    """
 
     def is_other(record: logging.LogRecord) -> bool:
         return "torchvision is not installed" not in record.getMessage()
@@ -34,6 +41,7 @@ def no_word_of_torchvision() -> Generator[None]:
     log = logging.getLogger(_ONNX_REGISTRY)
     log.addFilter(is_other)
     try:
-        yield
+        onnx: Any = torch.onnx  # its functions have no complete types
+        return onnx.export(program, dynamo=True, verbose=False, output_names=output_names).model_proto
     finally:
         log.removeFilter(is_other)
