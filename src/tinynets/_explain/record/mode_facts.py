@@ -43,43 +43,31 @@ def autocast_of(devices: Iterable[str]) -> str:
 def mode_facts(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
 ) -> tuple[list[str], list[str]]:
-    """Return how a call depends on the mode.
-
-    Args:
-        name: of the function.
-        args: its positional arguments.
-        kwargs: its named arguments.
-        training: the mode of the module that calls it.
-
-    Returns:
-        Facts and warnings.
-    """
+    """Return facts and warnings about how a call depends on the mode, that of the module that calls it."""
 
     def argument(index: int, key: str, default: Any) -> Any:
         return kwargs.get(key, args[index] if len(args) > index else default)
 
-    mode = "train" if training else "eval"
     if name in _DROPOUTS:
         rate, active = argument(1, "p", 0.5), bool(argument(2, "training", True))
         return _dropout(name, rate, active, training=training)
     if name == "scaled_dot_product_attention":
         rate = argument(4, "dropout_p", 0.0)
-        return _dropout("attention dropout", rate, rate > 0, training=training) if rate else ([], [])
+        return _dropout("attention dropout", rate, rate > 0, training=training)
     if name == "multi_head_attention_forward":
         rate, active = argument(10, "dropout_p", 0.0), bool(kwargs.get("training", True))
-        return _dropout("attention dropout", rate, active, training=training) if rate else ([], [])
+        return _dropout("attention dropout", rate, active, training=training)
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(args) >= 7:
         numbers = [item for item in args[3:] if isinstance(item, float)]
         flags = [item for item in args if isinstance(item, bool)]
         if numbers and numbers[0] > 0 and len(flags) > 1:
             return _dropout(f"{name} dropout", numbers[0], flags[1], training=training)
     if name in ("batch_norm", "instance_norm"):
-        index, key = (5, "training") if name == "batch_norm" else (5, "use_input_stats")
-        batch = bool(argument(index, key, name == "instance_norm"))
-        label = "bn" if name == "batch_norm" else "instance norm"
+        label, key = ("bn", "training") if name == "batch_norm" else ("instance norm", "use_input_stats")
+        batch = bool(argument(5, key, name == "instance_norm"))
         return [f"{label} uses {'batch' if batch else 'running'} statistics"], []
     if name in _RANDOM:
-        return [f"random: {name} ({mode})"], []
+        return [f"random: {name} ({'train' if training else 'eval'})"], []
     if name in _ELEMENTWISE_LOSSES and len(args) > 1 and is_tensor(args[0]) and is_tensor(args[1]):
         warning = two_sided(name, [args[0], args[1]])
         return [], [warning] if warning else []

@@ -16,29 +16,17 @@ _MOST_ITEMS = 8
 
 @dataclass(frozen=True)
 class Box:
-    """What one line calls.
+    """What one line calls."""
 
-    Attributes:
-        title: the calls; `""` for a line that only renames a tensor.
-        line: its place, such as `line 56`.
-        holds: contents of the module that it calls, such as `BasicBlock x3`.
-        result: the tensor that it makes.
-        names: the names it assigns.
-        reads: the names it uses; `""` is the result of the previous box.
-        kind: `input`, `step`, or `output` for what the function returns.
-        frames: the modules that it calls.
-        frozen: whether none of its parameters requires a gradient.
-    """
-
-    title: str
-    line: str
-    holds: str
+    title: str  # the calls; "" for a line that only renames a tensor
+    line: str  # its place, such as `line 56`
+    holds: str  # contents of the module that it calls, such as `BasicBlock x3`
     result: TensorFacts | None
-    names: tuple[str, ...]
-    reads: tuple[str, ...]
-    kind: str = "step"
-    frames: tuple[Frame, ...] = ()
-    frozen: bool = False
+    names: tuple[str, ...]  # that it assigns
+    reads: tuple[str, ...]  # the names that it uses; "" is the result of the previous box
+    kind: str = "step"  # or "input", or "output" for what the function returns
+    frames: tuple[Frame, ...] = ()  # the modules that it calls
+    frozen: bool = False  # whether none of its parameters requires a gradient
 
 
 @dataclass(frozen=True)

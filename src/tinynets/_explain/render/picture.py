@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..records import Run, TensorFacts
+from ..records import Run
 from .flow import Box, Flow, flow
 from .templates import render
 from .view import Pieces, View, colours_of, split
@@ -155,7 +155,7 @@ class Panel:
         self._top = 40 if title else 10
         texts = [len(box.title) + len(note(box)) + 3 for box in boxes]
         self.box_width = max(_WIDTH, round(max(texts) * _CHARACTER * 1.04) + 20)
-        labels = [len(_plain(box.result)) for box in boxes]
+        labels = [len(f"[{', '.join(box.result.shape)}]") if box.result else 0 for box in boxes]
         # Labels start in the middle of a box; arrows that pass boxes by keep to the right of them.
         self._lanes = max(self.box_width, self.box_width // 2 + 10 + round(max(labels) * _CHARACTER)) + 6
         self._lane = _lanes([arrow for arrow in flow.arrows if arrow[1] - arrow[0] > 1])
@@ -212,7 +212,3 @@ def _lanes(arrows: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
         taken = {lane for other, lane in lanes.items() if other[0] < end and start < other[1]}
         lanes[start, end] = next(lane for lane in range(len(taken) + 1) if lane not in taken)
     return lanes
-
-
-def _plain(result: TensorFacts | None) -> str:
-    return f"[{', '.join(result.shape)}]" if result else ""
