@@ -20,21 +20,14 @@ _COMPILERS = ("g++", "clang++", "cl")
 
 @dataclass(frozen=True)
 class Backend:
-    """One compiler.
+    """One compiler."""
 
-    Attributes:
-        title: its name in prose.
-        copies_weights: whether a program has weights of its own, as they were when it was compiled.
-        takes_arrays: whether a program takes arrays of NumPy, rather than tensors.
-        require: raises where it cannot be had for a model.
-        compile: makes a function of a list, of what those placeholders of the trace stand for; it returns
-            one tensor, or several.
-    """
-
-    title: str
-    copies_weights: bool
-    takes_arrays: bool
-    require: Callable[[nn.Module], None]
+    title: str  # its name in prose
+    copies_weights: bool  # whether a program has weights of its own, as they were when it was compiled
+    takes_arrays: bool  # whether a program takes arrays of NumPy, rather than tensors
+    require: Callable[[nn.Module], None]  # raises where it cannot be had for a model
+    # Makes a function of a list, of what those placeholders of the trace stand for; it returns one tensor, or
+    # several.
     compile: Callable[[Trace, Sequence[str]], Callable[[list[Any]], Any]]
 
 
@@ -92,10 +85,11 @@ def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
 def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Any]], Any]:
     from .onnx_session import open_session, translate
 
-    names, model = translate(trace.program)
+    model = translate(trace.program)
+    names = [value.name for value in model.graph.input]
     if names != list(taken):
         raise ValueError(f"ONNX takes {', '.join(names)}, and the model reads {', '.join(taken)}")
-    return open_session(model)
+    return open_session(model.SerializeToString())
 
 
 _BACKENDS = {

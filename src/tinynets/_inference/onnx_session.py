@@ -5,7 +5,7 @@
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from torch.export import ExportedProgram
 from .._torch.tracing.torch_warnings import no_word_of_torchvision
 
 
-def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
-    """Translate a program to ONNX; return the names of its inputs too."""
+def translate(program: ExportedProgram, output_names: Sequence[str] | None = None) -> Any:
+    """Translate a program to ONNX: a `ModelProto`."""
     with no_word_of_torchvision():
-        proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
-    return [value.name for value in proto.model_proto.graph.input], proto.model_proto.SerializeToString()
+        found: Any = torch.onnx.export(program, dynamo=True, verbose=False, output_names=output_names)
+    return found.model_proto
 
 
 def open_session(model: bytes) -> Callable[[list[Any]], Any]:

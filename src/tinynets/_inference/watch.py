@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, cast
 
 import torch
@@ -129,15 +129,11 @@ class Watch:
             return (
                 self.live != self.then
                 or list(map(type, self.modules)) != self.types
-                or self._others_changed()
+                or toggle.on != self.toggle
+                or any(attrgetter(*names)(kind) != values for kind, names, values in self.class_facts)
             )
         except Exception:  # values that cannot be compared are other values
             return True
-
-    def _others_changed(self) -> bool:
-        return toggle.on != self.toggle or any(
-            attrgetter(*names)(kind) != values for kind, names, values in self.class_facts
-        )
 
     def same_structure(self, other: Watch) -> bool:
         """Return whether both differ in nothing but mode flags and which tensors the tables hold."""
@@ -145,7 +141,7 @@ class Watch:
             return (
                 self.toggle == other.toggle
                 and len(self.modules) == len(other.modules)
-                and all(map(_is, self.modules, other.modules))
+                and all(map(is_, self.modules, other.modules))
                 and self.types == other.types
                 and self.class_facts == other.class_facts
                 and self._structure() == other._structure()
@@ -199,10 +195,6 @@ class Watch:
 def _has_attributes(value: object) -> bool:
     own = isinstance(getattr(value, "__dict__", None), dict)
     return own and not is_foreign(value) and not isinstance(value, torch.Generator)
-
-
-def _is(first: object, second: object) -> bool:
-    return first is second
 
 
 def _metadata(tensor: Any, first: dict[int, int]) -> Any:
