@@ -91,10 +91,10 @@ def computed_buffers(module: nn.Module, stored: Container[str]) -> dict[str, Ten
     return {name: buffer for name, buffer in module.named_buffers() if name not in stored}
 
 
-def set_buffer(module: nn.Module, name: str, buffer: Tensor) -> None:
-    """Replace a buffer by another tensor."""
+def set_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Bind a name of a parameter or buffer to another tensor."""
     owner, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(owner), attribute, buffer)
+    setattr(module.get_submodule(owner), attribute, tensor)
 
 
 def tensors_of(module: nn.Module) -> list[tuple[str, Tensor]]:
@@ -134,5 +134,4 @@ def share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
     tensors = dict(tensors_of(module))
     for name, first in first_names.items():
         if name != first:
-            owner, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(owner), attribute, tensors[first])
+            set_tensor(module, name, tensors[first])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -156,7 +157,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-def sizes_text(sizes: dict[str, int]) -> str:
+def sizes_text(sizes: Mapping[str, int]) -> str:
     """Write sizes: `height = 33, width = 32`."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 

@@ -105,8 +105,8 @@ def _attempt(
             positional, keywords = Inputs(copied, sizes, real).make(inputs, named)
             recorder = Recorder(copied, unroll=not unusual)
             try:
-                with silent_fakes(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the user's own call will show them
+                # The user's own call will show the warnings.
+                with silent_fakes(), warnings.catch_warnings(action="ignore"):
                     recorder.run(positional, keywords)
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
