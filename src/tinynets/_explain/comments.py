@@ -55,8 +55,8 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
         tensors = all(not line.values[0].label for line in same)  # not a dict or a list that holds one
         plain = not written and end not in comments and len(shapes) == 1 and tensors
         if (wrong or plain) and "?" not in " ".join(shape):
-            right = f"[{', '.join(shape)}]"
-            found.append(Finding(end, same[0].code, _bracketed(written), right))
+            stale = f"[{', '.join(written.split())}]" if written else ""
+            found.append(Finding(end, same[0].code, stale, f"[{', '.join(shape)}]"))
     return found
 
 
@@ -182,7 +182,3 @@ def _comments(text: str) -> dict[int, tuple[int, str]]:
         for token in tokens
         if token.type == tokenize.COMMENT
     }
-
-
-def _bracketed(axes: str) -> str:
-    return f"[{', '.join(axes.split())}]" if axes else ""

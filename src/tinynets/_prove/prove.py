@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -87,7 +87,10 @@ class _Prover:
             tuple(self.sizes),
             tuple(conditions),
             tuple(tied),
-            tuple(self._line(place) for place in sorted(self.reached, key=_order)),
+            tuple(
+                self._line(place)
+                for place in sorted(self.reached, key=lambda at: (at.file, at.line, at.kind != "argument"))
+            ),
             tuple(self.refused),
             tuple(self.small),
             self.reason,
@@ -201,10 +204,6 @@ class _Prover:
         if allowed is None:
             return all(condition in region.conditions for region in good)
         return all(condition.holds({condition.axes[0]: size}) for size in allowed)
-
-
-def _order(place: Place) -> tuple[Any, ...]:
-    return place.file, place.line, place.kind != "argument"
 
 
 def _text(error: BaseException | None) -> str:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .arguments import Arguments
 from .axis_strings import parse_shape
 from .inputs import Inputs, aligned_axes, argument_specs, parameters_of
+from .inputs import float_dtype as float_dtype
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
@@ -228,8 +229,3 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
             many = axes.many_index
             return index if many is None or index < many else rank - (len(axes.axes) - index)
     return None
-
-
-def float_dtype(model: nn.Module) -> torch.dtype:
-    """Return the dtype of the model's float parameters, or the default dtype if there are none."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())

@@ -87,7 +87,7 @@ class BasicBlock(Module):
 
 
 def stage(
-    block: Callable[..., nn.Module], in_channels: int, channels: int, num_blocks: int, *, stride: int
+    block: Callable[..., nn.Module], in_channels: int, channels: int, num_blocks: int, stride: int
 ) -> nn.Sequential:
     """Stack blocks of which the first changes size and channels."""
     rest = (block(channels, channels) for _ in range(num_blocks - 1))

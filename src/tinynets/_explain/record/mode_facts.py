@@ -68,8 +68,8 @@ def mode_facts(
         return [f"{label} uses {'batch' if batch else 'running'} statistics"], []
     if name in _RANDOM:
         return [f"random: {name} ({'train' if training else 'eval'})"], []
-    if name in _ELEMENTWISE_LOSSES and len(args) > 1 and is_tensor(args[0]) and is_tensor(args[1]):
-        warning = two_sided(name, [args[0], args[1]])
+    if name in _ELEMENTWISE_LOSSES:
+        warning = broadcast_warning(name, args[:2])
         return [], [warning] if warning else []
     return [], []
 
@@ -83,18 +83,16 @@ def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[l
     return [f"{name} {rate:g} ON"], warnings
 
 
-def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
-    """Return a warning if operands of different rank were both broadcast, rarely on purpose; or `""`."""
-    tensors = [argument for argument in args if is_tensor(argument)]
-    return two_sided(name, tensors) if len(tensors) > 1 and is_tensor(result) else ""
-
-
-def two_sided(name: str, tensors: list[Any]) -> str:
+def broadcast_warning(name: str, args: tuple[Any, ...]) -> str:
     """Return a warning if operands such as `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""`.
 
-    Sizes are compared as they are written: comparing symbols would tie them to numbers.
+    That is rarely on purpose. Sizes are compared as they are written: comparing symbols would tie them to
+    numbers.
     """
-    shapes = [[_written(size) for size in tensor.shape] for tensor in tensors]
+    tensors = [argument for argument in args if is_tensor(argument)]
+    if len(tensors) < 2:
+        return ""
+    shapes = [[axis_text(expression_of(size)) for size in tensor.shape] for tensor in tensors]
     longest = max(shapes, key=len)
     short = longest.copy()
     while short and short[-1] == "1":
@@ -107,7 +105,3 @@ def two_sided(name: str, tensors: list[Any]) -> str:
     full = [next((size for size in column if size != "1"), "1") for column in zip(*padded, strict=True)]
     inputs = " with ".join(f"[{', '.join(shape)}]" for shape in shapes)
     return f"{name} broadcasts {inputs} to [{', '.join(full)}]"
-
-
-def _written(size: Any) -> str:
-    return axis_text(expression_of(size))

@@ -112,8 +112,8 @@ class OpCounter(TorchDispatchMode):
             line.macs.update(macs)
             line.allocated.update(new)
             line.mutated = line.mutated or mutable
-        if torch.Tag.pointwise in func.tags:
-            warning = broadcast_warning(packet.__name__, args, result)
+        if torch.Tag.pointwise in func.tags and is_tensor(result):
+            warning = broadcast_warning(packet.__name__, args)
             if warning:
                 self.warn(warning)
 

@@ -78,7 +78,8 @@ def _boxes(
 
     for line in frame.lines:
         value = _value(line)
-        reads = tuple(map(rename, _reads(line, value)))
+        used = ("",) if line.kind == "module" else _names_in(value) if value else ()
+        reads = tuple(map(rename, used))
         returns = line.kind == "return"
         makes = result if returns and result else tuple(inside + name for name in line.names)
         kind = "output" if returns and last else "step"
@@ -96,7 +97,7 @@ def _boxes(
         elif line.ops or (line.values and not (returns and result)):
             box = Box(
                 _title(line),
-                _place(line),
+                f"line {line.line}" if line.line else line.code.partition(":")[0],
                 _holds(line),
                 _first(line.values),
                 makes,
@@ -188,10 +189,6 @@ def _name(op: Op) -> str:
     return op.name if attribute.isdecimal() else attribute or op.name
 
 
-def _place(line: Line) -> str:
-    return f"line {line.line}" if line.line else line.code.partition(":")[0]
-
-
 def _item(line: Line) -> tuple[str, str]:
     """Return the positions and the class of what a container called."""
     number, _, kind = line.code.partition("): ")
@@ -248,20 +245,11 @@ def _value(line: Line) -> ast.AST | None:
 
 def _branch(value: ast.IfExp, called: bool) -> ast.AST:
     """Return the branch that was taken, if the calls tell: only one branch has any."""
-    calling = [branch for branch in (value.body, value.orelse) if _calls(branch)]
+    branches = (value.body, value.orelse)
+    calling = [each for each in branches if any(isinstance(node, ast.Call) for node in ast.walk(each))]
     if len(calling) != 1:
         return value
     return calling[0] if called else value.orelse if calling[0] is value.body else value.body
-
-
-def _calls(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
-
-
-def _reads(line: Line, value: ast.AST | None) -> tuple[str, ...]:
-    if line.kind == "module":
-        return ("",)
-    return _names_in(value) if value else ()
 
 
 def _names_in(node: ast.AST) -> tuple[str, ...]:

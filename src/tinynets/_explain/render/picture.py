@@ -26,6 +26,10 @@ def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str,
     Returns:
         Titles and panels, the model first; a function of too many lines is left out.
     """
+
+    def note(box: Box) -> str:
+        return f"{box.line} · frozen" if box.frozen else box.line
+
     frames, panels = [run.frame], list[tuple[str, Panel]]()
     for number, frame in enumerate(frames):  # which grow while they are walked
         found = flow(frame)
@@ -38,17 +42,13 @@ def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str,
                 links[index] = f"{name}-{len(frames)}"
                 frames.append(inner)
         identity = f"{name}-{number}"
-        panel = Panel(found, colours, numbers=False, note=_page_note, identity=identity, links=links)
+        panel = Panel(found, colours, numbers=False, note=note, identity=identity, links=links)
         panels.append((f"{frame.path}: {frame.module}".removeprefix(": "), panel))
     return panels
 
 
 def _is_drawn(found: Flow) -> bool:
     return 1 < len(found.boxes) <= _MOST_BOXES
-
-
-def _page_note(box: Box) -> str:
-    return f"{box.line} · frozen" if box.frozen else box.line
 
 
 def picture(view: View, *blocks: View) -> str:
