@@ -18,10 +18,7 @@ def load_weights(
 ) -> None:
     """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
 
-    Args:
-        module: the model.
-        state_dict: the weights.
-        own_names: what names were called before somebody changed them, for messages.
+    Messages have a name of `own_names` for one that somebody has changed: what it was called before.
 
     Raises:
         CheckpointError: names or shapes do not fit; the message lists them.

@@ -48,24 +48,16 @@ _TO_THE_END = 2**62
 
 
 class BodyWriter:
-    """Writes the operations of one graph.
-
-    Args:
-        graph: the graph.
-        inputs: placeholder -> its variable.
-        sizes: symbol -> its variable.
-        taken: variables of the function that are not for results.
-        autocast: whether torch casts the arguments of some operators, so that others cannot replace them.
-    """
+    """Writes the operations of one graph."""
 
     def __init__(
         self,
         graph: torch.fx.Graph,
         *,
-        inputs: Mapping[str, str],
-        sizes: Mapping[str, str],
-        taken: frozenset[str],
-        autocast: bool,
+        inputs: Mapping[str, str],  # placeholder -> its variable
+        sizes: Mapping[str, str],  # symbol -> its variable
+        taken: frozenset[str],  # variables of the function that are not for results
+        autocast: bool,  # whether torch casts arguments of some operators, so that others cannot replace them
     ) -> None:
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {}

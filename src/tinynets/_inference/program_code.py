@@ -40,11 +40,7 @@ def write_program(
 ) -> Body:
     """Compile a trace, and write its call.
 
-    Args:
-        trace: what to compile.
-        inputs: placeholder -> its variable.
-        read: variable -> tensor of the model.
-        backend: the compiler.
+    `inputs` maps placeholders to variables, and `read` variables to tensors of the model.
 
     Raises:
         ValueError: it cannot be compiled.
@@ -76,14 +72,9 @@ def write_program(
 
 
 def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tuple[list[str], dict[str, Any]]:
-    """Test what forward may depend on besides the values of tensors: their shapes and dtypes.
+    """Test what forward may depend on besides the values of tensors: shapes, dtypes, with `layouts` strides.
 
-    Args:
-        tensors: variable -> tensor.
-        layouts: whether the strides count too.
-
-    Returns:
-        Expressions, and what they read.
+    Returns expressions, and what they read besides the variables of the tensors.
     """
     tests: list[str] = []
     constants: dict[str, Any] = {}

@@ -65,12 +65,8 @@ def trace(
 ) -> Trace:
     """Trace a call in eval mode, for its sizes alone or for as many as possible.
 
-    Args:
-        model: the model.
-        args: positional arguments.
-        kwargs: keyword arguments.
-        any_size: whether every axis that is longer than 1 is free.
-        batch_axes: the batch axis of each tensor, which alone is free then, for every size.
+    With `any_size`, every axis that is longer than 1 is free; with the batch axis of each tensor, that alone,
+    for every size.
 
     Raises:
         ValueError: it cannot be traced; the message says why, and in which line.

@@ -39,21 +39,13 @@ _EMPTY: dict[str, Any] = {}
 
 
 class Watch:
-    """A model at one moment.
-
-    Attributes:
-        modules: its modules, those included that are not registered.
-        live: dicts that belong to the model and to objects among its attributes.
-        then: what they held.
-        must_be_empty: tables of hooks.
-        hidden_state: why changes of the model cannot be seen, or "".
-    """
+    """A model at one moment."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = list(breadth_first([model, *unregistered_modules(model).values()]))
-        self.hidden_state = ""
-        self.live: list[Any] = []
-        self.then: list[Any] = []
+        self.hidden_state = ""  # why changes of the model cannot be seen
+        self.live: list[Any] = []  # dicts that belong to the model and to objects among its attributes
+        self.then: list[Any] = []  # what they held
         self._seen: set[int] = set()
         for module in self.modules:
             for table in tables_of(module):
@@ -62,7 +54,7 @@ class Watch:
         for module in self.modules:
             self._add_attributes(module, 0)
         self.types = list(map(type, self.modules))
-        self.must_be_empty: list[Any] = global_forward_hook_tables()
+        self.must_be_empty: list[Any] = global_forward_hook_tables()  # and those of the modules
         for module in self.modules:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))

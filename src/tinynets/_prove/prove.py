@@ -30,11 +30,8 @@ def prove(model: nn.Module, example: Arguments) -> Proof:
     """Prove what a model declares, in eval mode, for every size of the axes that its inputs leave free.
 
     A pass with symbols for sizes says how far it goes for others: under which conditions. Sizes for which
-    these do not hold are traced in turn, until no size is left. A pass that fails is run for real.
-
-    Args:
-        model: is left as it is; a private copy is run.
-        example: an example call, whose axes have names.
+    these do not hold are traced in turn, until no size is left. A pass that fails is run for real. The model
+    is left as it is: a private copy is run.
 
     Raises:
         InputError: the model has no lines of Python, or no parameters yet.

@@ -47,11 +47,8 @@ class Pass:
 def traced(model: nn.Module, example: Arguments, names: Axes, at: Mapping[str, int]) -> Pass:
     """Trace a model, in the mode it is in, with symbols for the sizes that have names.
 
-    Args:
-        model: has no hooks of the user's, and its annotations are enforced; a private copy runs.
-        example: an example call.
-        names: the names of its axes.
-        at: the sizes that decide which way the pass goes.
+    It has no hooks of the user's, and its annotations are enforced; a private copy runs. The sizes in `at`
+    decide which way the pass goes.
     """
     # Kernels in C++ tie symbols to numbers or refuse them, so those that torch has in Python are preferred.
     first = _traced(model, example, names, at, python_kernels())

@@ -35,17 +35,11 @@ _STRING = re.compile(r"\s*(?:(?P<dtype>\w+)\s*\[(?P<inside>[^\]]*)\]|(?P<plain>[
 
 @dataclass
 class Inputs:
-    """Makes the inputs of one trace.
-
-    Args:
-        model: the model to call.
-        sizes: creates the axes.
-        real: whether the inputs must hold values.
-    """
+    """Makes the inputs of one trace."""
 
     model: nn.Module
-    sizes: Sizes
-    real: bool
+    sizes: Sizes  # creates the axes
+    real: bool  # whether the inputs must hold values
 
     def make(
         self, given: tuple[Any, ...], named: Mapping[str, Any]

@@ -30,11 +30,7 @@ class Declarations:
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def compare(self, text: str, shape: tuple[Any, ...]) -> tuple[Verdict, tuple[str, ...]]:
-        """Compare an axis string with a shape.
-
-        Returns:
-            The verdict, and one text per axis: as declared if it fits, else as measured.
-        """
+        """Return the verdict on a shape, and one text per axis: as declared if it fits, else as measured."""
         measured = tuple(axis_text(size) for size in shape)
         axes = parse_axes(text)
         if axes is None:

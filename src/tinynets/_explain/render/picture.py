@@ -18,13 +18,8 @@ _CHARACTER = 7.0  # width of one in the font of the labels, rounded up
 def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str, Panel]]:
     """Lay out one pass for the page, and below it every module that a box can be clicked to see inside.
 
-    Args:
-        run: the pass.
-        colours: axis name -> number of its colour.
-        name: what the ids of the panels begin with; no two in a document may be the same.
-
-    Returns:
-        Titles and panels, the model first; a function of too many lines is left out.
+    Returns titles and panels, the model first; a function of too many lines is left out. The ids of panels
+    begin with `name`: no two in a document may be the same.
     """
 
     def note(box: Box) -> str:
@@ -121,32 +116,21 @@ class DrawnBox:
 
 
 class Panel:
-    """One flow, laid out downwards.
-
-    Args:
-        flow: what to draw.
-        colours: axis name -> number of its colour.
-        numbers: whether the sizes stand below the names of the axes.
-        note: what stands at the right of a box.
-        title: above the panel, or `""`.
-        subtitle: behind the title.
-        identity: its id in the document.
-        links: position of a box -> the id of the panel that shows what is inside.
-    """
+    """One flow, laid out downwards."""
 
     box_height = _HEIGHT
 
     def __init__(
         self,
         flow: Flow,
-        colours: dict[str, int],
+        colours: dict[str, int],  # axis name -> number of its colour
         *,
-        numbers: bool,
-        note: Callable[[Box], str],
-        title: str = "",
-        subtitle: str = "",
-        identity: str = "flow",
-        links: dict[int, str] | None = None,
+        numbers: bool,  # whether the sizes stand below the names of the axes
+        note: Callable[[Box], str],  # what stands at the right of a box
+        title: str = "",  # above the panel
+        subtitle: str = "",  # behind the title
+        identity: str = "flow",  # its id in the document
+        links: dict[int, str] | None = None,  # position of a box -> id of the panel that shows what is inside
     ) -> None:
         self.title, self.subtitle, self.identity = title, subtitle, identity
         self._links = links or {}
