@@ -5,10 +5,8 @@ from __future__ import annotations
 import traceback
 
 from ...._torch.state.model_walk import unregistered_tensors
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import leaves
-from ...subject import Subject
 from ...wording import quoted
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
+from ... import Failure, Subject
 from ...measure.compare import worst
 from ...measure.dtype_conversion import name_of, outputs_as
-from ...subject import Subject
 
 
 def low_precision(subject: Subject, dtype: torch.dtype) -> str:

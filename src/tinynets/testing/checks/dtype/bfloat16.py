@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Level, Subject, check
 from ._shared import low_precision
 
 

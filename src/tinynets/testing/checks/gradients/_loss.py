@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
+from ... import Failure, Skip, Subject
 from ...measure.model_errors import raised
 from ...measure.training import run_backward, trained
-from ...subject import Subject
 
 
 def example_loss(subject: Subject, seed: int = 0) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Skip
+from ... import Skip, Subject
 from ...measure.training import Pass, training
-from ...subject import Subject
 from ...wording import quoted
 
 

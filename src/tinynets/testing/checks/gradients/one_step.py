@@ -6,10 +6,8 @@ import math
 
 import torch
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import norm, trained
-from ...subject import Subject
 from ._loss import backward_loss, example_loss
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
 from ....modes.train_sensitivity import train_behaviour
+from ... import Failure, Level, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...measure.compare import worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 from ._shared import named_or_type
 
 

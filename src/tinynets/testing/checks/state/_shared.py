@@ -6,11 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ....errors import Failure
+from ... import Failure, Subject
 from ...measure.state_compare import (
     perturb,
 )
-from ...subject import Subject
 from ...wording import quoted
 
 

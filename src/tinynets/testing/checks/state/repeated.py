@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Failure, Level, Subject, check
 from ...wording import quoted
 
 

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.random_states import RandomStates
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import same_bits
-from ...subject import Subject
 from ...wording import quoted
 
 
