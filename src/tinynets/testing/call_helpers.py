@@ -73,3 +73,9 @@ def listed(items: list[str], limit: int = 5) -> str:
     """Join what was found, the first few in full."""
     more = f"; and {len(items) - limit} more" if len(items) > limit else ""
     return "; ".join(items[:limit]) + more
+
+
+def quoted(names: list[str], most: int = 3) -> str:
+    """Return the first few names in backticks, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{name}`" for name in names[:most]) + more

@@ -13,8 +13,8 @@ from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.state.model_walk import unregistered_tensors
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
+from ..call_helpers import quoted
 from ..subject import Subject
-from ..wording import quoted
 from .compare import Leaf
 
 _COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}

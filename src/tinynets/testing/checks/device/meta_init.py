@@ -8,11 +8,10 @@ from torch import Tensor
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.model_walk import non_persistent, unregistered_tensors
 from ... import Failure, Level, Skip, Subject, check
-from ...call_helpers import named_state
+from ...call_helpers import named_state, quoted
 from ...measure.compare import worst
 from ...measure.model_errors import raised
 from ...measure.state_compare import short, spelled, ties
-from ...wording import quoted
 
 
 @check("device.meta_init", Level.CAPABILITY)

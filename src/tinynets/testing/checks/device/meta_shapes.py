@@ -6,8 +6,8 @@ import traceback
 
 from ...._torch.state.model_walk import unregistered_tensors
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import leaves
-from ...wording import quoted
 
 
 @check("device.meta_shapes", Level.SHOULD)

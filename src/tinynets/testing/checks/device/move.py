@@ -12,9 +12,8 @@ from ...._torch.tracing import pytree
 from ...._torch.tracing.dispatch_mode import TorchDispatchMode
 from ....errors import MixedDevicesError
 from ... import Failure, Level, Skip, Subject, check
-from ...call_helpers import named_state, uses_rng
+from ...call_helpers import named_state, quoted, uses_rng
 from ...measure.compare import Leaf, same_bits, worst
-from ...wording import quoted
 
 _MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
 """Operations that may take tensors of two devices."""

@@ -6,10 +6,10 @@ import torch
 
 from ...._torch.state.random_states import seed_everything
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
 from ...measure.state_compare import short
-from ...wording import quoted
 
 
 @check("dtype.autocast", Level.MUST)

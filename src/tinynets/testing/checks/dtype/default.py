@@ -6,9 +6,8 @@ import torch
 
 from ....inputs.examples import float_dtype
 from ... import Failure, Level, Skip, Subject, check
-from ...call_helpers import named_state
+from ...call_helpers import named_state, quoted
 from ...measure.dtype_conversion import converted_dtype, name_of, outputs_as
-from ...wording import quoted
 
 
 @check("dtype.default", Level.SHOULD)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ... import Skip, Subject
+from ...call_helpers import quoted
 from ...measure.training import Pass, training
-from ...wording import quoted
 
 
 def training_passes(subject: Subject) -> tuple[Pass, ...]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 from ... import Failure, Level, Subject, check
-from ...locate.gradients import (
-    first_nan,
-)
+from ...locate.gradients import first_nan
 from ...measure.training import Pass
 from ._shared import count_parameters, list_parameters, training_passes
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check
-from ...locate.gradients import (
-    changed_in_place,
-    reasons_for_none,
-)
+from ...locate.gradients import changed_in_place, reasons_for_none
 from ...measure.training import training
 from ._shared import count_parameters, list_parameters
 

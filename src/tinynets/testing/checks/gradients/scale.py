@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 
 from ... import Failure, Level, Skip, Subject, check
-from ...locate.gradients import (
-    fewest_normalised,
-    owner_of,
-)
+from ...locate.gradients import fewest_normalised, owner_of
 from ...measure.training import norm, trained
 from ._shared import training_passes
 

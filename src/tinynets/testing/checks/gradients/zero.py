@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check
-from ...locate.gradients import (
-    reason_for_zero,
-)
+from ...locate.gradients import reason_for_zero
 from ._shared import count_parameters, list_parameters, training_passes
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...._torch.modules.layers import BatchNorm
 from ...._torch.modules.module_tables import named_modules
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.training import trained
-from ...wording import quoted
 
 
 @check("modes.frozen", Level.SHOULD, static=True)

@@ -12,8 +12,8 @@ from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.tracing.pytree import tree_leaves
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import Leaf, worst
-from ...wording import quoted
 
 _MOST = 32  # each costs two calls
 _LOOKS = frozenset(

@@ -9,8 +9,7 @@ from torch import nn
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ... import Failure, Level, Subject, check
-from ...call_helpers import has_forward
-from ...wording import quoted
+from ...call_helpers import has_forward, quoted
 
 
 @check("runs.unused", Level.INFO)

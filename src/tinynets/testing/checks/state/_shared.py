@@ -7,10 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from ... import Failure, Subject
-from ...measure.state_compare import (
-    perturb,
-)
-from ...wording import quoted
+from ...call_helpers import quoted
+from ...measure.state_compare import perturb
 
 
 def train_and_perturb(subject: Subject) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import worst
 from ...measure.state_compare import (
     closures,
@@ -18,7 +19,6 @@ from ...measure.state_compare import (
     tied_by_data,
     ties,
 )
-from ...wording import quoted
 
 
 @check("state.deepcopy", Level.MUST)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import Leaf
 from ...measure.training import take_step
-from ...wording import quoted
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and start at one
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check
-from ...wording import quoted
+from ...call_helpers import quoted
 
 
 @check("state.noncontiguous", Level.INFO, static=True)

@@ -6,7 +6,7 @@ from torch import nn
 
 from ...._torch.modules.module_tables import named_modules
 from ... import Failure, Level, Subject, check
-from ...wording import quoted
+from ...call_helpers import quoted
 
 
 @check("state.repeated", Level.SHOULD, static=True)

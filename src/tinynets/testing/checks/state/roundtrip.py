@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import worst
 from ...measure.state_compare import short, state_difference_cause
-from ...wording import quoted
 from ._shared import extra_state, train_and_perturb
 
 

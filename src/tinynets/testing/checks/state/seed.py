@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...._torch.state.random_states import RandomStates
 from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import same_bits
-from ...wording import quoted
 
 
 @check("state.seed", Level.MUST)
