@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .._torch.modules.module_tables import named_modules
 from .._torch.state.model_walk import unregistered_modules
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..inputs.arguments import Arguments
@@ -14,6 +15,8 @@ from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
 from .measure.compare import Leaf, detached
 from .subject import Subject
+
+SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 
 
 def call_no_grad(
@@ -51,6 +54,11 @@ def has_forward(module: nn.Module) -> bool:
 def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the parameters and buffers of a model with their names."""
     return [*model.named_parameters(), *model.named_buffers()]
+
+
+def named_or_type(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules with their paths; the path of the model itself is the name of its class."""
+    return [(path or type(model).__name__, module) for path, module in named_modules(model)]
 
 
 def still_training(model: nn.Module) -> str:

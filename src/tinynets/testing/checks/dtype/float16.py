@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ... import Level, Subject, check
-from ._shared import low_precision
+from ...measure.dtype_conversion import low_precision
 
 
 @check("dtype.float16", Level.CAPABILITY)

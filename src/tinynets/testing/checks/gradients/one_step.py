@@ -8,7 +8,7 @@ import torch
 
 from ... import Failure, Level, Subject, check
 from ...measure.training import norm, trained
-from ._loss import backward_loss, example_loss
+from ._shared import backward_loss, example_loss
 
 
 @check("gradients.one_step", Level.MUST, opt_in=True)

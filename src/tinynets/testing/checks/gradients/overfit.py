@@ -6,7 +6,7 @@ import torch
 
 from ... import Failure, Level, Subject, check
 from ...measure.training import trained
-from ._loss import backward_loss, example_loss
+from ._shared import backward_loss, example_loss
 
 
 @check("gradients.overfit", Level.MUST, opt_in=True)

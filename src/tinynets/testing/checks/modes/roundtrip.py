@@ -8,10 +8,9 @@ from torch import nn
 
 from ...._torch.state.walk_item import Role
 from ... import Failure, Level, Subject, check
-from ...call_helpers import call_no_grad, listed, still_training
+from ...call_helpers import call_no_grad, listed, named_or_type, still_training
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ._shared import named_or_type
 
 
 @check("modes.roundtrip", Level.MUST)

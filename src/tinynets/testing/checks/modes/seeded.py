@@ -15,11 +15,10 @@ from ...._torch.state.random_states import (
     seeds_torch,
 )
 from ... import Failure, Level, Subject, check
-from ...call_helpers import call_no_grad, listed
+from ...call_helpers import SEED, call_no_grad, listed
 from ...locate.divergence import culprits, first_difference
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ._shared import SEED
 
 
 @check("modes.seeded", Level.MUST)

@@ -6,10 +6,9 @@ import torch
 
 from ....modes.train_sensitivity import train_behaviour
 from ... import Failure, Level, Subject, check
-from ...call_helpers import call_no_grad, listed
+from ...call_helpers import call_no_grad, listed, named_or_type
 from ...measure.compare import worst
 from ...snapshot.snapshot import Snapshot
-from ._shared import named_or_type
 
 
 @check("modes.sensitivity", Level.INFO)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...._torch.state.walk_item import Role
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
+from ...snapshot.changes import count_changes
 from ...snapshot.snapshot import Snapshot
-from ._shared import count_changes
 
 
 @check("purity.attributes", Level.SHOULD)

@@ -7,9 +7,8 @@ import torch
 from ...._torch.state.walk_item import Role
 from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...snapshot.changes import MISSING, Change
+from ...snapshot.changes import MISSING, Change, count_changes
 from ...snapshot.snapshot import Snapshot
-from ._shared import count_changes
 
 _REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 
