@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         TargetError: the command line does not say what to check, or says it wrong.
     """
     from ..testing.check_ids import resolve_id
-    from ..testing.discovery import list_checks
+    from ..testing.definition import list_checks
     from ..testing.options import Options
     from ..testing.pages import base_id, page
     from ..testing.project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
