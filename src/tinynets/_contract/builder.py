@@ -41,14 +41,14 @@ CONTRACT = "__tinynets_contract__"
 BUILDER = "__tinynets_builder__"
 
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# What every checked function reads besides the constants of its own guards.
+# What every checked function reads, besides the constants of its guards.
 RUNTIME = {
     "_tn_compiling": callers.is_dynamo_compiling,
     "_tn_tracing": callers.tracing_state,
     "_tn_enter": callers.enter_from_elsewhere,
     "_tn_inference_mode": callers.is_inference_mode_enabled,
     "_tn_getframe": callers.getframe,
-    # Through its module: cloudpickle would copy the code object, which is compared by identity.
+    # Read through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_callers": callers,
     "_tn_toggle": toggle,
     "_tn_dict": dict,
@@ -65,7 +65,7 @@ class RewrittenFunction:
     sites: list[Site]
     constants: dict[str, Any]  # free variable -> value
     without_source: str  # why the body could not be read, or ""
-    unchecked: list[tuple[str, Any]]  # what has a hint that is not enforced, and the hint
+    unchecked: list[tuple[str, Any]]  # names with a hint that is not enforced, and the hint
 
 
 class FunctionBuilder:
@@ -78,8 +78,8 @@ class FunctionBuilder:
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the builder of the method that this one overrides.
         decorated: whether a decorator is called in place of this function.
-        policy: what becomes of annotations that cannot be enforced.
-        names: resolves the names in annotations; those where the function is defined if None.
+        policy: handles annotations that cannot be enforced.
+        names: resolves the names in annotations; by default, in the scope of the definition.
         source: the definition and its text; read from the file, and compared with it, if None.
     """
 
@@ -202,7 +202,7 @@ class FunctionBuilder:
 
     def _is_contract(self, decorator: ast.expr) -> bool:
         if not all(isinstance(node, ast.Name | ast.Attribute | ast.Load) for node in ast.walk(decorator)):
-            return False  # evaluating a call may do something
+            return False  # evaluating a call may have side effects
         try:
             return self.names.resolve(decorator) is self.contract
         except AnnotationError:

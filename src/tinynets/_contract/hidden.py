@@ -1,4 +1,4 @@
-"""Find methods that a decorator keeps where their checks could not be inserted."""
+"""Find methods that a decorator keeps where checks cannot be inserted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _body_of(cls: type) -> CodeType | None:
 
 
 def _last_loaded(bodies: list[CodeType], frame: FrameType) -> CodeType | None:
-    """Return the body whose class statement runs, of several of one name, such as in `if` and `else`."""
+    """Return the body whose class statement is running, if several have the same name (`if` and `else`)."""
     last = None
     for instruction in dis.get_instructions(frame.f_code):
         if instruction.offset >= frame.f_lasti:
@@ -46,11 +46,11 @@ def _last_loaded(bodies: list[CodeType], frame: FrameType) -> CodeType | None:
 
 
 def hidden_function(member: Any, codes: Collection[CodeType]) -> FunctionType | None:
-    """Return the function that a decorator has replaced by another one, without `__wrapped__`; else None.
+    """Return the function that a decorator replaced without setting `__wrapped__`, or None.
 
     Args:
         member: the member of the class.
-        codes: the code of what its body defines under that name.
+        codes: the code objects that the class body defines under that name.
     """
     if not codes:
         return None

@@ -15,16 +15,16 @@ from .contract import builder_of, contract_of, enforce
 from .descriptors import functions_of, with_functions
 from .hidden import hidden_function, method_codes
 
-# They run before there is an instance whose attributes could be sizes.
+# These run before an instance exists whose attributes could be sizes.
 _WITHOUT_INSTANCE = ("__init__", "__new__", "__init_subclass__", "__class_getitem__")
-# Where a class notes which methods it has copied from parents that are not enforced themselves.
+# The attribute in which a class records the methods copied from parents that are not enforced.
 _COPIED = "_tn_copied_methods"
 
 
 def enforce_members(
     cls: type, root: type, scope: ClassScope, check_mode: Callable[[nn.Module], None]
 ) -> None:
-    """Enforce every method of a class with a tensor annotation, also inherited ones of mixins.
+    """Enforce every method of a class with a tensor annotation, including methods inherited from mixins.
 
     Args:
         cls: a class that has just been created.
@@ -33,7 +33,7 @@ def enforce_members(
         check_mode: see `enforce`; for `forward`.
 
     Raises:
-        AnnotationError: a method has annotations that could not be enforced.
+        AnnotationError: a method has annotations that cannot be enforced.
     """
     codes = method_codes(cls)
     for name, member in list(vars(cls).items()):
@@ -82,10 +82,10 @@ def _enforce_member(
 
 
 def _inherited(cls: type, root: type) -> Iterator[tuple[str, Any, bool]]:
-    """Yield inherited members to set anew, and whether they are annotated and not enforced.
+    """Yield inherited members to set on the class, and whether they are annotated but not enforced.
 
-    A class copies annotated methods of such parents. In a subclass with several bases another method may come
-    before the original, so what a copy would hide is set too.
+    A class copies annotated methods of parents that are not enforced. In a subclass with several bases,
+    another method may precede the original in the MRO, so methods that a copy would hide are set too.
     """
     bases = cls.__mro__[1:]
     copies = frozenset[str]().union(*(vars(base).get(_COPIED, ()) for base in bases))

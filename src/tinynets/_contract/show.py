@@ -35,14 +35,14 @@ def show(target: Any) -> str:
 
 
 def _checked_functions(target: Any) -> Iterator[FunctionType]:
-    """Yield the functions that hold the checks, without the decorators around them."""
+    """Yield the functions that contain the checks, without the decorators around them."""
     members = [target]
     if not inspect.isroutine(target):
         kind: type = target if isinstance(target, type) else type(target)
         names = dict.fromkeys(name for base in reversed(kind.__mro__) for name in vars(base))
         members = [inspect.getattr_static(kind, name) for name in names]
     for member in members:
-        for function in functions_of(getattr(member, "__func__", member)):  # of a bound method
+        for function in functions_of(getattr(member, "__func__", member)):  # unwrap a bound method
             if contract_of(function):
                 yield innermost(function)
 
@@ -62,7 +62,7 @@ def _show_function(function: FunctionType) -> str:
 
 
 def _constants(rewritten: RewrittenFunction) -> Iterator[tuple[str, str]]:
-    """Yield the free variables of the guards with their values, without those of every function."""
+    """Yield the free variables of the guards with their values, without those that every function has."""
     for name, value in rewritten.constants.items():
         if name not in RUNTIME:
             yield name, _constant_text(value)

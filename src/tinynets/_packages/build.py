@@ -1,4 +1,4 @@
-"""Build the checked version of an armed function, in place: the object stays, its code changes."""
+"""Build the checked version of an armed function in place: the function object stays, its code changes."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ def build_in_place(
     label: str = "",
     doubt: Callable[[str], None] | None = None,
 ) -> Counter[str]:
-    """Give a function its checks, or its own code again where it has no tensor annotations.
+    """Add checks to a function, or restore its original code if it has no tensor annotations.
 
-    What the checks refer to become globals of the module: new code must have the free variables of the old.
+    The constants of the checks become globals of the module, since new code must keep the free variables of
+    the old.
 
     Args:
         function: the function.
         source: the lines of its `def`.
-        policy: knows the number of the first of them, and is told what cannot be enforced.
+        policy: has the number of the first line, and records what cannot be enforced.
         at_definition: whether the code around the definition is running.
-        label: tells the globals of this function from those of others; its line if empty.
-        doubt: is told which axes look misspelt.
+        label: distinguishes the globals of this function from those of others; its line if empty.
+        doubt: called with a message for each axis that looks misspelt.
 
     Returns:
-        How many arguments, returns, lines and so on are checked.
+        The number of arguments, returns, lines and so on that are checked.
     """
     with collection_paused():
         node, text = original_source(function, source, policy.line)
@@ -80,7 +81,7 @@ def build_in_place(
 
 
 def original_source(function: FunctionType, source: list[str], line: int) -> tuple[FunctionNode, str]:
-    """Give a function its own code again; return its definition, with what is inside armed, and its text."""
+    """Restore the original code of a function; return its definition, with inner ones armed, and its text."""
     node = _parse(source, line)
     text = "".join(source)
     if "def " in text[text.index("def ") + 4 :]:
@@ -90,7 +91,7 @@ def original_source(function: FunctionType, source: list[str], line: int) -> tup
 
 
 def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
-    """Return the code that Python itself would have compiled in place of an armed one."""
+    """Return the code that Python would have compiled instead of an armed one."""
     todo = [compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)]
     while todo:
         code = todo.pop()
@@ -101,7 +102,7 @@ def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
 
 
 def _parse(source: list[str], line: int) -> FunctionNode:
-    """Parse the lines of one definition, at the place that they have in the file."""
+    """Parse the lines of one definition, with their line numbers in the file."""
     if source[0][:1].isspace():
         tree = ast.parse("if 1:\n" + "".join(source))
         node = cast("ast.If", tree.body[0]).body[0]
@@ -113,7 +114,7 @@ def _parse(source: list[str], line: int) -> FunctionNode:
 
 
 def _as_globals(function: FunctionType, values: dict[str, Any], label: str) -> dict[str, str]:
-    """Set globals, of other names where they are taken by other values; return the new names."""
+    """Set globals, renamed if other values have their names; return the new names."""
     module, renamed = function.__globals__, dict[str, str]()
     for name, value in values.items():
         unique = f"{name}_{label}" if name == _CONTRACT else name

@@ -1,4 +1,4 @@
-"""Which attributes of `self` a method reads: told by its source, or by its code where there is no source."""
+"""Find the attributes of `self` that a method reads, from its source, or from its bytecode without one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import CodeType, FunctionType
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return every name that a function looks up, of attributes and globals, in inner functions too."""
+    """Return every name of an attribute or global that a function or its inner functions look up."""
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):  # a lambda, comprehension or inner function
@@ -20,8 +20,8 @@ def names_in(code: CodeType) -> set[str]:
 def attribute_reads(function: FunctionType) -> Counter[str]:
     """Return how often a method reads each attribute of `self`, and `training` and `forward` of anything.
 
-    Where there is no source, as in code from `exec`, or where it was edited since it was compiled, every name
-    that the code looks up counts as read once: some may be globals, or attributes of something else.
+    If there is no source, as for code from `exec`, or if it was edited after it was compiled, every name that
+    the code looks up counts as read once: some may be globals, or attributes of other objects.
     """
     names, tree = names_in(function.__code__), _definition(function)
     if tree is None:
@@ -36,7 +36,7 @@ def attribute_reads(function: FunctionType) -> Counter[str]:
         if node.attr in ("training", "forward")
         or (isinstance(node.value, ast.Name) and node.value.id == this)
     )
-    # The code has other names where the file was edited, and for `self.__x`, which is no name to go by.
+    # The code has other names if the file was edited, and for `self.__x`, which Python mangles.
     return reads if names.issuperset(reads) else Counter(names)
 
 

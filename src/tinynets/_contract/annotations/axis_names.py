@@ -1,4 +1,4 @@
-"""Look at the axis names of one function: what binds them, in which order, and which look misspelt."""
+"""Check the axis names of one function: what binds them, in which order, and which look misspelt."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def similar_name(name: str, others: set[str]) -> str | None:
 def _is_slip(name: str, meant: str) -> bool:
     """Whether two names differ by one slip in one of their words.
 
-    A letter too few or too many, two that have changed places, a wrong vowel, or any letter of a long word.
-    Names that people choose side by side differ by whole words, a digit, the first letter (`ldim`, `rdim`) or
-    the last (`heads`, `sampled`).
+    A slip is a missing or extra letter, two swapped letters, a wrong vowel, or any wrong letter in a long
+    word. Names that are meant to differ usually do so in whole words, a digit, the first letter (`ldim`,
+    `rdim`) or the last (`heads`, `sampled`).
     """
     pairs = list(zip_longest(name.split("_"), meant.split("_"), fillvalue=""))
     differing = [(one, other) for one, other in pairs if one != other]

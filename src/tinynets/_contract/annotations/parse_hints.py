@@ -59,7 +59,7 @@ _MAPPING_CONTAINERS: dict[Any, type] = {
     )
 }
 
-# The classes whose fields are being looked at.
+# The classes whose fields are being parsed.
 _being_parsed: ContextVar[tuple[type, ...]] = ContextVar("_being_parsed", default=())
 
 
@@ -114,14 +114,14 @@ def parse_hint(hint: Any) -> Spec:
 
 
 def is_unpacked(hint: Any) -> bool:
-    """Whether a hint stands for several, as `*tuple[A, B]` and `Unpack[...]` do."""
+    """Whether a hint stands for several values, as `*tuple[A, B]` and `Unpack[...]` do."""
     return typing.get_origin(hint) is typing.Unpack or bool(getattr(hint, "__unpacked__", False))
 
 
 def _parse_plain(hint: Any) -> Spec:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names that do not exist yet
+            warnings.simplefilter("ignore")  # warnings about names that do not exist yet
             matches_hint(None, hint)
     except Exception:
         return Anything(unchecked=hint)
@@ -129,7 +129,7 @@ def _parse_plain(hint: Any) -> Spec:
 
 
 def _without_alias(hint: Any) -> Any:
-    """Return what `type Images = ...` and `type Pair[T] = ...` stand for, from Python 3.12 on."""
+    """Resolve `type Images = ...` and `type Pair[T] = ...` (Python 3.12); return other hints unchanged."""
     if type(hint).__name__ == "TypeAliasType":
         return hint.__value__
     alias = typing.get_origin(hint)
@@ -165,7 +165,7 @@ def _parse_fields(hint: Any) -> Spec | None:
         return None
     kind: Any = dict if typing.is_typeddict(hint) else hint
     outer = _being_parsed.get()
-    if hint in outer:  # a tree: no guard is as deep as the value
+    if hint in outer:  # recursive, such as a tree: the depth of a guard is fixed
         return PlainSpec(kind, unchecked=hint)
     hints = {name: field for name, field in _field_hints(hint).items() if name in names}
     # In a file whose annotations are strings, the class itself does not know which of its keys are optional.
@@ -180,7 +180,7 @@ def _parse_fields(hint: Any) -> Spec | None:
 
 
 def has_tensors(hint: Any) -> bool:
-    """Whether a hint contains a jaxtyping annotation, fields of its classes included."""
+    """Whether a hint contains a jaxtyping annotation, including in the fields of its classes."""
     return any(_tensors_in(hint, seen=set()))
 
 
@@ -227,7 +227,7 @@ def _field_hint(base: type, name: str, annotation: Any) -> Any:
             missing[str(error.name)] = later_name(str(error.name), lambda: None)
             continue
         except TypeError:
-            hint = None  # axes are in the brackets of a name that stands for nothing
+            hint = None  # axes in the brackets of a name that does not exist
             if not missing:
                 raise
         if missing and (hint is None or has_tensors(hint)):

@@ -1,4 +1,4 @@
-"""Read what a function says about its arguments, its return value and what it yields."""
+"""Read the annotations of a function's arguments, its return value and the values that it yields."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SignatureSpecs:
 
     Args:
         function: the function.
-        title: names it in errors.
+        title: the name of the function in errors.
         names: resolves its annotations.
-        policy: what becomes of those that cannot be enforced.
-        overridden: those of the method that it overrides, which supply what it omits.
+        policy: handles annotations that cannot be enforced.
+        overridden: the specs of the method that it overrides, for the annotations that it omits.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class SignatureSpecs:
                 continue
             spec = self._spec(name, hint)
             if isinstance(spec, Anything) or (several and is_unpacked(hint)):
-                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` are about all of them
+                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` describe all of them at once
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 spec = ItemsSpec(tuple, spec)
             elif parameter.kind is parameter.VAR_KEYWORD:

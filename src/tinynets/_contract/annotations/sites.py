@@ -16,4 +16,4 @@ class Site:
     spec: Spec
     line: int = 0
     end_line: int = 0
-    variable: str = ""  # what holds the value: the name again, or a generated variable
+    variable: str = ""  # the variable with the value: the name again, or a generated one

@@ -1,4 +1,4 @@
-"""Specs: a type hint as a tree of what a value must be."""
+"""Specs: a type hint as a tree of requirements on a value."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PlainSpec:
     """A hint without tensors, checked by beartype."""
 
     hint: Any
-    unchecked: Any = None  # what was written, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
+    unchecked: Any = None  # the whole hint, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class FieldsSpec:
 
     @property
     def by_key(self) -> bool:
-        """Whether fields are keys of a dict and not attributes."""
+        """Whether fields are keys of a dict instead of attributes."""
         return issubclass(self.container, dict)
 
 
@@ -103,7 +103,7 @@ Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | Ma
 
 
 def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
-    """Yield every spec that holds no other, in source order."""
+    """Yield every spec that contains no other spec, in source order."""
     match spec:
         case UnionSpec(arms=parts) | TupleSpec(items=parts):
             inner: tuple[Spec, ...] = parts
@@ -144,7 +144,7 @@ def _torch_dtypes() -> tuple[torch.dtype, ...]:
 
 
 class _Probe:
-    """The least that jaxtyping accepts as an array, to ask it which dtypes a family has."""
+    """The minimum that jaxtyping accepts as an array, to find out which dtypes a family has."""
 
     shape = ()
 

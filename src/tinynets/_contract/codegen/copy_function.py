@@ -14,10 +14,10 @@ from .syntax import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Copy a decorator's function so that it calls the checked function, through other functions too.
+    """Copy a decorator's function so that it calls the checked function, directly or through other functions.
 
     Raises:
-        AnnotationError: it holds the wrapped function elsewhere than in closures and defaults.
+        AnnotationError: it keeps the wrapped function outside of closures and defaults.
     """
     if checked is wrapped:
         return decorator
@@ -29,7 +29,7 @@ def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: Fun
 
 
 def reaches(decorator: FunctionType, wrapped: FunctionType) -> bool:
-    """Whether a function holds another one in closures and defaults only."""
+    """Whether a function keeps another one in closures and defaults only."""
     held = _Replacement(wrapped, wrapped).reaches(decorator, set())
     return held and wrapped not in _kept_in_objects(decorator)
 
@@ -43,7 +43,7 @@ def raise_hidden(function: FunctionType) -> NoReturn:
 
 
 class _Replacement:
-    """Copies functions so that one function takes the place of another in all of them."""
+    """Copies functions and replaces one function with another in all of them."""
 
     def __init__(self, wrapped: FunctionType, checked: FunctionType) -> None:
         self.wrapped, self.checked = wrapped, checked
@@ -72,7 +72,7 @@ class _Replacement:
         return self.of(value) if isinstance(value, FunctionType) else value
 
     def reaches(self, value: object, seen: set[int]) -> bool:
-        """Whether a value is the replaced function, or holds it; `seen` are functions that were looked at."""
+        """Whether a value is the replaced function or refers to it; `seen` are the visited functions."""
         if value is self.wrapped or id(value) in self.copies:
             return True
         if not isinstance(value, FunctionType) or id(value) in seen:

@@ -1,4 +1,4 @@
-"""Put around the checked body of a function what decides, at each call, how its checks run."""
+"""Wrap the checked body of a function in code that decides, on each call, how its checks run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .syntax import indented, located
 def framed(
     body: list[ast.stmt], entry: list[str], place: ast.AST, writer: GuardWriter, *, notes: bool
 ) -> list[ast.stmt]:
-    """Return a body that runs its checks as `entry` says, and as they are under `torch.compile`.
+    """Return a body that runs its checks as `entry` decides, or unconditionally under `torch.compile`.
 
     Args:
         body: the statements with their checks.
         entry: source lines that set `_tn_checks`.
-        place: the node whose position the added lines take.
-        writer: has written the guards.
-        notes: add to errors that pass through where they happened.
+        place: the node whose position the added lines get.
+        writer: the writer of the guards.
+        notes: whether to add a note on where they happened to errors that pass through.
     """
     frame = ["if _tn_compiling():", "    _tn_checks = _tn_toggle.on", "else:", *indented(entry)]
     if notes:
@@ -37,7 +37,7 @@ def framed(
     main = cast("ast.If", located(writer.with_builtins(frame), place)[0])
     if not notes:
         return [main, *body]
-    # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
+    # Dynamo skips a function whose graph breaks inside a `try`, so the body is there twice.
     main.body += body
     cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
     return [main]

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from ..annotations.axes import Axes, Axis, AxisKind, parse_expression, substitute
 
-# So many sizes are compared one by one, which is 7 to 32 ns faster; of more, a tuple is.
+# Up to this many sizes are compared one by one, which is 7 to 32 ns faster; beyond, a tuple is faster.
 _ONE_BY_ONE = 2
 
 
@@ -83,7 +83,7 @@ def write_shape_guard(axes: Axes, value: str, scope: AxisScope, *, atomic: bool)
         axes: the axes in the annotation.
         value: name of the variable.
         scope: the axes that are bound at this place.
-        atomic: bind nothing unless the whole guard passes, and allow for names bound on some paths only.
+        atomic: bind no axis unless the whole guard passes, and allow for axes bound on some paths only.
 
     Returns:
         The guard, or None where only validation can decide.
@@ -131,7 +131,7 @@ class _Writer:
         return self.test
 
     def _element(self, axis: Axis, place: int) -> str | None:
-        """Return the source of the size that one axis must equal; its own size if any will do."""
+        """Return the source of the size that one axis must equal: its own size if any size is accepted."""
         size = f"_tn_shape[{place}]"
         if axis.kind in (AxisKind.ANY, AxisKind.MANY_ANY):
             return size
@@ -197,7 +197,7 @@ class _Writer:
         return size
 
     def _bind_broadcast(self, key: str, size: str) -> str:
-        """Bind an axis unless its size is 1, which fits any."""
+        """Bind an axis unless its size is 1, which matches any size."""
         held = axis_variable(key)
         self.test.tests.append(f"({size} == 1 or {held} is None or {held} == {size})")
         others = self.broadcast.setdefault(key, [])
@@ -221,7 +221,7 @@ class _Writer:
             if not bound:
                 self.scope.uncertain.add(axis.key)
             widened = f"_tn_widen({held}, {span}, {axis.broadcast})"
-            if axis.broadcast:  # mostly by nothing
+            if axis.broadcast:  # mostly, the sizes are equal
                 widened = f"{held} if {held} == (True, {span}) else {widened}"
             self.test.tests.append(f"(_tn_span := {widened}) is not None")
             self.test.bindings.append(f"({held} := _tn_span) is not None")
@@ -232,7 +232,7 @@ class _Writer:
         return self._bind(axis.key, span)
 
     def _compare(self, row: list[str], required: list[str]) -> list[str]:
-        """Compare few sizes one by one, and more of them at once where no axis is variadic."""
+        """Compare few sizes one by one, or many at once if no axis is variadic."""
         shape, count = f"{self.value}.shape", len(row)
         used = bool(self.test.tests or self.test.bindings or self.before)
         if self.many is not None:
@@ -248,12 +248,12 @@ class _Writer:
             return [
                 f"(_tn_shape := {shape})",
                 f"_tn_shape == {equal}",
-            ]  # an empty shape is false, so [0] is safe
+            ]  # an empty shape is falsy, so [0] is safe
         return [f"len(_tn_shape := {shape}) == {count}", f"_tn_shape == {equal}"]
 
 
 def _preconditions(tree: ast.expr) -> list[str]:
-    """Return the tests without which an expression may divide by zero, those of inner operations first."""
+    """Return the tests that keep an expression from dividing by zero, inner operations first."""
     tests: list[str] = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.BinOp) or (isinstance(node.right, ast.Constant) and node.right.value):

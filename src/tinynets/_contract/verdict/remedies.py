@@ -1,4 +1,4 @@
-"""Suggest one remedy for an error, where the numbers support it."""
+"""Suggest one remedy for an error, if the sizes support it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Fits = Callable[[torch.Size], bool]
 
 
 def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[str]:
-    """Return lines that say what probably happened and what to write instead; often none.
+    """Return lines that say what probably happened and what to write instead; often there are none.
 
     Args:
-        mismatch: what does not fit.
+        mismatch: the value that does not match.
         name: the value as the user's code would write it.
         bindings: the axes known before the value was checked.
     """
@@ -36,7 +36,7 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
         return ["It has no shape. Make it with layout=torch.jagged, or pad it."]
 
     def fits(shape: torch.Size) -> bool:
-        # Asked of an empty stand-in with the right dtype: only the shape is in question here.
+        # Validates an empty stand-in with the right dtype, since only the shape matters here.
         stand_in = torch.empty(shape, device="meta", dtype=_any_dtype_of(spec))
         try:
             return validate(spec, stand_in, known.copy()) is None
@@ -53,7 +53,7 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
 
 
 def _size(axis: Axis, known: Bindings) -> int | None:
-    """Return the size that an axis must have, or None where that is free or not one number."""
+    """Return the size that an axis must have, or None if it is free or not a single number."""
     if axis.kind is AxisKind.FIXED:
         return axis.size
     size = known.get(axis.name) if axis.kind is AxisKind.NAMED else None
@@ -172,7 +172,7 @@ def _too_few_axes(
 
 
 def module_fact(owner: Any, attributes: list[str], mismatch: Mismatch, axis_name: str) -> list[str]:
-    """Name the layer in the failing line whose output has the size that came.
+    """Name the layer in the failing line whose output has the wrong size.
 
     Args:
         owner: the module whose line failed.
@@ -181,11 +181,11 @@ def module_fact(owner: Any, attributes: list[str], mismatch: Mismatch, axis_name
         axis_name: name of that axis.
     """
     if mismatch.axis is None or mismatch.path:
-        return []  # which layer made one item of a container cannot be told
+        return []  # it is unknown which layer made an item of a container
     shape, axis = tuple(mismatch.value.shape), mismatch.axis
     size = shape[axis]
     if shape.count(size) > 1 and axis != len(shape) - 1:
-        return []  # another axis may be the one that the layer made
+        return []  # the layer may have produced another axis
     for attribute in attributes:
         layer = getattr(owner, attribute, None)
         if not isinstance(layer, nn.Module):

@@ -1,4 +1,4 @@
-"""Watching the calls of a model's modules by forward hooks, which come off again whatever happens."""
+"""Watch the calls of a model's modules with forward hooks, which are always removed again."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ModuleCall:
     """One call of one module.
 
     Args:
-        path: where the module is in the model; a module that is registered twice has its first path.
+        path: the path of the module in the model; a module that is registered twice has its first path.
         module: the module.
         inputs: the leaves of its arguments; tensors are detached clones.
-        outputs: the leaves of what it returned, likewise.
+        outputs: the leaves of its output, likewise.
     """
 
     path: str
@@ -46,14 +46,14 @@ def forward_hooks(
 ) -> Generator[None]:
     """Call a function before and after each call of some modules, inside the block.
 
-    Both stand outside of the hooks that the modules have, which are part of their calls. What follows a call
-    follows one that raises too, with the output None, so that the two always come in pairs. Scripted modules
-    accept no hooks and are left out.
+    Both run outside of the modules' existing hooks, which are part of their calls. `after` also follows a
+    call that raises, with the output None, so the two always come in pairs. Scripted modules do not accept
+    hooks and are skipped.
 
     Args:
         modules: a model, for all its modules, or modules with their paths.
-        before: is called before each call.
-        after: is called after each call.
+        before: called before each call.
+        after: called after each call.
     """
     pairs = named_modules(modules) if isinstance(modules, nn.Module) else modules
     with ExitStack() as stack:
@@ -80,7 +80,7 @@ def _leave(after: After, path: str, module: nn.Module, args: object, output: Any
 
 
 def recorded_calls(model: nn.Module, call: Callable[[], object]) -> list[ModuleCall]:
-    """Return the calls of all modules of a model during a call, in the order of their ends."""
+    """Return the calls of all modules of a model during `call`, in the order in which they end."""
     found: list[ModuleCall] = []
     entered: list[list[Any]] = []  # a stack: modules call each other, and themselves
 

@@ -1,8 +1,8 @@
-"""Copies of a module that share what cannot be copied, and modules without the hooks of the user.
+"""Copies of a module that share what cannot be copied, and modules without user hooks.
 
-`copy.deepcopy(module)` is the public way, and is tried first; these functions serve where an attribute, such
-as a lock or an open file, cannot be copied. The names of a module's tables stand in every pickled module, so
-torch cannot rename them lightly.
+`copy.deepcopy(module)` is the public way and is tried first. These functions are for modules with an
+attribute that cannot be copied, such as a lock or an open file. The names of a module's tables are in every
+pickled module, so torch cannot easily rename them.
 """
 
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
@@ -17,11 +17,11 @@ from .module_tables import BUFFERS, HOOK_TABLES, MODULES, PARAMETERS
 
 
 def shallow_copy(model: nn.Module, tensors: dict[int, torch.Tensor]) -> nn.Module:
-    """Copy modules and their tables; all other attributes are the original's.
+    """Copy modules and their tables; all other attributes are shared with the original.
 
     Args:
         model: what to copy.
-        tensors: identity of a parameter or buffer -> what takes its place; others are cloned.
+        tensors: identity of a parameter or buffer -> its replacement; others are cloned.
     """
     return _copied(model, tensors, {})
 
@@ -50,10 +50,10 @@ def _replaced(value: torch.Tensor | None, tensors: dict[int, torch.Tensor]) -> t
 
 
 def drop_user_hooks(model: nn.Module) -> int:
-    """Remove the user's own forward hooks, since they may write anywhere; torch's own stay.
+    """Remove the user's forward hooks, since they may write anywhere, and keep those of torch.
 
     Returns:
-        How many there were.
+        The number of removed hooks.
     """
     count = 0
     for module in model.modules():

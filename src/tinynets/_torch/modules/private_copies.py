@@ -1,4 +1,4 @@
-"""Private copies of a model, so that nothing that happens while it is explained reaches the user's own."""
+"""Private copies of a model, so that explaining it does not change the user's model."""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .module_copies import shallow_copy
 
 
 def fake_copy(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
-    """Return a copy of a model whose tensors have shapes and no values; one on meta counts as on the CPU."""
+    """Return a copy of a model whose tensors have no values; meta tensors count as CPU tensors."""
     with mode, torch.inference_mode(False):
         tensors = [*model.parameters(), *model.buffers()]
         return _copied(
@@ -24,7 +24,7 @@ def fake_copy(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
 
 
 def real_copy(model: nn.Module) -> nn.Module:
-    """Return a copy that shares the weights and has buffers of its own."""
+    """Return a copy that shares the parameters and has copies of the buffers."""
     shared: dict[int, torch.Tensor] = {id(parameter): parameter for parameter in model.parameters()}
     return _copied(model, shared, contextlib.nullcontext())
 

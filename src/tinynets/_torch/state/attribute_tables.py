@@ -1,4 +1,4 @@
-"""Attributes that are not kept in a dict: of a class, in slots, in the closure of a function."""
+"""Attributes that are not in a plain dict: in a class, in slots, in the closure of a function."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _OwnedTable:
 
 @dataclass(frozen=True, eq=False)
 class SlotsTable(_OwnedTable):
-    """Attributes of an object by their names, as of one with `__slots__`."""
+    """Attributes of an object by a list of names, such as its `__slots__`."""
 
     names: tuple[str, ...]
 
@@ -64,7 +64,7 @@ class SlotsTable(_OwnedTable):
 
 @dataclass(frozen=True, eq=False)
 class ClassTable(_OwnedTable):
-    """What the body of a class holds that can be state: no code, no descriptor, nothing of Python's own."""
+    """The members of a class that can be state, without code, descriptors and Python's own names."""
 
     def read(self) -> dict[str, Any]:
         """Return those that are set now."""

@@ -1,4 +1,4 @@
-"""Random number generators as objects: of torch, of Python and of NumPy, read, written and seeded alike."""
+"""One interface to read, write and seed random number generators of torch, Python and NumPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .model_walk import reachable
 
 
 def generators_of(model: nn.Module) -> list[tuple[str, Any]]:
-    """Return the generators that a model holds, with their paths."""
+    """Return the generators that a model refers to, with their paths."""
     return [(item.path, item.value) for item in reachable(model) if seed_of(item.value) is not None]
 
 
@@ -27,7 +27,7 @@ def read_state(generator: Any) -> Any:
 
 
 def write_state(generator: Any, state: Any) -> None:
-    """Put a generator into a state that `read_state` returned."""
+    """Set a generator to a state that `read_state` returned."""
     if isinstance(generator, random.Random):
         generator.setstate(state)
     elif (bits := getattr(generator, "bit_generator", None)) is not None:
@@ -49,7 +49,7 @@ def seed_of(value: Any) -> Callable[[int], object] | None:
 
 
 def same_state(ours: Any, theirs: Any) -> bool:
-    """Return whether two states of generators are the same: tensors, arrays and numbers, nested at will."""
+    """Return whether two generator states are equal: tensors, arrays and numbers, nested to any depth."""
     if isinstance(ours, torch.Tensor):
         return torch.equal(ours, theirs)
     if isinstance(ours, dict):
