@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .models import list_models as list_models
     from .models import load as load
 
-# Imported on first use: checking the contracts of the models takes as long as all else.
+# Imported on first use: building the contracts of the models takes as long as everything else.
 _LATER = {
     **dict.fromkeys(("CifarMLP", "TinyVisionMLP", "create_model", "list_models", "load"), ".models"),
     "optimize_for_inference": "._inference.optimize",

@@ -1,4 +1,4 @@
-"""Prove the annotated lines of a model for every size: trace each way that its passes may go."""
+"""Prove the annotated lines of a model for every size: trace each path that a pass may take."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from .proof import Attempt, LineProof, Place, Proof, first_line, sizes_text
 from .trace import Axes, Pass, enforced, traced, watched
 
 _MOST_PASSES = 12
-_USUAL_BATCH = 53  # a size that no model has for another axis, so that no comparison holds by chance
+_USUAL_BATCH = 53  # a size that no other axis of a model has, so that no comparison holds by chance
 _REAL_BATCH = 2
 
 
 def prove(model: nn.Module, example: Arguments) -> Proof:
-    """Prove what a model declares, in eval mode, for every size of the axes that its inputs leave free.
+    """Prove the declarations of a model, in eval mode, for every size of the axes that its inputs leave free.
 
-    A pass with symbols for sizes says how far it goes for others: under which conditions. Sizes for which
-    these do not hold are traced in turn, until no size is left. A pass that fails is run for real.
+    A pass with symbolic sizes yields the conditions under which it is valid for other sizes. Sizes that do
+    not satisfy them are traced next, until no size is left. A pass that fails is repeated with real tensors.
 
     Args:
-        model: is left as it is; a private copy is run.
+        model: the model, which is not changed; a private copy is run.
         example: an example call, whose axes have names.
 
     Raises:
-        InputError: the model has no lines of Python, or no parameters yet.
+        InputError: the model has no Python source, or lazy parameters without shapes.
     """
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise InputError(f"{type(module).__name__} is scripted: it has no lines of Python")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in model.parameters()):
         raise InputError("the model has lazy layers: call it once, so that its parameters have shapes")
-    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # what torch.compile wraps
+    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # the module inside torch.compile's wrapper
     with preserved_random_states(model):
         return _Prover(model, example).proof()
 
@@ -122,7 +122,7 @@ class _Prover:
             self.reason = f"torch's trace for {sizes_text(dict(at))} does not hold for these sizes"
         if found.error is None:
             return
-        # What fails without values may do so for want of them: the model itself has the last word.
+        # A pass without values may fail because they are missing, so the real model decides.
         free = {axis for condition in region.conditions for axis in condition.axes}
         sizes = {
             n: _REAL_BATCH if n == self.example.batch_name and n not in free else s for n, s in at.items()
@@ -142,12 +142,12 @@ class _Prover:
             self.reason = f"it cannot be traced without values: {first_line(_text(found.error))}"
 
     def _at_the_door(self, place: Place) -> bool:
-        """Return whether a line is an argument of the model itself, which says what it takes."""
+        """Return whether a line is an argument of the model itself, which declares its inputs."""
         record = contract_of(getattr(self.traced.forward, "__func__", None))
         return place.kind == "argument" and record is not None and place.function == record.place.name
 
     def _run(self, sizes: Mapping[str, int]) -> Pass:
-        """Call the model for real."""
+        """Call the model with real tensors."""
         example, batch = self.example, sizes.get(self.example.batch_name)
         drawn = draw(example, batch, torch.Generator().manual_seed(0), integer_limit(self.model))
         for name, size in sizes.items():
@@ -156,7 +156,7 @@ class _Prover:
         return watched(self._eval(self.model), drawn)
 
     def _run_small(self) -> None:
-        """Call the model with sizes of 1, which torch has rules of its own for, and with an empty batch."""
+        """Call the model with sizes of 1, for which torch has special rules, and with an empty batch."""
         usual = {n: _REAL_BATCH if n == self.example.batch_name else size for n, size in self.sizes.items()}
         tried = [{name: 1} for name in self.sizes]
         tried += [dict.fromkeys(self.sizes, 1)] if len(tried) > 1 else []
@@ -171,7 +171,7 @@ class _Prover:
             self.small.append(Attempt(sizes_text(sizes), outcome, error))
 
     def _conditions(self) -> tuple[list[str], list[str]]:
-        """Return what the model demands of the sizes, and the axes that it ties to one."""
+        """Return the conditions on sizes, and the axes that the model accepts in only one size."""
         texts: list[str] = []
         tied: list[str] = []
         for axis in self.sizes:
@@ -186,10 +186,10 @@ class _Prover:
             found = described_sizes(axis, allowed, self.coverage.until(axis))
             texts += found or ()
             tied += [text for text in found or () if len(allowed) == 1]
-        return texts, [] if self.reason else tied  # other sizes may hold where nothing could look at them
+        return texts, [] if self.reason else tied  # sizes that could not be traced may be valid too
 
     def _line(self, place: Place) -> LineProof:
-        # Where a pass may go two ways, what decides between them is no demand.
+        # A condition that only decides between two valid paths is not a demand.
         good = [region for region in self.coverage.regions if region.holds]
         demands = tuple(together(c for c in self.reached[place] if self._demanded(c, good)))
         if place in self.wrong:

@@ -1,4 +1,4 @@
-"""One pass with symbols for sizes: the annotated lines it came by, and the conditions on the way."""
+"""One pass with symbolic sizes: the annotated lines that it reached, and the conditions on the way."""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ..inputs.symbolic_sizes import Sizes
 from .proof import Place
 
 Axes = tuple[tuple[str, ...], ...]
-"""The name of every axis of every tensor, `""` where its size stays."""
+"""The name of every axis of every tensor, `""` if its size is fixed."""
 
 
 @dataclass
 class Pass:
-    """What one pass came by.
+    """The result of one pass.
 
     Attributes:
-        conditions: over the names of the axes, in order; None where no shape depends on one.
+        conditions: the conditions over axis names, in order; None for one that does not affect shapes.
         reached: the annotated lines -> the numbers of the conditions that arose on the way to them.
-        error: what ended the pass.
+        error: the error that ended the pass.
         failed: the annotated line that is wrong, if that is the error.
-        judged: the number of conditions that had arisen when the last line was judged.
+        judged: the number of conditions that had arisen when the last line was validated.
     """
 
     conditions: list[Any] = field(default_factory=list[Any])
@@ -51,15 +51,15 @@ class Pass:
 
 
 def traced(model: nn.Module, example: Arguments, names: Axes, at: Mapping[str, int]) -> Pass:
-    """Trace a model, in the mode it is in, with symbols for the sizes that have names.
+    """Trace a model, in its current mode, with symbols for the sizes of named axes.
 
     Args:
-        model: has no hooks of the user's, and its annotations are enforced; a private copy runs.
+        model: a model without user hooks and with enforced annotations; a private copy runs.
         example: an example call.
         names: the names of its axes.
-        at: the sizes that decide which way the pass goes.
+        at: the sizes that decide which path the pass takes.
     """
-    # Kernels in C++ tie symbols to numbers or refuse them, so those that torch has in Python are preferred.
+    # C++ kernels tie symbols to numbers or reject them, so torch's Python kernels are preferred.
     first = _traced(model, example, names, at, python_kernels())
     if first.error is None or not needs_values(first.error):
         return first
@@ -85,13 +85,13 @@ def _traced(
     with fakes, dispatcher, silent_fakes(), one_program_for_all_sizes():
         call = example.with_tensors([like(t, own) for t, own in zip(example.tensors, names, strict=True)])
         found = watched(copied, call, lambda: sizes.count)
-    # Those after the verdict on a line arose from writing the error.
+    # Conditions after the verdict on a line arose from writing the error.
     found.conditions = sizes.conditions()[: found.judged if found.failed else None]
     return found
 
 
 def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -> Pass:
-    """Call a model, every annotated line of it judged, and say which lines it came by and what ended it.
+    """Call a model, validate every annotated line, and return the lines that it reached and its error.
 
     Args:
         model: a private copy.
@@ -107,7 +107,7 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
         now = count()
         found.reached.setdefault(place, []).extend(range(found.judged, now))
         found.judged = now
-        found.failed = None if holds else place  # until it is judged
+        found.failed = None if holds else place  # cleared when the line is validated
 
     with witnessed(witness), torch.no_grad(), _silent():
         try:
@@ -122,12 +122,12 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
 @contextlib.contextmanager
 def _silent() -> Generator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user's own call will show them
+        warnings.simplefilter("ignore")  # the user's call will show them
         yield
 
 
 def enforced(model: nn.Module) -> None:
-    """Enforce the annotations of the modules in a private copy that do not do so themselves."""
+    """Enforce the annotations of the modules in a private copy that are not enforced yet."""
     made: dict[FunctionType, Callable[..., Any]] = {}
     for module in model.modules():
         forward: Any = getattr(type(module), "forward", None)
@@ -143,7 +143,7 @@ def enforced(model: nn.Module) -> None:
 
 
 def place_of(record: FunctionContract, site: Site) -> Place | None:
-    """Return the line that a site is; None if it declares no axes of its own."""
+    """Return the annotated line of a site, or None if it does not declare the axes of a tensor."""
     if not isinstance(site.spec, ArraySpec):
         return None
     place = record.place

@@ -46,7 +46,7 @@ def add_command(commands: Any) -> None:
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add what says which checks run on a model, and how."""
+    """Add the options that select checks and configure them."""
 
     def several(flag: str, metavar: str, help: str) -> None:
         parser.add_argument(
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """Check models and print the reports, or print the page of a check; return the exit code.
 
     Raises:
-        TypeError, ValueError: the command line does not say what to check, or says it wrong.
+        TypeError, ValueError: the command line does not say what to check, or is invalid.
     """
     from ..testing.check_ids import resolve_id
     from ..testing.discovery import list_checks
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_project(cases: list[Case]) -> int:
-    """Check all models of a project: a line for each, and below it what objects."""
+    """Check all models of a project; print a line for each, followed by its failed checks."""
     from ..testing.suite import run_checks
 
     codes: list[int] = []
