@@ -153,7 +153,7 @@ class ModelCheckWarning(UserWarning):
 
 
 class UnsupportedAxesError(ValueError):
-    """An axis string has no meaning in a forward pass."""
+    """An axis string is not supported in a forward pass."""
 
 
 class NoSourceError(Exception):

@@ -59,7 +59,7 @@ RUNTIME = {
 
 @dataclass(frozen=True)
 class RewrittenFunction:
-    """A definition with its checks, and what they refer to."""
+    """A definition with its checks, and the data that they refer to."""
 
     node: FunctionNode
     sites: list[Site]
@@ -74,13 +74,13 @@ class FunctionBuilder:
     Args:
         function: the original.
         contract: the decorator that enforces inner functions.
-        scope: what the class of a method supplies to annotations.
+        scope: the class of a method and its axes.
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the builder of the method that this one overrides.
         decorated: whether a decorator is called in place of this function.
         policy: handles annotations that cannot be enforced.
         names: resolves the names in annotations; by default, in the scope of the definition.
-        source: the definition and its text; read from the file, and compared with it, if None.
+        source: the definition and its text; by default, read from the file and compared with the function.
     """
 
     def __init__(
@@ -138,11 +138,11 @@ class FunctionBuilder:
         check_axis_names(rewritten.sites, self.name, axes, set(self.signature.parameters))
 
     def place(self, rewritten: RewrittenFunction) -> Place:
-        """Return what errors say about the function."""
+        """Return the place of the function for error messages."""
         return Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
 
     def rewrite(self) -> RewrittenFunction:
-        """Return the definition with its checks; the same one every time."""
+        """Return the definition with its checks; the result is always the same."""
         reason = ""
         try:
             node, text = self.source or function_node(self.function)
@@ -209,7 +209,7 @@ class FunctionBuilder:
             return False
 
     def _entry_lines(self, first: str) -> list[str]:
-        """Return the source that decides at the start of a call how its checks run."""
+        """Return the source lines that decide at the start of a call how its checks run."""
         if self.check_mode is None:
             return [
                 "_tn_checks = _tn_toggle.on",

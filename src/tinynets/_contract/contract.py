@@ -36,7 +36,7 @@ def contract(function: F) -> F:
     Raises:
         jaxtyping.AnnotationError: when decorating, if an annotation cannot be enforced as written.
         TypeError: the argument is not a function, method or class, or is a class without tensor annotations.
-        ContractError: when called, if a value does not match; a ShapeError or DtypeError for a tensor.
+        ContractError: when called, if a value does not match: ShapeError or DtypeError for a shape or dtype.
 
     Examples:
         >>> @tn.contract
@@ -83,7 +83,7 @@ def enforce(
 
     Args:
         function: the function; one that is already enforced is rebuilt from its original.
-        scope: what the class of a method supplies to annotations.
+        scope: the class of a method and its axes.
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the enforced method of the base class, which supplies the annotations that this one omits.
         hidden: the function under decorators that do not set `__wrapped__`.

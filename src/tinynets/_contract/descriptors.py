@@ -1,4 +1,4 @@
-"""Reach the functions inside the descriptors of a class body, and inside partials and caches."""
+"""Find and replace the functions inside descriptors of a class body, partials and caches."""
 
 from __future__ import annotations
 

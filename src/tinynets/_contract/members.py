@@ -29,7 +29,7 @@ def enforce_members(
     Args:
         cls: a class that has just been created.
         root: the class whose subclasses enforce their own methods.
-        scope: what the class supplies to annotations.
+        scope: the class and its axes.
         check_mode: see `enforce`; for `forward`.
 
     Raises:

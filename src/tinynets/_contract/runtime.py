@@ -124,7 +124,7 @@ class FunctionContract:
             resume_tracing(state)
 
     def note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        """Add to an error of torch where it happened and which sizes were bound.
+        """Add a note to an error of torch with its place and the bound sizes.
 
         Returns:
             A list with the error to raise in its place, or an empty one.
@@ -159,7 +159,7 @@ class FunctionContract:
         ):
             return []
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
-            return []  # the innermost forward has added its note
+            return []  # the innermost forward has already added its note
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
         sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}

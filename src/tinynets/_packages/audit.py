@@ -21,7 +21,7 @@ from .package import CheckedModule, checked_modules
 
 @dataclass
 class Audit:
-    """What is enforced in a package."""
+    """The result of an audit: what is enforced in a package."""
 
     package: str
     modules: int = 0  # that were imported

@@ -118,7 +118,7 @@ class FieldCheck:
         hints: field name -> the class that declares it, and its annotation.
         defaults: the defaults of the fields.
         policy: as for `check_construction`.
-        file: likewise.
+        file: as for `check_construction`.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class FieldCheck:
         function.__annotations__ = dict(self._resolved())
         try:
             self.checks = build_in_place(function, [source], self.policy, label=self.cls.__name__)
-        except Exception as error:  # whatever it is, objects must be constructed
+        except Exception as error:  # whatever it is, objects must still be constructed
             self.policy.refuse(self.cls.__qualname__, "", 0, f"{type(error).__name__}: {error}")
         return function
 

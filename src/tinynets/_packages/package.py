@@ -152,7 +152,7 @@ class CheckedModule:
 
     def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
         if isinstance(target, type):
-            return target if is_dataclass(target) else decorator(target)  # `fields` comes after
+            return target if is_dataclass(target) else decorator(target)  # `fields` runs afterwards
         found = [self._waiting_of(function) for function in functions_of(target)]
         if not any(found):
             return decorator(target)

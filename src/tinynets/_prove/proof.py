@@ -76,7 +76,7 @@ class Proof:
         lines: every annotated line that the passes reached.
         refused: calls with sizes outside of the conditions, and the errors of the model.
         small: calls with sizes of 1 and an empty batch.
-        reason: why it is not proved, if nothing is wrong either.
+        reason: why it is not proved, if no line is wrong either.
     """
 
     model: str

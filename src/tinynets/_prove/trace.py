@@ -107,7 +107,7 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
         now = count()
         found.reached.setdefault(place, []).extend(range(found.judged, now))
         found.judged = now
-        found.failed = None if holds else place  # cleared when the line is validated
+        found.failed = None if holds else place  # cleared if the line holds
 
     with witnessed(witness), torch.no_grad(), _silent():
         try:

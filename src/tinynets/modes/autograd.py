@@ -1,4 +1,4 @@
-"""This thread's autograd mode, entered and left in any order."""
+"""Guards of this thread's autograd mode that may be entered and left in any order."""
 
 from __future__ import annotations
 

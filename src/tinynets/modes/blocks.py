@@ -73,7 +73,7 @@ class Block:
             mine = self._hand_over(later) if later else self.before
             try:
                 self._put_back(mine)
-            except BaseException:  # Ctrl-C in the middle, or an override that fails: the flags come first
+            except BaseException:  # Ctrl-C in the middle, or an override that fails: restore the flags first
                 _restore(mine)
                 raise
             finally:
@@ -121,7 +121,7 @@ def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
     """Raise if another thread or task holds one of the modules in the other mode.
 
     Raises:
-        ModeError: one does.
+        ModeError: a module is held in the other mode.
     """
     owner = current_owner()
     for block in open_blocks:
@@ -136,7 +136,7 @@ def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
     """Raise if the innermost open block of one of the modules holds it in train mode.
 
     Raises:
-        ModeError: it does.
+        ModeError: a module is held in train mode.
     """
     with lock:
         held = {module: block.wanted[module] for block in open_blocks for module in block.wanted}

@@ -1,4 +1,4 @@
-"""Find randomness that eval mode does not switch off, by running the model again and again."""
+"""Find randomness that eval mode does not switch off, by running the model several times."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
     """Return the argument as a tuple; a single type, name or module becomes a tuple of one.
 
     Raises:
-        TypeError: an item is none of the three.
+        TypeError: an item is not a type, name or module.
     """
     # A str and an nn.Sequential are iterable as well, so check for a single item first.
     single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
@@ -34,7 +34,7 @@ def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
 def select(
     argument: str, keep: tuple[ModuleSelector, ...], models: tuple[nn.Module, ...]
 ) -> dict[nn.Module, None]:
-    """Return the modules that `keep` means in the models, each with everything below it.
+    """Return the modules that `keep` selects in the models, each with everything below it.
 
     Raises:
         ValueError: an item matches nothing in any of the models; the message suggests alternatives.

@@ -37,7 +37,7 @@ class ModeRow:
 
     @property
     def mode(self) -> str:
-        """The mode in words."""
+        """The mode as a word."""
         return "frozen" if self.frozen else "train" if self.training else "eval"
 
 
@@ -69,7 +69,7 @@ class ModeReport:
 
     @property
     def summary(self) -> str:
-        """Counts, in one line."""
+        """The counts in one line."""
         frozen = sum(row.frozen for row in self.rows)
         training = sum(row.training for row in self.rows)
         sensitive = sum(row.behaviour is not None for row in (*self.rows, *self.unreached))
@@ -126,7 +126,7 @@ def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
 
     Args:
         model: the model, which is not changed.
-        inputs: if given, the model is run on them a few times in eval mode, to find randomness that stays on.
+        inputs: if given, the model is run on them a few times in eval mode, to find remaining randomness.
             Modes, buffers and random states are restored.
 
     Raises:

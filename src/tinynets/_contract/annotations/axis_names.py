@@ -61,7 +61,7 @@ def names_in(specs: Iterable[Spec]) -> set[str]:
 
 
 def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
-    """Sort arguments with computed axes after those that bind what they are computed from."""
+    """Sort arguments with computed axes after those that bind the axes they are computed from."""
 
     def reads(spec: Spec) -> set[str]:
         tokens = [axis for axis in axis_tokens(spec) if axis.kind is AxisKind.EXPRESSION]
@@ -129,7 +129,7 @@ def _length_in_common(one: str, other: str) -> int:
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
-    """Return pairs of an axis name that is used once and the name that was probably meant."""
+    """Return pairs of an axis name that is used once and the name that it probably misspells."""
     pairs: list[tuple[str, str]] = []
     for name, count in uses.items():
         if count == 1 and name not in module_axes:

@@ -20,14 +20,14 @@ from .resolve_names import NameResolver
 
 @dataclass(frozen=True)
 class ClassScope:
-    """What a class supplies to the annotations of its methods."""
+    """The class and its axes, for the annotations of its methods."""
 
     owner: type | None = None
     axes: frozenset[str] = frozenset()  # attributes of the instance that are ints
     optional_axes: frozenset[str] = frozenset()  # ... or None, which leaves the axis free
 
     def without_axes(self) -> ClassScope:
-        """Return the scope of a method that has no finished instance."""
+        """Return the scope of a method that runs without a finished instance."""
         return ClassScope(self.owner)
 
     def known_axes(self, instance: object) -> frozenset[str]:

@@ -67,7 +67,7 @@ def parse_hint(hint: Any) -> Spec:
     """Parse a resolved type hint.
 
     Raises:
-        AnnotationError: the hint has tensor annotations where they could not be enforced; the message says
+        AnnotationError: the hint has tensor annotations where they cannot be enforced; the message says
             what to write instead.
     """
     if hint is Any or hint is object or hint is inspect.Parameter.empty:

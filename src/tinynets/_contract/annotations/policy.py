@@ -12,7 +12,7 @@ from .specs import Spec
 
 
 class Policy:
-    """The policy of `Module` and `contract`: whatever is written is enforced, or the definition raises."""
+    """The policy of `Module` and `contract`: every annotation is enforced, or the definition raises."""
 
     strict = True
     """Whether an annotation also applies to later assignments to the name, inner functions must be checked,

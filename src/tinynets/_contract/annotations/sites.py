@@ -12,7 +12,7 @@ class Site:
     """One place where one value is checked."""
 
     kind: str  # "argument", "local", "return", "yield" or "attribute"
-    name: str  # the argument or variable; "return" or "yield" for what leaves the function
+    name: str  # the argument or variable; "return" or "yield" for a result
     spec: Spec
     line: int = 0
     end_line: int = 0

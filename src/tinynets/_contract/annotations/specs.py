@@ -87,7 +87,7 @@ class MappingSpec:
 
 @dataclass(frozen=True)
 class FieldsSpec:
-    """A NamedTuple, dataclass or TypedDict: every field that holds tensors is checked."""
+    """A NamedTuple, dataclass or TypedDict with tensors: every field is checked."""
 
     container: type
     fields: tuple[tuple[str, Spec], ...]

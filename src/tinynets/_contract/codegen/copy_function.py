@@ -87,7 +87,7 @@ def _held(function: FunctionType) -> list[Any]:
 
 
 def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
-    """Return functions that a function reaches through lists, dicts, partials and attributes of objects."""
+    """Return functions that a function refers to in lists, dicts, partials and attributes of objects."""
     found: list[FunctionType] = []
     seen: set[int] = set()
     todo = _held(function)

@@ -12,7 +12,7 @@ from .syntax import indented, located
 def framed(
     body: list[ast.stmt], entry: list[str], place: ast.AST, writer: GuardWriter, *, notes: bool
 ) -> list[ast.stmt]:
-    """Return a body that runs its checks as `entry` decides, or unconditionally under `torch.compile`.
+    """Return a body that runs its checks as `entry` decides, or as the toggle does under `torch.compile`.
 
     Args:
         body: the statements with their checks.

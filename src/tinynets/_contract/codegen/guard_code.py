@@ -37,7 +37,7 @@ from .shape_code import AxisScope, AxisState, axis_variable, write_shape_guard
 from .support import ArrayTest
 from .syntax import indented
 
-# What generated code calls by name.
+# Builtins that generated code calls by name.
 CALLED = frozenset({"isinstance", "len", "callable", "locals"})
 
 # Comparing with the dtype of most tensors is faster than hashing.
@@ -281,5 +281,5 @@ def _array_test(family: type[AbstractDtype]) -> ArrayTest:
 
 
 def _is_no_array(spec: Spec) -> bool:
-    """Whether no array of any class, nor a container of arrays, matches the spec."""
+    """Whether the spec matches neither arrays of any class nor containers of arrays."""
     return isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes)

@@ -14,7 +14,7 @@ _ONE_BY_ONE = 2
 
 
 class AxisState(Enum):
-    """What is known about an axis variable at one place of the function."""
+    """The state of an axis variable at one place of the function."""
 
     BOUND = auto()  # has a size whenever this place is reached
     MAYBE = auto()  # has a size or is None
@@ -86,7 +86,7 @@ def write_shape_guard(axes: Axes, value: str, scope: AxisScope, *, atomic: bool)
         atomic: bind no axis unless the whole guard passes, and allow for axes bound on some paths only.
 
     Returns:
-        The guard, or None where only validation can decide.
+        The guard, or None if only validation can decide.
     """
     return _Writer(axes, value, scope, atomic).write()
 
@@ -99,7 +99,7 @@ class _Writer:
         self.before: list[str] = []  # tests that must pass before sizes are computed
         self.first: dict[str, str] = {}  # name -> the size where this annotation binds it
         self.broadcast: dict[str, list[str]] = {}  # name -> sizes that bind it unless they are 1
-        self.new: dict[str, str] = {}  # variable that nothing has bound before -> its size
+        self.new: dict[str, str] = {}  # variable that was not bound before -> its size
 
     def write(self) -> ShapeGuard | None:
         count = len(self.axes.axes)
@@ -148,7 +148,7 @@ class _Writer:
         return self._bind_broadcast(axis.key, size) if axis.broadcast else self._bind(axis.key, size)
 
     def _wanted(self, axis: Axis, size: str) -> str | None:
-        """Return the source of the required size; None if this axis binds it."""
+        """Return the source of the required size, or None if this axis binds it."""
         if axis.kind is AxisKind.FIXED:
             return str(axis.size)
         if axis.kind is AxisKind.EXPRESSION:
@@ -179,7 +179,7 @@ class _Writer:
         return f"({ast.unparse(tree)})"
 
     def _readable(self, name: str) -> str | None:
-        """Return the source of an axis that an expression reads; None where nothing has bound it."""
+        """Return the source of an axis that an expression reads, or None if the axis is not bound."""
         source = self._known(name) or self.first.get(name)
         if source is None and name in self.scope.states:
             source = axis_variable(name)

@@ -54,7 +54,7 @@ def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
 
 
 def _compilations(text: str, flags: int, function: FunctionType) -> Iterator[CodeType]:
-    """Compile the file in each of the ways in which Python may have compiled the function."""
+    """Compile the file in every way in which Python may have compiled the function."""
     code = function.__code__
     yield _compile_file(text, code.co_filename, flags)
     loader = function.__globals__.get("__loader__")
@@ -137,7 +137,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     if first < node.lineno:  # the function begins with its decorators, also for `inspect.getsource`
         decorator = ast.Constant(None, lineno=first, end_lineno=first, col_offset=0, end_col_offset=0)
         bare.decorator_list = [decorator]
-    if hasattr(bare, "type_params"):  # Python 3.12; where the body reads one, it is a free variable
+    if hasattr(bare, "type_params"):  # Python 3.12; a type parameter that the body reads is a free variable
         setattr(bare, "type_params", [])  # noqa: B010
     owner, names = _class_name(like), like.__code__.co_freevars
     # Only the surroundings are parsed from text: the fields of their nodes depend on the version of Python.

@@ -55,7 +55,7 @@ def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast
 
 
 def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.arg:
-    """Return a parameter by the name that Python has for it: `__x` is `_Net__x` in a class."""
+    """Return a parameter by its mangled name: `__x` is `_Net__x` in a class."""
     return next(
         argument
         for written, argument in parameters_of(node).items()

@@ -81,4 +81,4 @@ def _has_tensors(annotation: ast.expr, resolve: Callable[[ast.expr], Any]) -> bo
     try:
         return has_tensors(resolve(annotation))
     except AnnotationError:
-        return False  # it uses names of the outer function, so it is not a tensor annotation of a module
+        return False  # uses names of the outer function, so it is not a tensor annotation

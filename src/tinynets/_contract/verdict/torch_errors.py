@@ -22,7 +22,7 @@ _DEVICE = re.compile(r"\bdevices?\b")
 
 
 def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> list[str]:
-    """Return lines that say what to do about an error of torch, if its message is a known one.
+    """Return lines that say how to fix an error of torch, if its message is known.
 
     Args:
         error: the error that torch raised.
@@ -50,7 +50,7 @@ def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> li
 def _transpose_remedy(frames: list[FrameType], rows: int, inner: int, other: int, columns: int) -> list[str]:
     """Say which operand of a failed matrix product would fit if transposed, if any."""
     if frames and isinstance(frames[-1].f_locals.get("self"), nn.Linear):
-        return []  # nobody transposes the weight of a layer
+        return []  # the weight of a layer is not transposed
     if inner == columns:
         return ["The sizes fit if the second operand is transposed (.mT)."]
     # Torch folds the batch axes of the first operand into its rows; then transposing does not help.

@@ -31,7 +31,7 @@ FOREIGN_ATTRIBUTES = "_foreign_attributes_"
 """The class attribute that lists attributes which refer to objects of other owners: they are not searched."""
 
 _DEPTH = 6  # nesting of containers, counted from a module: deeper ones are not state of a model
-_MANY = 10_000  # a longer container is a vocabulary or a dataset: listed, but not searched
+_MANY = 10_000  # longer containers are vocabularies or datasets: they are listed but not searched
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _WITHOUT_ATTRIBUTES = {
     dict,

@@ -61,7 +61,7 @@ def _warn_if_direct(module: nn.Module, caller: FrameType) -> None:
     if arguments and caller.f_locals.get(arguments[0]) is module:
         return  # super().forward(...), or another method of the same module
     if _is_being_called(module, caller):
-        return  # through a function that was assigned to `forward`, a mock, or a decorator of the class
+        return  # called by a function assigned to `forward`, a mock, or a decorator of the class
     kind = type(module).__name__
     warnings.warn(
         f"{kind}.forward(...) was called directly, so hooks and the mode guard are skipped;"

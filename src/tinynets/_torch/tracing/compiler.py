@@ -34,7 +34,7 @@ def is_compiled_wrapper(cls: type[nn.Module]) -> bool:
 def refuse_recompiling(refuse: bool) -> AbstractContextManager[None]:
     """Make a compiled function raise instead of recompiling; the error names the failed guard.
 
-    The public `torch.compiler.set_stance("fail_on_recompile")` also refuses the first compilation.
+    The public `torch.compiler.set_stance("fail_on_recompile")` also rejects the first compilation.
     """
     import torch._dynamo.config as config
 

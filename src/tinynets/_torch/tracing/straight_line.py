@@ -47,7 +47,7 @@ def export_program(
     any_size: bool,
     batch_axes: Sequence[int | None] | None = None,
 ) -> ExportedProgram:
-    """Export a model for the sizes of its arguments, or with every axis free that is longer than 1.
+    """Export a model for the sizes of its arguments, or with every axis longer than 1 free.
 
     Torch specialises the sizes 0 and 1: a program for any size does not accept them, unless only the batch is
     free, given as an axis of each tensor.
@@ -150,7 +150,7 @@ def weight_names(program: ExportedProgram) -> dict[str, str]:
 
 
 def constant_tensors(program: ExportedProgram) -> dict[str, Tensor]:
-    """Return the other tensors that the graph reads, by their placeholders."""
+    """Return the constant tensors that the graph reads, by their placeholders."""
     constants = program.graph_signature.inputs_to_lifted_tensor_constants
     return {placeholder: cast(Tensor, program.constants[name]) for placeholder, name in constants.items()}
 
