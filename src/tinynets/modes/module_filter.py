@@ -1,4 +1,4 @@
-"""Which submodules an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
+"""Select the submodules that an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]
 
 
 def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
-    """Return the argument as a tuple; a single type, name or module stands for itself.
+    """Return the argument as a tuple; a single type, name or module becomes a tuple of one.
 
     Raises:
-        TypeError: an item is none of the three.
+        TypeError: an item is not a type, name or module.
     """
-    # A str and an nn.Sequential are iterable as well, so that "single?" comes first.
+    # A str and an nn.Sequential are iterable as well, so check for a single item first.
     single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
     items: tuple[Any, ...] = (keep,) if single else tuple(cast("Iterable[Any]", keep))
     for item in items:
@@ -34,10 +34,10 @@ def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
 def select(
     argument: str, keep: tuple[ModuleSelector, ...], models: tuple[nn.Module, ...]
 ) -> dict[nn.Module, None]:
-    """Return the modules that `keep` means in the models, each with everything below it.
+    """Return the modules that `keep` selects in the models, each with everything below it.
 
     Raises:
-        ValueError: an item means nothing in any of the models; says what it may have meant.
+        ValueError: an item matches nothing in any of the models; the message suggests alternatives.
     """
     chosen: dict[nn.Module, None] = {}
     for item in keep:

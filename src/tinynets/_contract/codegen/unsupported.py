@@ -1,4 +1,4 @@
-"""Reject, when a function is defined, whatever its rewritten body could not check."""
+"""Reject, when a function is defined, code that its rewritten body could not check."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hidden_assignment(
 
 
 def reject_reserved_names(title: str, node: ast.AST, text: str) -> None:
-    """Reject a function, given with its source text, that has a name like those of the checks.
+    """Reject a function that uses a name reserved for the checks; `text` is its source.
 
     Raises:
         AnnotationError: a variable, argument or inner function begins with `_tn_`.
@@ -59,7 +59,7 @@ def reject_unchecked_inner(
     """Reject inner functions whose tensor annotations would not be enforced.
 
     Raises:
-        AnnotationError: an inner function has some and is not decorated with `contract`.
+        AnnotationError: an inner function has tensor annotations and is not decorated with `contract`.
     """
     for inner in ast.walk(node):
         if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -81,4 +81,4 @@ def _has_tensors(annotation: ast.expr, resolve: Callable[[ast.expr], Any]) -> bo
     try:
         return has_tensors(resolve(annotation))
     except AnnotationError:
-        return False  # it uses names of the outer function, so it is not a tensor annotation of a module
+        return False  # uses names of the outer function, so it is not a tensor annotation

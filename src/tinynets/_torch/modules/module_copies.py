@@ -73,10 +73,10 @@ def _replaced(value: torch.Tensor | None, tensors: dict[int, torch.Tensor]) -> t
 
 
 def drop_user_hooks(model: nn.Module) -> int:
-    """Remove the user's own forward hooks, since they may write anywhere; torch's own stay.
+    """Remove the user's forward hooks, since they may write anywhere, and keep those of torch.
 
     Returns:
-        How many there were.
+        The number of removed hooks.
     """
     count = 0
     for module in model.modules():
