@@ -123,11 +123,7 @@ class FunctionContract:
             resume_tracing(state)
 
     def note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        """Add to an error of torch where it happened and which sizes were bound.
-
-        Returns:
-            A list with the error to raise in its place, or an empty one.
-        """
+        """Add to an error of torch where it happened, or return a list with that to raise in its place."""
         # Up to Python 3.12 this dict stays with the frame, which the traceback of the error holds.
         variables.pop("_tn_error", None)
         try:

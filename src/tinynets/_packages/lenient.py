@@ -61,13 +61,9 @@ class Lie:
 
 
 class Lenient(Policy):
-    """Enforces tensor annotations where they stand.
+    """Enforces the tensor annotations of one function where they stand; `skip` is told what is not enforced.
 
-    Args:
-        module: the name of the module of the function.
-        line: where the function is defined.
-        skip: is told what is not enforced.
-        plain: check also hints without tensors, as the type checker does that decorates the function.
+    If `plain`, hints without tensors are checked too, as the type checker does that decorates the function.
     """
 
     strict = False

@@ -17,11 +17,7 @@ Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]
 
 
 def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
-    """Return the argument as a tuple; a single type, name or module stands for itself.
-
-    Raises:
-        TypeError: an item is none of the three.
-    """
+    """Return the argument as a tuple of types, names and modules; raise TypeError for anything else."""
     # A str and an nn.Sequential are iterable as well, so that "single?" comes first.
     single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
     items: tuple[Any, ...] = (keep,) if single else tuple(cast("Iterable[Any]", keep))

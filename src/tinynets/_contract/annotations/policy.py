@@ -18,11 +18,7 @@ class Policy:
     get a note; else an annotated line is about this line."""
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
-        """Deal with what cannot be enforced; where this returns, it is not checked.
-
-        Raises:
-            AnnotationError: it has to be enforced.
-        """
+        """Raise AnnotationError for what cannot be enforced; where this returns, it is not checked."""
         raise AnnotationError(f"{title}, {f'line {line}' if line else where}: {reason}")
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:
