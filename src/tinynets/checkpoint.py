@@ -32,7 +32,7 @@ from .state_dict import (
     misfits,
     mistyped,
     nonfinite,
-    set_buffer,
+    set_tensor,
     share_again,
     with_shared,
     without_shared,
@@ -136,18 +136,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def load(cls: type[M], path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> M:
-    """Rebuild a model of class `cls` from a file that `save` wrote, on the CPU and in eval mode.
-
-    Args:
-        cls: the class of the model.
-        path: the file, which is read once; the model keeps nothing of it.
-        allow_nonfinite: accept weights that are NaN or infinite.
-
-    Raises:
-        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit, or
-            holds NaN or infinities.
-        FileNotFoundError: there is no such file.
-    """
+    """Rebuild a model of class `cls` from a file that `save` wrote, as `Module.load` does."""
     return rebuild(cls, read_checkpoint(path), allow_nonfinite=allow_nonfinite)
 
 
@@ -227,7 +216,7 @@ def _init_buffers(model: nn.Module, state_dict: Mapping[str, Tensor], header: He
     if init is None or header.computed_sha256 is None:
         return False
     for name, buffer in computed_buffers(model, state_dict).items():
-        set_buffer(model, name, torch.zeros_like(buffer, device="cpu"))
+        set_tensor(model, name, torch.zeros_like(buffer, device="cpu"))
     init()
     return digest_of(_as_saved(model, state_dict, header)) == header.computed_sha256
 
@@ -245,7 +234,7 @@ def _restore_computed(model: nn.Module, state_dict: Mapping[str, Tensor], checkp
     header = checkpoint.header
     computed = _as_saved(model, state_dict, header)
     for name, buffer in computed.items():
-        set_buffer(model, name, buffer)
+        set_tensor(model, name, buffer)
     if header.computed_sha256 is not None and header.computed_sha256 != digest_of(computed):
         _note(
             f"{', '.join(computed)}, which {header.class_name} computes when it is built, is not what it was "

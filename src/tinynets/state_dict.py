@@ -18,10 +18,7 @@ def load_weights(
 ) -> None:
     """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
 
-    Args:
-        module: the model.
-        state_dict: the weights.
-        own_names: what names were called before somebody changed them, for messages.
+    Messages have a name of `own_names` for one that somebody has changed: what it was called before.
 
     Raises:
         CheckpointError: names or shapes do not fit; the message lists them.
@@ -91,10 +88,10 @@ def computed_buffers(module: nn.Module, stored: Container[str]) -> dict[str, Ten
     return {name: buffer for name, buffer in module.named_buffers() if name not in stored}
 
 
-def set_buffer(module: nn.Module, name: str, buffer: Tensor) -> None:
-    """Replace a buffer by another tensor."""
+def set_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Bind a name of a parameter or buffer to another tensor."""
     owner, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(owner), attribute, buffer)
+    setattr(module.get_submodule(owner), attribute, tensor)
 
 
 def tensors_of(module: nn.Module) -> list[tuple[str, Tensor]]:
@@ -134,5 +131,4 @@ def share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
     tensors = dict(tensors_of(module))
     for name, first in first_names.items():
         if name != first:
-            owner, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(owner), attribute, tensors[first])
+            set_tensor(module, name, tensors[first])

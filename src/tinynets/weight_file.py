@@ -26,19 +26,12 @@ _LONGEST_MESSAGE = 600
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What was in a weight file at the moment it was read.
+    """What was in a weight file at the moment it was read."""
 
-    Attributes:
-        path: the file, for messages.
-        header: the parsed header: one entry for each tensor, and the metadata.
-        content: the whole file; empty if only the header was read.
-        start: where the bytes of the tensors begin.
-    """
-
-    path: str
-    header: dict[str, Any]
-    content: bytes
-    start: int
+    path: str  # for messages
+    header: dict[str, Any]  # one entry for each tensor, and the metadata
+    content: bytes  # the whole file; empty if only the header was read
+    start: int  # where the bytes of the tensors begin
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -19,13 +19,8 @@ from .explanation import Explanation
 def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[list[Explanation], list[str]]:
     """Import a file and explain its models, in both modes if something branches on the mode.
 
-    Args:
-        path: a Python file.
-        inputs: shapes to call every model with; not needed where `forward` is annotated.
-        factory: `pkg.mod:make`, which builds the only model; if None, every class in the file is built.
-
-    Returns:
-        The explanations of the models that could be run, and why the others ran in none of them.
+    Returns the explanations of the models that could be run, and why the others ran in none of them. With a
+    factory, `pkg.mod:make`, what it builds is the only model; else every class in the file is built.
     """
     try:
         module = import_file(path)

@@ -69,13 +69,3 @@ def _test(writer: GuardWriter, tensor: TensorSpec, variable: str) -> str | None:
     dtype = writer.constant("dtype", tensor.dtype, getattr(torch, tensor.dtype))
     kind = f"type({variable}) is Tensor and {variable}.dtype is {dtype} and not {variable}.requires_grad"
     return f"{kind} and {test}"
-
-
-def without_gradients(run: Callable[[list[Tensor]], Any]) -> Callable[[list[Tensor]], Any]:
-    """Return the program such that it records nothing for autograd."""
-
-    def run_without(inputs: list[Tensor]) -> Any:
-        with torch.no_grad():
-            return run(inputs)
-
-    return run_without

@@ -33,17 +33,11 @@ Row = tuple[Axis, ...]
 
 @dataclass(frozen=True)
 class Program:
-    """An exported program of torch, and its contract.
-
-    Attributes:
-        exported: the program.
-        signature: its contract.
-        symbols: name of a free axis in torch -> name in the contract.
-    """
+    """An exported program of torch, and its contract."""
 
     exported: ExportedProgram
     signature: Signature
-    symbols: Mapping[str, str]
+    symbols: Mapping[str, str]  # name of a free axis in torch -> name in the contract
 
 
 def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,19 +25,13 @@ RESERVED = frozenset(
 )
 
 
+@dataclass
 class Accept:
-    """The tests of the arguments.
+    """The tests of the arguments."""
 
-    Attributes:
-        tests: expressions that are true for what was traced.
-        sizes: symbol -> variable of a free size.
-        constants: what the tests read.
-    """
-
-    def __init__(self) -> None:
-        self.tests: list[str] = []
-        self.sizes: dict[str, str] = {}
-        self.constants: dict[str, Any] = {"math": math}
+    tests: list[str] = field(default_factory=list[str])  # expressions that are true for what was traced
+    sizes: dict[str, str] = field(default_factory=dict[str, str])  # symbol -> variable of a free size
+    constants: dict[str, Any] = field(default_factory=lambda: {"math": math})  # what the tests read
 
 
 def accept_tests(trace: Trace, variables: Mapping[str, str]) -> Accept:
@@ -101,6 +96,13 @@ def _layout(tensor: Tensor, constants: dict[str, Any]) -> str:
 def row_of(items: list[str]) -> str:
     """Write a tuple."""
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that is like another, and not taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def name_of(path: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._torch.tracing.straight_line import program_of_tensors
+from .._torch.tracing.torch_warnings import to_onnx
 from .trace import Trace
 
 _COMPILERS = ("g++", "clang++", "cl")
@@ -20,21 +21,14 @@ _COMPILERS = ("g++", "clang++", "cl")
 
 @dataclass(frozen=True)
 class Backend:
-    """One compiler.
+    """One compiler."""
 
-    Attributes:
-        title: its name in prose.
-        copies_weights: whether a program has weights of its own, as they were when it was compiled.
-        takes_arrays: whether a program takes arrays of NumPy, rather than tensors.
-        require: raises where it cannot be had for a model.
-        compile: makes a function of a list, of what those placeholders of the trace stand for; it returns
-            one tensor, or several.
-    """
-
-    title: str
-    copies_weights: bool
-    takes_arrays: bool
-    require: Callable[[nn.Module], None]
+    title: str  # its name in prose
+    copies_weights: bool  # whether a program has weights of its own, as they were when it was compiled
+    takes_arrays: bool  # whether a program takes arrays of NumPy, rather than tensors
+    require: Callable[[nn.Module], None]  # raises where it cannot be had for a model
+    # Makes a function of a list, of what those placeholders of the trace stand for; it returns one tensor, or
+    # several.
     compile: Callable[[Trace, Sequence[str]], Callable[[list[Any]], Any]]
 
 
@@ -90,12 +84,13 @@ def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
 
 
 def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Any]], Any]:
-    from .onnx_session import open_session, translate
+    from .onnx_session import open_session
 
-    names, model = translate(trace.program)
+    model = to_onnx(trace.program)
+    names = [value.name for value in model.graph.input]
     if names != list(taken):
         raise ValueError(f"ONNX takes {', '.join(names)}, and the model reads {', '.join(taken)}")
-    return open_session(model)
+    return open_session(model.SerializeToString())
 
 
 _BACKENDS = {

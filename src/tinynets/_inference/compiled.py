@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._torch.tracing import pytree
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..inputs.arguments import Arguments
 from ..modes import inference
+from ..state_dict import tensors_of
 from .backends import Backend
 from .line import write_line
-from .optimized import OptimizedModel
+from .optimized import OptimizedModel, agree
 from .program_code import version_of
 from .trace import trace
 from .watch import Watch
@@ -84,7 +84,7 @@ class CompiledModel(OptimizedModel):
         with ignored_torch_deprecations():
             traced = trace(self.model, args, kwargs, any_size=True, batch_axes=self._example.axes)
             line = write_line(traced, inspect.signature(self.model.forward), self._watch, self._backend)
-        if not _close(line.bind(self._watch, in_block=True)(*args, **kwargs), expected):
+        if not agree(line.bind(self._watch, in_block=True)(*args, **kwargs), expected, _similar):
             raise ValueError("the program gives other results than the model")
         self._bind(self._watch, (line,))
 
@@ -108,11 +108,9 @@ class CompiledModel(OptimizedModel):
 
 def _weights(model: nn.Module) -> dict[str, _State]:
     """Return each weight of a model, and what shows whether it was written to."""
-    named = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     return {
         name: (tensor, 0 if tensor.is_inference() else version_of(tensor), tensor.data_ptr(), tensor.dtype)
-        for tensors in named
-        for name, tensor in tensors
+        for name, tensor in tensors_of(model)
     }
 
 
@@ -122,12 +120,6 @@ def _why(error: BaseException) -> str:
         text = " ".join(str(error).split())[:400]
         return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
     return _why(error.__cause__)
-
-
-def _close(found: Any, expected: Any) -> bool:
-    ours, our_structure = pytree.tree_flatten(found)
-    theirs, structure = pytree.tree_flatten(expected)
-    return our_structure == structure and all(map(_similar, ours, theirs))
 
 
 def _similar(ours: Any, theirs: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Programs in ONNX, and sessions with as many threads as torch has, which do not spin when idle."""
+"""Sessions of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
 
 # onnxruntime has no complete types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,15 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
-
-from .._torch.tracing.torch_warnings import to_onnx
-
-
-def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
-    """Translate a program to ONNX; return the names of its inputs too."""
-    model = to_onnx(program)
-    return [value.name for value in model.graph.input], model.SerializeToString()
 
 
 def open_session(model: bytes) -> Callable[[list[Any]], Any]:

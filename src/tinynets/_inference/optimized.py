@@ -183,13 +183,13 @@ class OptimizedModel:
 
     def _agrees(self, call: Callable[..., Any], args: Any, kwargs: Any, expected: Any) -> bool:
         with preserved_random_states(self.model):
-            if _equal(call(*args, **kwargs), expected):
+            if agree(call(*args, **kwargs), expected, _equal):
                 return True
             seed_everything(0)  # the model may be random in eval mode
             found = call(*args, **kwargs)
             seed_everything(0)
             with inference(self.model):
-                return _equal(found, self.model(*args, **kwargs))
+                return agree(found, self.model(*args, **kwargs), _equal)
 
 
 def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -204,21 +204,18 @@ def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return str(structure), tuple(kinds), autocast_state()
 
 
-def _equal(found: Any, expected: Any) -> bool:
-    """Return whether two outputs are the same to the bit; a NaN equals a NaN."""
+def agree(found: Any, expected: Any, same: Callable[[Any, Any], bool]) -> bool:
+    """Return whether two outputs have one structure, and each value in them is the same as the other's."""
     ours, our_structure = pytree.tree_flatten(found)
     theirs, structure = pytree.tree_flatten(expected)
-    return our_structure == structure and all(map(_same, ours, theirs))
+    return our_structure == structure and all(map(same, ours, theirs))
 
 
-def _same(first: Any, second: Any) -> bool:
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two values are the same to the bit; a NaN equals a NaN."""
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return type(first) is type(second) and bool(first == second)
-    if (type(first), first.shape, first.dtype, first.device) != (
-        type(second),
-        second.shape,
-        second.dtype,
-        second.device,
-    ):
+    kind, other = ((type(one), one.shape, one.dtype, one.device) for one in (first, second))
+    if kind != other:
         return False
     return bool(torch.equal(first, second) or ((first == second) | (first.isnan() & second.isnan())).all())

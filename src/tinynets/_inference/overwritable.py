@@ -68,10 +68,7 @@ def _is_fresh(node: Any) -> bool:
 def overwritable(node: Any, real: Callable[[Any], Any], uses: Mapping[Any, int]) -> int | None:
     """Return the position of the argument that may become the result of a node, or None.
 
-    Args:
-        node: a node.
-        real: finds the node behind dropouts.
-        uses: node -> how many nodes are still to read it.
+    `real` finds the node behind dropouts, and `uses` says how many nodes are still to read one.
     """
     name = packet_name(node.target)
     places = (0, 1) if name == "aten.add" else (0,)

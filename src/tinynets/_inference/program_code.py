@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .accept_code import free_name
 from .backends import Backend
 from .trace import Trace
 
@@ -26,19 +27,12 @@ version_of = attrgetter("_version")  # of a tensor: most operations in place add
 
 @dataclass(frozen=True)
 class Body:
-    """What a straight line computes.
-
-    Attributes:
-        lines: its statements.
-        outputs: the sources of the outputs.
-        tests: what must hold for the tensors of the model.
-        constants: what lines and tests read.
-    """
+    """What a straight line computes."""
 
     lines: Sequence[str]
-    outputs: list[str]
-    tests: list[str]
-    constants: Mapping[str, Any]
+    outputs: list[str]  # their sources
+    tests: list[str]  # what must hold for the tensors of the model
+    constants: Mapping[str, Any]  # what lines and tests read
 
 
 def write_program(
@@ -46,11 +40,7 @@ def write_program(
 ) -> Body:
     """Compile a trace, and write its call.
 
-    Args:
-        trace: what to compile.
-        inputs: placeholder -> its variable.
-        read: variable -> tensor of the model.
-        backend: the compiler.
+    `inputs` maps placeholders to variables, and `read` variables to tensors of the model.
 
     Raises:
         ValueError: it cannot be compiled.
@@ -63,7 +53,11 @@ def write_program(
     run = backend.compile(trace, [*weights, *given])
     outputs = [f"result{i or ''}" for i in range(len(returned))]
     numbers = [name for name in given if trace.leaves[name].dtype in _OF_WIDE_RANGE]
-    arrays = _array_names(given if backend.takes_arrays else numbers, inputs)
+    # Variables for the values of tensors as arrays, which share their memory.
+    arrays = {
+        name: free_name(f"{inputs[name]}_array", inputs.values())
+        for name in (given if backend.takes_arrays else numbers)
+    }
     lines = [f"{array} = {inputs[name]}.numpy()" for name, array in arrays.items()]
     if numbers:
         within = " and ".join(f"within_range({arrays[name]})" for name in numbers)
@@ -77,26 +71,10 @@ def write_program(
     return Body(lines, outputs, tests, constants)
 
 
-def _array_names(tensors: Sequence[str], inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return a variable for the values of each tensor as an array, which shares its memory."""
-    names: dict[str, str] = {}
-    for tensor in tensors:
-        name = f"{inputs[tensor]}_array"
-        while name in inputs.values():
-            name += "_"
-        names[tensor] = name
-    return names
-
-
 def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tuple[list[str], dict[str, Any]]:
-    """Test what forward may depend on besides the values of tensors: their shapes and dtypes.
+    """Test what forward may depend on besides the values of tensors: shapes, dtypes, with `layouts` strides.
 
-    Args:
-        tensors: variable -> tensor.
-        layouts: whether the strides count too.
-
-    Returns:
-        Expressions, and what they read.
+    Returns expressions, and what they read besides the variables of the tensors.
     """
     tests: list[str] = []
     constants: dict[str, Any] = {}
@@ -106,9 +84,8 @@ def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tup
         test = f"{name}.shape == {tuple(tensor.shape)} and {name}.dtype is {dtype}"
         if layouts:
             contiguous = f"{name}.is_contiguous()"
-            test += (
-                f" and {contiguous if tensor.is_contiguous() else f'{name}.stride() == {tensor.stride()}'}"
-            )
+            strides = f"{name}.stride() == {tensor.stride()}"
+            test += f" and {contiguous if tensor.is_contiguous() else strides}"
         tests.append(test)
     return tests, constants
 

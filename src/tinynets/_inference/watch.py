@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, cast
 
 import torch
@@ -39,21 +39,13 @@ _EMPTY: dict[str, Any] = {}
 
 
 class Watch:
-    """A model at one moment.
-
-    Attributes:
-        modules: its modules, those included that are not registered.
-        live: dicts that belong to the model and to objects among its attributes.
-        then: what they held.
-        must_be_empty: tables of hooks.
-        hidden_state: why changes of the model cannot be seen, or "".
-    """
+    """A model at one moment."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = list(breadth_first([model, *unregistered_modules(model).values()]))
-        self.hidden_state = ""
-        self.live: list[Any] = []
-        self.then: list[Any] = []
+        self.hidden_state = ""  # why changes of the model cannot be seen
+        self.live: list[Any] = []  # dicts that belong to the model and to objects among its attributes
+        self.then: list[Any] = []  # what they held
         self._seen: set[int] = set()
         for module in self.modules:
             for table in tables_of(module):
@@ -62,7 +54,7 @@ class Watch:
         for module in self.modules:
             self._add_attributes(module, 0)
         self.types = list(map(type, self.modules))
-        self.must_be_empty: list[Any] = global_forward_hook_tables()
+        self.must_be_empty: list[Any] = global_forward_hook_tables()  # and those of the modules
         for module in self.modules:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
@@ -129,15 +121,11 @@ class Watch:
             return (
                 self.live != self.then
                 or list(map(type, self.modules)) != self.types
-                or self._others_changed()
+                or toggle.on != self.toggle
+                or any(attrgetter(*names)(kind) != values for kind, names, values in self.class_facts)
             )
         except Exception:  # values that cannot be compared are other values
             return True
-
-    def _others_changed(self) -> bool:
-        return toggle.on != self.toggle or any(
-            attrgetter(*names)(kind) != values for kind, names, values in self.class_facts
-        )
 
     def same_structure(self, other: Watch) -> bool:
         """Return whether both differ in nothing but mode flags and which tensors the tables hold."""
@@ -145,7 +133,7 @@ class Watch:
             return (
                 self.toggle == other.toggle
                 and len(self.modules) == len(other.modules)
-                and all(map(_is, self.modules, other.modules))
+                and all(map(is_, self.modules, other.modules))
                 and self.types == other.types
                 and self.class_facts == other.class_facts
                 and self._structure() == other._structure()
@@ -199,10 +187,6 @@ class Watch:
 def _has_attributes(value: object) -> bool:
     own = isinstance(getattr(value, "__dict__", None), dict)
     return own and not is_foreign(value) and not isinstance(value, torch.Generator)
-
-
-def _is(first: object, second: object) -> bool:
-    return first is second
 
 
 def _metadata(tensor: Any, first: dict[int, int]) -> Any:

@@ -83,14 +83,8 @@ class Condition:
     @property
     def text(self) -> str:
         """The condition in the names of the axes: `height % 4 == 0`."""
-        if self.decided and len(self.axes) == 1:
-            (axis,) = self.axes
-            end = self.until(axis)
-            found = [size for size in range(SMALLEST, end) if self.holds({axis: size})]
-            described = described_sizes(axis, found, end)
-            if described is not None:
-                return " and ".join(described)
-        return _text(self.expression)
+        described = _described([self]) if self.decided and len(self.axes) == 1 else None
+        return _text(self.expression) if described is None else " and ".join(described)
 
 
 def until(leaves: Iterable[Condition]) -> int:
@@ -182,10 +176,7 @@ def _ratio(left: Any, right: Any) -> Fraction:
 def described_sizes(axis: str, found: list[int], until: int) -> list[str] | None:
     """Describe the sizes from 2 on that an axis may have; None if they follow no simple rule.
 
-    Args:
-        axis: its name.
-        found: those below `until`, in order.
-        until: above it, all goes on as before.
+    Those below `until` are given in order; above it, all goes on as before.
     """
     if not found:
         return None
@@ -212,12 +203,17 @@ def together(conditions: Iterable[Condition]) -> list[str]:
     conditions = list(conditions)
     for each in conditions:
         same = [c for c in conditions if c.decided and c.axes == each.axes] if len(each.axes) == 1 else []
-        axis = each.axes[0]
-        end = until(leaf for c in same for leaf in c.leaves)
-        found = [size for size in range(SMALLEST, end) if all(c.holds({axis: size}) for c in same)]
-        described = described_sizes(axis, found, end) if each.decided and same else None
+        described = _described(same) if each.decided and same else None
         texts.update(dict.fromkeys([each.text] if described is None else described))
     return list(texts)
+
+
+def _described(conditions: list[Condition]) -> list[str] | None:
+    """Describe the sizes of their one axis for which all of some conditions hold."""
+    (axis,) = conditions[0].axes
+    end = until(leaf for each in conditions for leaf in each.leaves)
+    found = [size for size in range(SMALLEST, end) if all(each.holds({axis: size}) for each in conditions)]
+    return described_sizes(axis, found, end)
 
 
 def _text(expression: Any) -> str:

@@ -18,15 +18,10 @@ _OTHERS = (2, 3, 5, 8, 31, 33, 48, 64)
 
 @dataclass
 class Region:
-    """The sizes for which a model goes one way: those that satisfy the conditions of one pass.
+    """The sizes for which a model goes one way: those that satisfy the conditions of one pass."""
 
-    Attributes:
-        conditions: all of them hold; without any, it is all sizes.
-        holds: whether the pass ended well, every annotated line as declared.
-    """
-
-    conditions: list[Condition]
-    holds: bool
+    conditions: list[Condition]  # all of them hold; without any, it is all sizes
+    holds: bool  # whether the pass ended well, every annotated line as declared
 
     def covers(self, sizes: Mapping[str, int]) -> bool:
         """Return whether these sizes are in it."""
@@ -35,13 +30,9 @@ class Region:
 
 @dataclass
 class Coverage:
-    """The regions found so far.
+    """The regions found so far."""
 
-    Args:
-        example: the sizes of the example; others near them are preferred.
-    """
-
-    example: dict[str, int]
+    example: dict[str, int]  # the sizes of the example; others near them are preferred
     regions: list[Region] = field(default_factory=list[Region])
 
     def add(self, expressions: list[Any], *, holds: bool) -> Region:

@@ -5,6 +5,7 @@
 # pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,21 +18,13 @@ LONGEST = 20_000  # sizes tried for one condition; what repeats later than that 
 
 @dataclass(frozen=True)
 class Growth:
-    """A size as a straight line in an axis and something bounded beside it.
+    """A size as a straight line in an axis and something bounded beside it."""
 
-    Args:
-        slope: of the line through 0.
-        low: the least that is beside the line.
-        high: the most.
-        period: after as many steps of the axis, what is beside the line repeats.
-        start: the axis from which on all of this holds.
-    """
-
-    slope: Fraction
-    low: Fraction
-    high: Fraction
-    period: int = 1
-    start: int = 0
+    slope: Fraction  # of the line through 0
+    low: Fraction  # the least that is beside the line
+    high: Fraction  # the most
+    period: int = 1  # after as many steps of the axis, what is beside the line repeats
+    start: int = 0  # the axis from which on all of this holds
 
     def plus(self, other: Growth) -> Growth:
         """Return the growth of a sum."""
@@ -72,10 +65,7 @@ def growth(size: Any) -> Growth | None:
     lines = [part for part in parts if part is not None]
     match size.func.__name__:
         case "Add":
-            total = lines[0]
-            for line in lines[1:]:
-                total = total.plus(line)
-            return total
+            return functools.reduce(Growth.plus, lines)
         case "FloorDiv" | "CleanDiv":
             return _quotient(lines[0], size.args[1])
         case "Mod" | "PythonMod":
@@ -85,8 +75,7 @@ def growth(size: Any) -> Growth | None:
         case "Max":
             return _largest(lines)
         case "Min":
-            largest = _largest([line.times(Fraction(-1)) for line in lines])
-            return largest.times(Fraction(-1))
+            return _largest([line.times(Fraction(-1)) for line in lines]).times(Fraction(-1))
         case _:
             return None
 
@@ -122,14 +111,13 @@ def horizon(condition: Any) -> tuple[int, int] | None:
     """
     if condition in (sympy.true, sympy.false):
         return 0, 1
-    if condition.is_Relational:
-        left, right = growth(condition.lhs), growth(condition.rhs)
-        if left is None or right is None:
-            return None
-        difference = left.plus(right.times(Fraction(-1)))
-        found = (difference.settled, 1 if difference.slope else difference.period)
-    else:
+    if not condition.is_Relational:
         return None
+    left, right = growth(condition.lhs), growth(condition.rhs)
+    if left is None or right is None:
+        return None
+    difference = left.plus(right.times(Fraction(-1)))
+    found = (difference.settled, 1 if difference.slope else difference.period)
     return found if sum(found) <= LONGEST else None
 
 

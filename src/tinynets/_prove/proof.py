@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,42 +15,25 @@ Outcome = Literal["holds", "fails", "refused"]
 
 @dataclass(frozen=True)
 class Place:
-    """An annotated line.
-
-    Attributes:
-        file: its source file.
-        line: its number.
-        function: the function that it is in, such as `Block.forward`.
-        name: the variable or argument, or `return`.
-        declared: the axes that it declares.
-        kind: `argument`, `local`, `return`, `yield` or `attribute`.
-    """
+    """An annotated line."""
 
     file: str
     line: int
-    function: str
-    name: str
-    declared: str
-    kind: str
+    function: str  # that it is in, such as `Block.forward`
+    name: str  # of the variable or argument, or `return`
+    declared: str  # the axes that it declares
+    kind: str  # `argument`, `local`, `return`, `yield` or `attribute`
 
 
 @dataclass(frozen=True)
 class LineProof:
-    """An annotated line, and whether it holds wherever the pass comes by it.
-
-    Attributes:
-        place: where it is, and what it declares.
-        verdict: `proved` for every size, `fails` for one, or `unproved` where the trace could not tell.
-        conditions: what the model demands of the sizes on the way from the line before to this one.
-        counterexample: the sizes for which it is wrong: the model has run with them.
-        error: what the model raised then.
-    """
+    """An annotated line, and whether it holds wherever the pass comes by it."""
 
     place: Place
-    verdict: Verdict
-    conditions: tuple[str, ...] = ()
-    counterexample: str = ""
-    error: str = ""
+    verdict: Verdict  # `proved` for every size, `fails` for one, `unproved` where the trace could not tell
+    conditions: tuple[str, ...] = ()  # demands on the sizes on the way from the line before to this one
+    counterexample: str = ""  # the sizes for which it is wrong: the model has run with them
+    error: str = ""  # what the model raised then
 
 
 @dataclass(frozen=True)
@@ -156,7 +140,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-def sizes_text(sizes: dict[str, int]) -> str:
+def sizes_text(sizes: Mapping[str, int]) -> str:
     """Write sizes: `height = 33, width = 32`."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
@@ -29,11 +29,8 @@ def prove(model: nn.Module, example: Arguments) -> Proof:
     """Prove what a model declares, in eval mode, for every size of the axes that its inputs leave free.
 
     A pass with symbols for sizes says how far it goes for others: under which conditions. Sizes for which
-    these do not hold are traced in turn, until no size is left. A pass that fails is run for real.
-
-    Args:
-        model: is left as it is; a private copy is run.
-        example: an example call, whose axes have names.
+    these do not hold are traced in turn, until no size is left. A pass that fails is run for real. The model
+    is left as it is: a private copy is run.
 
     Raises:
         InputError: the model has no lines of Python, or no parameters yet.
@@ -86,7 +83,10 @@ class _Prover:
             tuple(self.sizes),
             tuple(conditions),
             tuple(tied),
-            tuple(self._line(place) for place in sorted(self.reached, key=_order)),
+            tuple(
+                self._line(place)
+                for place in sorted(self.reached, key=lambda at: (at.file, at.line, at.kind != "argument"))
+            ),
             tuple(self.refused),
             tuple(self.small),
             self.reason,
@@ -118,7 +118,7 @@ class _Prover:
             self.coverage.regions.remove(region)
             self.reason = "a size depends on the values of tensors"
         elif not region.covers(at):
-            self.reason = f"torch's trace for {sizes_text(dict(at))} does not hold for these sizes"
+            self.reason = f"torch's trace for {sizes_text(at)} does not hold for these sizes"
         if found.error is None:
             return
         # What fails without values may do so for want of them: the model itself has the last word.
@@ -129,21 +129,23 @@ class _Prover:
         changed = {name: size for name, size in sizes.items() if name in free and size != self.sizes[name]}
         told = changed or {name: size for name, size in sizes.items() if name in free} or sizes
         run = self._run(sizes)
-        error = _text(run.error) if run.error else ""
-        if run.failed is not None and not self._at_the_door(run.failed):
-            self.wrong[run.failed] = (sizes_text(told), error)
-            self.reached.setdefault(run.failed, [])
-        elif run.error is not None and (
-            type(run.error) is type(found.error) or not needs_values(found.error)
-        ):
-            self.refused.append(Attempt(sizes_text(told), "refused", error))
+        if self._found_wrong(run, told):
+            return
+        alike = type(run.error) is type(found.error) or not needs_values(found.error)
+        if run.error is not None and alike:
+            self.refused.append(Attempt(sizes_text(told), "refused", _text(run.error)))
         else:
             self.reason = f"it cannot be traced without values: {first_line(_text(found.error))}"
 
-    def _at_the_door(self, place: Place) -> bool:
-        """Return whether a line is an argument of the model itself, which says what it takes."""
+    def _found_wrong(self, run: Pass, sizes: Mapping[str, int]) -> bool:
+        """Note the line that a real call found wrong; arguments of the model itself say what it takes."""
         record = contract_of(getattr(self.traced.forward, "__func__", None))
-        return place.kind == "argument" and record is not None and place.function == record.place.name
+        own = record.place.name if record is not None else None
+        if run.failed is None or (run.failed.kind == "argument" and run.failed.function == own):
+            return False
+        self.wrong[run.failed] = (sizes_text(sizes), _text(run.error))
+        self.reached.setdefault(run.failed, [])
+        return True
 
     def _run(self, sizes: Mapping[str, int]) -> Pass:
         """Call the model for real."""
@@ -162,12 +164,9 @@ class _Prover:
         tried += [{self.example.batch_name: 0}] if self.example.batch_name in self.sizes else []
         for sizes in tried if self.coverage.regions and not (self.wrong or self.reason) else ():
             run = self._run({**usual, **sizes})
-            error = _text(run.error) if run.error else ""
-            if run.failed is not None and not self._at_the_door(run.failed):
-                self.wrong[run.failed] = (sizes_text(sizes), error)
-                self.reached.setdefault(run.failed, [])
+            self._found_wrong(run, sizes)
             outcome = "holds" if run.error is None else "fails" if run.failed in self.wrong else "refused"
-            self.small.append(Attempt(sizes_text(sizes), outcome, error))
+            self.small.append(Attempt(sizes_text(sizes), outcome, _text(run.error)))
 
     def _conditions(self) -> tuple[list[str], list[str]]:
         """Return what the model demands of the sizes, and the axes that it ties to one."""
@@ -203,9 +202,5 @@ class _Prover:
         return all(condition.holds({condition.axes[0]: size}) for size in allowed)
 
 
-def _order(place: Place) -> tuple[Any, ...]:
-    return place.file, place.line, place.kind != "argument"
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _text(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}" if error is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import Any
@@ -32,31 +32,22 @@ Axes = tuple[tuple[str, ...], ...]
 
 @dataclass
 class Pass:
-    """What one pass came by.
+    """What one pass came by."""
 
-    Attributes:
-        conditions: over the names of the axes, in order; None where no shape depends on one.
-        reached: the annotated lines -> the numbers of the conditions that arose on the way to them.
-        error: what ended the pass.
-        failed: the annotated line that is wrong, if that is the error.
-        judged: the number of conditions that had arisen when the last line was judged.
-    """
-
+    # Over the names of the axes, in order; None where no shape depends on one.
     conditions: list[Any] = field(default_factory=list[Any])
+    # The annotated lines -> the numbers of the conditions that arose on the way to them.
     reached: dict[Place, list[int]] = field(default_factory=dict[Place, list[int]])
-    error: Exception | None = None
-    failed: Place | None = None
-    judged: int = 0
+    error: Exception | None = None  # what ended the pass
+    failed: Place | None = None  # the annotated line that is wrong, if that is the error
+    judged: int = 0  # the number of conditions that had arisen when the last line was judged
 
 
 def traced(model: nn.Module, example: Arguments, names: Axes, at: Mapping[str, int]) -> Pass:
     """Trace a model, in the mode it is in, with symbols for the sizes that have names.
 
-    Args:
-        model: has no hooks of the user's, and its annotations are enforced; a private copy runs.
-        example: an example call.
-        names: the names of its axes.
-        at: the sizes that decide which way the pass goes.
+    It has no hooks of the user's, and its annotations are enforced; a private copy runs. The sizes in `at`
+    decide which way the pass goes.
     """
     # Kernels in C++ tie symbols to numbers or refuse them, so those that torch has in Python are preferred.
     first = _traced(model, example, names, at, python_kernels())
@@ -90,13 +81,7 @@ def _traced(
 
 
 def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -> Pass:
-    """Call a model, every annotated line of it judged, and say which lines it came by and what ended it.
-
-    Args:
-        model: a private copy.
-        call: the arguments.
-        count: the number of conditions so far.
-    """
+    """Call a private copy of a model, every annotated line of it judged; `count` numbers the conditions."""
     found = Pass()
 
     def witness(record: FunctionContract, site: Site, holds: bool) -> None:
@@ -108,7 +93,8 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
         found.judged = now
         found.failed = None if holds else place  # until it is judged
 
-    with witnessed(witness), torch.no_grad(), _silent():
+    # The user's own call will show the warnings.
+    with witnessed(witness), torch.no_grad(), warnings.catch_warnings(action="ignore"):
         try:
             model(*call.args, **call.kwargs)
         except Exception as error:  # a forward pass may fail in any way
@@ -116,13 +102,6 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
     if found.error is None:
         found.failed = None
     return found
-
-
-@contextlib.contextmanager
-def _silent() -> Generator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user's own call will show them
-        yield
 
 
 def enforced(model: nn.Module) -> None:

@@ -18,14 +18,7 @@ COMMANDS = ("list", "explain", "prove", "check", "comments", "export", "show", "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the words after `tinynets`; those of this process if None.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command on the words after `tinynets`, those of this process if None; return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if "run" not in options:

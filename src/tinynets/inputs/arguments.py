@@ -14,22 +14,15 @@ from .._torch.tracing import pytree
 
 @dataclass(frozen=True)
 class Arguments:
-    """Positional and keyword arguments of one call, and which axis of each tensor is the batch.
-
-    Args:
-        args: positional arguments.
-        kwargs: keyword arguments.
-        axes: the batch axis of every tensor among them, in pytree order; None for a tensor that the whole
-            batch shares.
-        free: the numbers of the tensors that were given by their shape alone, so that any values will do.
-        axis_names: for every tensor, the names of the axes that may have any size, `""` for the others.
-        batch_name: the name of the batch axis.
-    """
+    """Positional and keyword arguments of one call, and which axis of each tensor is the batch."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    # The batch axis of every tensor among them, in pytree order; None for one that the whole batch shares.
     axes: tuple[int | None, ...]
+    # The numbers of the tensors that were given by their shape alone, so that any values will do.
     free: frozenset[int] = frozenset()
+    # For every tensor, the names of the axes that may have any size, "" for the others.
     axis_names: tuple[tuple[str, ...], ...] = ()
     batch_name: str = "batch"
 

@@ -35,17 +35,11 @@ _STRING = re.compile(r"\s*(?:(?P<dtype>\w+)\s*\[(?P<inside>[^\]]*)\]|(?P<plain>[
 
 @dataclass
 class Inputs:
-    """Makes the inputs of one trace.
-
-    Args:
-        model: the model to call.
-        sizes: creates the axes.
-        real: whether the inputs must hold values.
-    """
+    """Makes the inputs of one trace."""
 
     model: nn.Module
-    sizes: Sizes
-    real: bool
+    sizes: Sizes  # creates the axes
+    real: bool  # whether the inputs must hold values
 
     def make(
         self, given: tuple[Any, ...], named: Mapping[str, Any]
@@ -97,7 +91,8 @@ class Inputs:
         dtype: Any = getattr(torch, found["dtype"], None) if found["dtype"] else self._dtype(spec)
         if not isinstance(dtype, torch.dtype):
             raise InputError(f"{found['dtype']!r} is not a dtype of torch: write it as float32, int64, bool")
-        device = self._device()
+        first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
+        device = torch.device("cpu") if first is None or first.is_meta else first.device
         if not self.real:
             return torch.empty(shape, dtype=dtype, device=device)
         if dtype.is_floating_point or dtype.is_complex:
@@ -142,18 +137,18 @@ class Inputs:
             return tensor.detach().clone().requires_grad_(tensor.requires_grad)
         return empty_like_strides(shape, tensor).requires_grad_(tensor.requires_grad)
 
-    def _device(self) -> torch.device:
-        first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
-        return torch.device("cpu") if first is None or first.device.type == "meta" else first.device
-
     def _dtype(self, spec: ArraySpec | None) -> torch.dtype:
-        floats = [p.dtype for p in self.model.parameters() if p.dtype.is_floating_point]
-        natural = floats[0] if floats else torch.get_default_dtype()
+        natural = float_dtype(self.model)
         allowed = accepted_dtypes(spec.family) if spec else frozenset((natural,))
         for dtype in (natural, torch.float32, torch.int64, torch.bool):
             if dtype in allowed:
                 return dtype
         return next(iter(sorted(allowed, key=str)), natural)
+
+
+def float_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's float parameters, or the default dtype if there are none."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
 
 
 def aligned_axes(axes: Axes | None, rank: int) -> list[Axis | None]:

@@ -6,11 +6,7 @@ from torch import nn
 
 
 def require_module(model: object, function: str) -> None:
-    """Refuse what is not a model.
-
-    Args:
-        model: what was passed.
-        function: who takes it, for the message.
+    """Refuse what is not a model, in the name of the function that takes it.
 
     Raises:
         TypeError: it is not a `torch.nn.Module`; a name of the zoo or a class is told what to write.

@@ -24,11 +24,9 @@ _UNUSUAL = 53
 
 
 class Sizes:
-    """The sizes of one trace.
+    """The sizes of one trace: `symbolic` if named axes are symbols rather than numbers.
 
-    Args:
-        symbolic: whether named axes are symbols rather than numbers.
-        unusual: whether to trace leading axes with a size that no model has for another axis.
+    Those of leading axes are traced, if `unusual`, with a size that no model has for another axis.
     """
 
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
@@ -43,11 +41,8 @@ class Sizes:
     def make(self, name: str, value: int, *, leading: bool = False, symbolic: bool = True) -> Any:
         """Return the size of a named axis, always the same for one name.
 
-        Args:
-            name: name of the axis.
-            value: its size.
-            leading: whether it is the first axis of its tensor, which may have any size.
-            symbolic: whether to make it a symbol, if the sizes are symbolic.
+        It is a symbol, if the sizes are, and unless `symbolic` is false. A leading axis is the first of its
+        tensor, and may have any size.
         """
         if name not in self._made:
             self.values[name] = self._made[name] = value

@@ -61,12 +61,3 @@ class Bottleneck(Module):
         carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)
         # In place: neither BatchNorm nor the addition needs its output for the gradient.
         return F.relu(wide.add_(carried), inplace=True)
-
-
-def bottlenecks(
-    in_channels: int, channels: int, num_blocks: int, *, inner: int, stride: int, groups: int = 1
-) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = Bottleneck(in_channels, channels, inner=inner, stride=stride, groups=groups)
-    rest = (Bottleneck(channels, channels, inner=inner, groups=groups) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)

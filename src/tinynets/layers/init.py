@@ -1,4 +1,4 @@
-"""Initial weights, drawn from the caller's generator; each function sets a single module."""
+"""Initial weights, drawn from the caller's generator; each `init_` function sets a single module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import init
+
+from .._torch.modules.to_empty import to_empty_
 
 # `init_module` is called with every module; containers and blocks have no weights of their own.
 _CONVOLUTION_OR_LINEAR = (nn.Conv2d, nn.Linear)
@@ -78,6 +80,20 @@ def init_zero(module: nn.Module) -> None:
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         init.zeros_(module.weight)
         _zero_bias(module)
+
+
+def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:
+    """Build `nn.Linear` with torch's default initial weights, drawn from `generator`.
+
+    With `generator=None` the global random state is used, and the layer equals the one that
+    `nn.Linear(in_features, out_features)` builds after the same `torch.manual_seed`. With a generator, the
+    global state does not change.
+    """
+    # On the meta device, torch's own initialisation leaves the global random state alone.
+    layer = nn.Linear(in_features, out_features, device="meta")
+    to_empty_(layer)
+    init_default(layer, generator)
+    return layer
 
 
 def _zero_bias(module: nn.Conv2d | nn.Linear) -> None:

@@ -1,7 +1,8 @@
-"""The basic residual block of ResNet-18 and of the CIFAR ResNets."""
+"""The basic residual block of ResNet-18 and of the CIFAR ResNets, and stages of residual blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch.nn.functional as F
@@ -83,3 +84,11 @@ class BasicBlock(Module):
         carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)
         # In place: neither BatchNorm nor the addition needs its output for the gradient.
         return F.relu(second.add_(carried), inplace=True)
+
+
+def stage(
+    block: Callable[..., nn.Module], in_channels: int, channels: int, num_blocks: int, stride: int
+) -> nn.Sequential:
+    """Stack blocks of which the first changes size and channels."""
+    rest = (block(channels, channels) for _ in range(num_blocks - 1))
+    return nn.Sequential(block(in_channels, channels, stride=stride), *rest)

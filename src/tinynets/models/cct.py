@@ -196,7 +196,6 @@ class CCT(ImageClassifier):
             image_size=round(tokens**0.5) * 2**num_convs,
             position_embedding="sine" if torch.allclose(positions[0], sines, atol=1e-3) else "learned",
             in_channels=weights.shape("tokenizer.0.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

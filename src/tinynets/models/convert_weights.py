@@ -92,14 +92,15 @@ class ForeignWeights:
         return shape
 
     def build(self, cls: type[M], **arguments: object) -> M:
-        """Build a model with these arguments and weights.
+        """Build a model with these arguments and weights, for as many classes as its head has.
 
         Raises:
             CheckpointError: there is no such model, or names or shapes do not fit; the message lists them.
         """
         make = cast(Callable[..., M], cls)
+        num_classes = self.shape(f"{cls.head_name}.weight", 2)[0]
         try:
-            model = make(**arguments)
+            model = make(**arguments, num_classes=num_classes)
         except ValueError as error:
             raise CheckpointError(f"these weights are of no {cls.__name__}: {error}") from None
         load_weights(model, self._tensors, own_names=self._own_names)

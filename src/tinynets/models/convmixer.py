@@ -151,7 +151,6 @@ class ConvMixer(ImageClassifier):
             kernel_size=weights.shape("blocks.0.depthwise.weight", 4)[-1],
             patch_size=patch_size,
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

@@ -163,11 +163,7 @@ class ConvNextAttoCifar(ImageClassifier):
         """
         weights = ForeignWeights(state_dict, TIMM_KEYS)
         weights.flatten(r"\.mlp\.fc\d\.weight$")
-        return weights.build(
-            cls,
-            in_channels=weights.shape("patches.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("patches.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -211,7 +211,6 @@ class DenseNetBC(ImageClassifier):
             depth=6 * weights.count("block1.layers") + 4,
             growth=weights.shape("stem.weight", 4)[0] // 2,
             in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

@@ -208,11 +208,7 @@ class EfficientNetB0Cifar(ImageClassifier):
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
         weights.flatten(r"\.gate\.fc\d\.weight$")
-        return weights.build(
-            cls,
-            in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("stem.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -154,7 +154,6 @@ class MlpMixer(ImageClassifier):
             embed_dim=embed_dim,
             depth=weights.count("blocks"),
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

@@ -158,7 +158,6 @@ class MobileNetV2Cifar(ImageClassifier):
             cls,
             width_factor=weights.shape("blocks.16.project.weight", 4)[0] / 320,
             in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     @classmethod

@@ -70,11 +70,7 @@ class PreActResNet18(ImageClassifier):
             CheckpointError: names or shapes do not fit; the message lists them.
         """
         weights = ForeignWeights(state_dict, KUANGLIU_KEYS)
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -24,21 +24,13 @@ Family = Literal["perceptron", "convolutional", "residual", "mixer", "transforme
 
 
 class Entry(NamedTuple):
-    """A row of the list: what a name stands for.
+    """A row of the list: what a name stands for."""
 
-    Attributes:
-        module: the file in this folder.
-        class_name: the class in it.
-        family: the kind of network.
-        sizes: the heights of square images that it accepts.
-        fixed: constructor arguments that the name fixes.
-    """
-
-    module: str
-    class_name: str
+    module: str  # the file in this folder
+    class_name: str  # the class in it
     family: Family
-    sizes: range
-    fixed: dict[str, Any]
+    sizes: range  # the heights of square images that it accepts
+    fixed: dict[str, Any]  # constructor arguments that the name fixes
 
     @property
     def model(self) -> type[ImageClassifier]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Self
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_default
+from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 
@@ -34,7 +36,7 @@ class RepVggBlock(Module):
     in_channels: int
     channels: int
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int, fused: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, fused: bool) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.channels = channels
@@ -112,12 +114,13 @@ class RepVggA0Cifar(ImageClassifier):
         self.fused = fused
         self.in_channels = in_channels
         self.num_classes = num_classes
+        block = partial(RepVggBlock, fused=fused)
         with torch.device("meta"):
-            self.stem = RepVggBlock(in_channels, 48, stride=1, fused=fused)
-            self.stage1 = _stage(48, *STAGES[0], fused=fused)
-            self.stage2 = _stage(48, *STAGES[1], fused=fused)
-            self.stage3 = _stage(96, *STAGES[2], fused=fused)
-            self.stage4 = _stage(192, *STAGES[3], fused=fused)
+            self.stem = block(in_channels, 48)
+            self.stage1 = stage(block, 48, *STAGES[0])
+            self.stage2 = stage(block, 48, *STAGES[1])
+            self.stage3 = stage(block, 96, *STAGES[2])
+            self.stage4 = stage(block, 192, *STAGES[3])
             self.head = nn.Linear(1280, num_classes)
         self._allocate(generator)
 
@@ -165,13 +168,6 @@ class RepVggA0Cifar(ImageClassifier):
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw torch's defaults, as the authors' code does."""
         init_default(module, generator)
-
-
-def _stage(in_channels: int, channels: int, num_blocks: int, stride: int, *, fused: bool) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = RepVggBlock(in_channels, channels, stride=stride, fused=fused)
-    rest = (RepVggBlock(channels, channels, stride=1, fused=fused) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)
 
 
 def _blocks(model: nn.Module) -> list[RepVggBlock]:

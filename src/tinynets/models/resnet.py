@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, Self
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_choice, check_image_size, init_he_but_linear
-from ..layers.residual import BasicBlock
+from ..layers.residual import BasicBlock, stage
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
 
@@ -64,12 +65,13 @@ class CifarResNet(ImageClassifier):
         self.in_channels = in_channels
         self.num_classes = num_classes
         num_blocks = (depth - 2) // 6
+        block = partial(BasicBlock, shortcut=shortcut)
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(16)
-            self.layer1 = _stage(16, 16, num_blocks, stride=1, shortcut=shortcut)
-            self.layer2 = _stage(16, 32, num_blocks, stride=2, shortcut=shortcut)
-            self.layer3 = _stage(32, 64, num_blocks, stride=2, shortcut=shortcut)
+            self.layer1 = stage(block, 16, 16, num_blocks, stride=1)
+            self.layer2 = stage(block, 16, 32, num_blocks, stride=2)
+            self.layer3 = stage(block, 32, 64, num_blocks, stride=2)
             self.head = nn.Linear(64, num_classes)
         self._allocate(generator)
 
@@ -89,7 +91,6 @@ class CifarResNet(ImageClassifier):
             depth=6 * weights.count("layer1") + 2,
             shortcut="B" if any(".shortcut." in name for name in weights) else "A",
             in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     @classmethod
@@ -165,10 +166,10 @@ class ResNet18Cifar(ImageClassifier):
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
-            self.layer1 = _stage(64, 64, 2, stride=1)
-            self.layer2 = _stage(64, 128, 2, stride=2)
-            self.layer3 = _stage(128, 256, 2, stride=2)
-            self.layer4 = _stage(256, 512, 2, stride=2)
+            self.layer1 = stage(BasicBlock, 64, 64, 2, stride=1)
+            self.layer2 = stage(BasicBlock, 64, 128, 2, stride=2)
+            self.layer3 = stage(BasicBlock, 128, 256, 2, stride=2)
+            self.layer4 = stage(BasicBlock, 256, 512, 2, stride=2)
             self.head = nn.Linear(512, num_classes)
         self._allocate(generator)
 
@@ -182,11 +183,7 @@ class ResNet18Cifar(ImageClassifier):
             CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     @classmethod
     def from_kuangliu(cls, state_dict: Mapping[str, Tensor]) -> Self:
@@ -220,11 +217,3 @@ class ResNet18Cifar(ImageClassifier):
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
         init_he_but_linear(module, generator)
-
-
-def _stage(
-    in_channels: int, channels: int, num_blocks: int, *, stride: int, shortcut: Literal["A", "B"] = "B"
-) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = BasicBlock(in_channels, channels, stride=stride, shortcut=shortcut)
-    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))

@@ -152,11 +152,7 @@ class ShuffleNetV2Cifar(ImageClassifier):
             CheckpointError: names or shapes do not fit; the message lists them.
         """
         weights = ForeignWeights(state_dict, {r"^linear\.": "head."})
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

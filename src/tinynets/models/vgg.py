@@ -93,11 +93,7 @@ class Vgg16Cifar(ImageClassifier):
             CheckpointError: names or shapes do not fit, as the classifier for large images does not.
         """
         weights = ForeignWeights(state_dict, _torchvision_keys())
-        return weights.build(
-            cls,
-            in_channels=weights.shape("stage1.convs.0.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("stage1.convs.0.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

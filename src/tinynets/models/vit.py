@@ -169,7 +169,6 @@ class SimpleViT(ImageClassifier):
             num_heads=num_heads,
             hidden=weights.shape("blocks.0.mlp.fc1.weight", 2)[0],
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

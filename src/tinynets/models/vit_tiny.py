@@ -107,7 +107,6 @@ class ViTTiny(ImageClassifier):
             depth=weights.count("blocks"),
             num_heads=num_heads,
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

@@ -21,32 +21,16 @@ from ..records import Verdict
 
 @dataclass
 class Declarations:
-    """The axis names of one call, each bound to the first size it met.
-
-    Args:
-        sizes: the sizes of the trace.
-        owner: the module, whose int attributes are axes.
-        module_axes: names of those attributes.
-        measured: receives the number of each name, or None.
-    """
+    """The axis names of one call, each bound to the first size it met."""
 
     sizes: Sizes
-    owner: Any
-    module_axes: frozenset[str] = frozenset()
-    measured: dict[str, int] | None = None
+    owner: Any  # the module, whose int attributes are axes
+    module_axes: frozenset[str]  # names of those attributes
+    measured: dict[str, int] | None  # receives the number of each name
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def known(self) -> dict[str, Any]:
-        """Return all names that an expression may use, with their values."""
-        attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
-        return {**attributes, **self.bound, "self": self.owner}
-
     def compare(self, text: str, shape: tuple[Any, ...]) -> tuple[Verdict, tuple[str, ...]]:
-        """Compare an axis string with a shape.
-
-        Returns:
-            The verdict, and one text per axis: as declared if it fits, else as measured.
-        """
+        """Return the verdict on a shape, and one text per axis: as declared if it fits, else as measured."""
         measured = tuple(axis_text(size) for size in shape)
         axes = parse_axes(text)
         if axes is None:
@@ -75,7 +59,8 @@ class Declarations:
             case AxisKind.FIXED:
                 expected = axis.size
             case AxisKind.EXPRESSION:
-                expected = evaluate(axis, self.known())
+                attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
+                expected = evaluate(axis, {**attributes, **self.bound, "self": self.owner})
             case AxisKind.NAMED:
                 attribute = getattr(self.owner, axis.name, None) if axis.name in self.module_axes else None
                 expected = attribute if isinstance(attribute, int) else self.bound.setdefault(axis.name, size)

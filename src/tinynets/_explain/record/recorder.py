@@ -6,7 +6,8 @@ import dis
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from functools import cache
+from types import FrameType
 from typing import Any
 
 import torch
@@ -45,12 +46,7 @@ class _Active:
 
 
 class Recorder:
-    """Records one forward pass of a model.
-
-    Args:
-        model: the private copy that will run.
-        unroll: whether to allow loops over a symbolic axis.
-    """
+    """Records one forward pass of a private copy of a model; `unroll` allows loops over a symbolic axis."""
 
     def __init__(self, model: nn.Module, *, unroll: bool = True) -> None:
         self.model = model
@@ -59,11 +55,10 @@ class Recorder:
         self.used: set[int] = set()
         self.root: CallEvent | None = None
         self._codes = {code for module in model.modules() for code in functions_of(type(module), module)}
-        self._sources: dict[CodeType, Source | None] = {}
+        self._source = cache(source_of)
         self._active: list[_Active] = []
-        self._counter = OpCounter(self._running, unroll=unroll)
+        self._counter = OpCounter(self._running, self._warn, unroll=unroll)
         self._counter.mark_seen([*model.parameters(), *model.buffers()])
-        self._counter.warn = self._warn
         self._saved: set[Any] = set(self._counter.seen)
         self._lines_run = 0
         self._devices = sorted({t.device.type for t in [*model.parameters(), *model.buffers()]} or {"cpu"})
@@ -222,11 +217,6 @@ class Recorder:
         if line.mutated:
             return "in place"
         return "view" if line.ops else "same"
-
-    def _source(self, code: CodeType) -> Source | None:
-        if code not in self._sources:
-            self._sources[code] = source_of(code)
-        return self._sources[code]
 
     # Operations
 

@@ -36,13 +36,7 @@ class _DeclaredShapes:
 
 
 def build_frame(call: CallEvent, sizes: Sizes, parameters: Parameters) -> Frame:
-    """Turn one recorded call, and all calls below it, into a frame.
-
-    Args:
-        call: the recorded call.
-        sizes: sizes of the trace.
-        parameters: of the model that ran.
-    """
+    """Turn one recorded call, and all calls below it, into a frame."""
     shapes = _declared_shapes(call)
     module_axes = frozenset(declared_axes(call.owner))
     # The header shows the axes of the model itself; a block inside may use the same name for another size.

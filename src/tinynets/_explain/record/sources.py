@@ -23,25 +23,15 @@ SHAPE_COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a function.
-
-    Attributes:
-        node: its syntax.
-        code: its source on one line, without the trailing comment and the body.
-        kind: its kind.
-        names: the names it assigns.
-        indent: depth of nested blocks in its function.
-        declared: the axis string that it declares, or `""`.
-        declared_by: `annotation`, `comment`, or `""`.
-    """
+    """One statement of a function."""
 
     node: ast.stmt
-    code: str
+    code: str  # on one line, without the trailing comment and the body
     kind: LineKind
-    names: tuple[str, ...]
-    indent: int = 0
-    declared: str = ""
-    declared_by: str = ""
+    names: tuple[str, ...]  # that it assigns
+    indent: int  # depth of nested blocks in its function
+    declared: str  # the axis string, or ""
+    declared_by: str  # annotation, comment, or ""
 
 
 @dataclass(frozen=True)

@@ -18,24 +18,14 @@ _LEAST_CODE, _SHORTEST_CODE, _LEAST_OUTPUT, _NOTES = 36, 12, 22, 16
 
 @dataclass(frozen=True)
 class Row:
-    """A line as texts.
-
-    Attributes:
-        line: what the row is about.
-        number: of the source line, with `>` behind it where the pass failed, `~` where the modes differ.
-        indent: of what stands below the row.
-        code: indented by its level.
-        output: the shapes that it made.
-        costs: parameters, multiply-accumulates and memory.
-        notes: everything else.
-    """
+    """A line as texts."""
 
     line: Line
-    number: str
-    indent: int
-    code: str
-    output: str
-    costs: tuple[str, str, str]
+    number: str  # with `>` behind it where the pass failed, `~` where the modes differ
+    indent: int  # of what stands below the row
+    code: str  # indented by its level
+    output: str  # the shapes that it made
+    costs: tuple[str, str, str]  # parameters, multiply-accumulates and memory
     notes: str
 
 

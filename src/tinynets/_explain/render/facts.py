@@ -26,19 +26,12 @@ _SHORT_DTYPES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact; an amount in it may grow with the axes.
-
-    Attributes:
-        before: the text, up to the amount.
-        amount: the amount, None if there is only text.
-        after: the text after it.
-        unit: `B` for bytes, `MACs` for a plain number.
-    """
+    """One fact; an amount in it may grow with the axes."""
 
     before: str
-    amount: Amount | None = None
+    amount: Amount | None = None  # None if there is only text
     after: str = ""
-    unit: str = ""
+    unit: str = ""  # B for bytes, MACs for a plain number
 
     def __str__(self) -> str:
         return f"{self.before}{self.amount.formula if self.amount else ''}{self.after}"
@@ -89,7 +82,7 @@ def notes_of(line: Line) -> list[str]:
     """Return what a line does that its code, shape and costs do not tell."""
     if line.kind == "control":
         return []
-    notes = [f"declares {declared_by(line)}"] if line.verdict == "≠" else []
+    notes = [f"declares [{', '.join(line.declared.split())}]"] if line.verdict == "≠" else []
     notes += line.facts
     if line.parameters > line.trainable:
         frozen = line.parameters - line.trainable
@@ -104,11 +97,6 @@ def notes_of(line: Line) -> list[str]:
 def is_frozen(line: Line) -> bool:
     """Return whether a line uses parameters of which none requires a gradient."""
     return line.parameters > 0 and not line.trainable
-
-
-def declared_by(line: Line) -> str:
-    """Write the shape that a line declares: `[batch, 512]`."""
-    return f"[{', '.join(line.declared.split())}]"
 
 
 def _calls(line: Line) -> str:
@@ -179,19 +167,15 @@ def totals(run: Run) -> list[Fact]:
 
 
 def claims(run: Run) -> list[str]:
-    """Return what is known of the shapes of a run: how many lines declare theirs, and how many are wrong."""
+    """Return what is known of the shapes of a run: how many lines declare theirs, and what of it holds."""
     rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
     declared = sum(bool(line.declared) for line in rows)
     wrong = sum(line.verdict == "≠" for line in rows)
     if not declared:
         return []
+    proved = [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
     which = f"all {declared}" if declared == len(rows) else f"{declared} of {len(rows)}"
-    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proof_text(run)]
-
-
-def proof_text(run: Run) -> list[str]:
-    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
-    return [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
+    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proved]
 
 
 def notes(run: Run) -> list[str]:

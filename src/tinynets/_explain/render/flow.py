@@ -16,29 +16,17 @@ _MOST_ITEMS = 8
 
 @dataclass(frozen=True)
 class Box:
-    """What one line calls.
+    """What one line calls."""
 
-    Attributes:
-        title: the calls; `""` for a line that only renames a tensor.
-        line: its place, such as `line 56`.
-        holds: contents of the module that it calls, such as `BasicBlock x3`.
-        result: the tensor that it makes.
-        names: the names it assigns.
-        reads: the names it uses; `""` is the result of the previous box.
-        kind: `input`, `step`, or `output` for what the function returns.
-        frames: the modules that it calls.
-        frozen: whether none of its parameters requires a gradient.
-    """
-
-    title: str
-    line: str
-    holds: str
+    title: str  # the calls; "" for a line that only renames a tensor
+    line: str  # its place, such as `line 56`
+    holds: str  # contents of the module that it calls, such as `BasicBlock x3`
     result: TensorFacts | None
-    names: tuple[str, ...]
-    reads: tuple[str, ...]
-    kind: str = "step"
-    frames: tuple[Frame, ...] = ()
-    frozen: bool = False
+    names: tuple[str, ...]  # that it assigns
+    reads: tuple[str, ...]  # the names that it uses; "" is the result of the previous box
+    kind: str = "step"  # or "input", or "output" for what the function returns
+    frames: tuple[Frame, ...] = ()  # the modules that it calls
+    frozen: bool = False  # whether none of its parameters requires a gradient
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,8 @@ def _boxes(
 
     for line in frame.lines:
         value = _value(line)
-        reads = tuple(map(rename, _reads(line, value)))
+        used = ("",) if line.kind == "module" else _names_in(value) if value else ()
+        reads = tuple(map(rename, used))
         returns = line.kind == "return"
         makes = result if returns and result else tuple(inside + name for name in line.names)
         kind = "output" if returns and last else "step"
@@ -108,7 +97,7 @@ def _boxes(
         elif line.ops or (line.values and not (returns and result)):
             box = Box(
                 _title(line),
-                _place(line),
+                f"line {line.line}" if line.line else line.code.partition(":")[0],
                 _holds(line),
                 _first(line.values),
                 makes,
@@ -200,10 +189,6 @@ def _name(op: Op) -> str:
     return op.name if attribute.isdecimal() else attribute or op.name
 
 
-def _place(line: Line) -> str:
-    return f"line {line.line}" if line.line else line.code.partition(":")[0]
-
-
 def _item(line: Line) -> tuple[str, str]:
     """Return the positions and the class of what a container called."""
     number, _, kind = line.code.partition("): ")
@@ -260,20 +245,11 @@ def _value(line: Line) -> ast.AST | None:
 
 def _branch(value: ast.IfExp, called: bool) -> ast.AST:
     """Return the branch that was taken, if the calls tell: only one branch has any."""
-    calling = [branch for branch in (value.body, value.orelse) if _calls(branch)]
+    branches = (value.body, value.orelse)
+    calling = [each for each in branches if any(isinstance(node, ast.Call) for node in ast.walk(each))]
     if len(calling) != 1:
         return value
     return calling[0] if called else value.orelse if calling[0] is value.body else value.body
-
-
-def _calls(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
-
-
-def _reads(line: Line, value: ast.AST | None) -> tuple[str, ...]:
-    if line.kind == "module":
-        return ("",)
-    return _names_in(value) if value else ()
 
 
 def _names_in(node: ast.AST) -> tuple[str, ...]:

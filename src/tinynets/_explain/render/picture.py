@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..records import Run, TensorFacts
+from ..records import Run
 from .flow import Box, Flow, flow
 from .templates import render
 from .view import Pieces, View, colours_of, split
@@ -18,14 +18,13 @@ _CHARACTER = 7.0  # width of one in the font of the labels, rounded up
 def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str, Panel]]:
     """Lay out one pass for the page, and below it every module that a box can be clicked to see inside.
 
-    Args:
-        run: the pass.
-        colours: axis name -> number of its colour.
-        name: what the ids of the panels begin with; no two in a document may be the same.
-
-    Returns:
-        Titles and panels, the model first; a function of too many lines is left out.
+    Returns titles and panels, the model first; a function of too many lines is left out. The ids of panels
+    begin with `name`: no two in a document may be the same.
     """
+
+    def note(box: Box) -> str:
+        return f"{box.line} · frozen" if box.frozen else box.line
+
     frames, panels = [run.frame], list[tuple[str, Panel]]()
     for number, frame in enumerate(frames):  # which grow while they are walked
         found = flow(frame)
@@ -38,17 +37,13 @@ def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str,
                 links[index] = f"{name}-{len(frames)}"
                 frames.append(inner)
         identity = f"{name}-{number}"
-        panel = Panel(found, colours, numbers=False, note=_page_note, identity=identity, links=links)
+        panel = Panel(found, colours, numbers=False, note=note, identity=identity, links=links)
         panels.append((f"{frame.path}: {frame.module}".removeprefix(": "), panel))
     return panels
 
 
 def _is_drawn(found: Flow) -> bool:
     return 1 < len(found.boxes) <= _MOST_BOXES
-
-
-def _page_note(box: Box) -> str:
-    return f"{box.line} · frozen" if box.frozen else box.line
 
 
 def picture(view: View, *blocks: View) -> str:
@@ -121,32 +116,21 @@ class DrawnBox:
 
 
 class Panel:
-    """One flow, laid out downwards.
-
-    Args:
-        flow: what to draw.
-        colours: axis name -> number of its colour.
-        numbers: whether the sizes stand below the names of the axes.
-        note: what stands at the right of a box.
-        title: above the panel, or `""`.
-        subtitle: behind the title.
-        identity: its id in the document.
-        links: position of a box -> the id of the panel that shows what is inside.
-    """
+    """One flow, laid out downwards."""
 
     box_height = _HEIGHT
 
     def __init__(
         self,
         flow: Flow,
-        colours: dict[str, int],
+        colours: dict[str, int],  # axis name -> number of its colour
         *,
-        numbers: bool,
-        note: Callable[[Box], str],
-        title: str = "",
-        subtitle: str = "",
-        identity: str = "flow",
-        links: dict[int, str] | None = None,
+        numbers: bool,  # whether the sizes stand below the names of the axes
+        note: Callable[[Box], str],  # what stands at the right of a box
+        title: str = "",  # above the panel
+        subtitle: str = "",  # behind the title
+        identity: str = "flow",  # its id in the document
+        links: dict[int, str] | None = None,  # position of a box -> id of the panel that shows what is inside
     ) -> None:
         self.title, self.subtitle, self.identity = title, subtitle, identity
         self._links = links or {}
@@ -155,7 +139,7 @@ class Panel:
         self._top = 40 if title else 10
         texts = [len(box.title) + len(note(box)) + 3 for box in boxes]
         self.box_width = max(_WIDTH, round(max(texts) * _CHARACTER * 1.04) + 20)
-        labels = [len(_plain(box.result)) for box in boxes]
+        labels = [len(f"[{', '.join(box.result.shape)}]") if box.result else 0 for box in boxes]
         # Labels start in the middle of a box; arrows that pass boxes by keep to the right of them.
         self._lanes = max(self.box_width, self.box_width // 2 + 10 + round(max(labels) * _CHARACTER)) + 6
         self._lane = _lanes([arrow for arrow in flow.arrows if arrow[1] - arrow[0] > 1])
@@ -212,7 +196,3 @@ def _lanes(arrows: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
         taken = {lane for other, lane in lanes.items() if other[0] < end and start < other[1]}
         lanes[start, end] = next(lane for lane in range(len(taken) + 1) if lane not in taken)
     return lanes
-
-
-def _plain(result: TensorFacts | None) -> str:
-    return f"[{', '.join(result.shape)}]" if result else ""

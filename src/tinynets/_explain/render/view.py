@@ -15,17 +15,11 @@ Pieces = list[tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class View:
-    """What to show of a model.
+    """What to show of a model."""
 
-    Attributes:
-        model: class of the model.
-        runs: one for each mode.
-        depth: how many levels of modules to show, None for all.
-    """
-
-    model: str
-    runs: list[Run]
-    depth: int | None
+    model: str  # its class
+    runs: list[Run]  # one for each mode
+    depth: int | None  # how many levels of modules to show, None for all
 
     @cached_property
     def axes(self) -> dict[str, int]:

@@ -14,14 +14,11 @@ from ...._torch.state.random_states import (
     seed_everything,
     seeds_torch,
 )
-from ....errors import Failure
-from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import SEED, call_no_grad, listed
 from ...locate.divergence import culprits, first_difference
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import SEED
 
 
 @check("modes.seeded", Level.MUST)

@@ -8,10 +8,8 @@ from typing import Any, cast
 import torch
 
 from ...._torch.tracing.torch_warnings import to_onnx
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Leaf
-from ...subject import Subject
 from ._shared import assert_same_outputs, export_program, first_paragraph
 
 
