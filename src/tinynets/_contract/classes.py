@@ -16,11 +16,7 @@ from .descriptors import with_functions
 
 
 def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
-    """Enforce what the body of a class annotates; the class is changed and returned.
-
-    Raises:
-        TypeError: there is nothing to enforce.
-    """
+    """Enforce what the body of a class annotates, and return it; raise TypeError if that is nothing."""
     scope, found = class_scope(cls, annotated_lines), False
     maker = "__new__" if tuple in cls.__mro__ else "__init__"
     members: dict[str, Any] = dict(cls.__dict__)

@@ -123,12 +123,8 @@ class FunctionContract:
             resume_tracing(state)
 
     def note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        """Add a note to an error of torch with its place and the bound sizes.
-
-        Returns:
-            A list with the error to raise in its place, or an empty one.
-        """
-        # Up to Python 3.12, the frame keeps this dict, and the traceback of the error keeps the frame.
+        """Add to an error of torch where it happened, or return a list with that to raise in its place."""
+        # Up to Python 3.12 this dict stays with the frame, which the traceback of the error holds.
         variables.pop("_tn_error", None)
         try:
             return self._without_shape(error, variables) or self._add_note(error, variables)

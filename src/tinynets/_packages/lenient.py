@@ -61,13 +61,9 @@ class Lie:
 
 
 class Lenient(Policy):
-    """Enforces tensor annotations on their own lines only.
+    """Enforces the tensor annotations of one function where they stand; `skip` is told what is not enforced.
 
-    Args:
-        module: the name of the module of the function.
-        line: the line in which the function is defined.
-        skip: called with each annotation that is not enforced.
-        plain: check hints without tensors too, like the type checker that decorates the function.
+    If `plain`, hints without tensors are checked too, as the type checker does that decorates the function.
     """
 
     strict = False

@@ -21,10 +21,7 @@ _NAMES = ("module", "function", "where", "annotation")
 class Lies:
     """Collects the lies of a test run; the main process also collects those of its workers.
 
-    Args:
-        packages: names of packages and modules.
-        baseline: a file with the known lies, or None.
-        write: whether to write that file.
+    The file of the baseline has the lies that are known, or is to be written.
     """
 
     def __init__(self, packages: list[str], baseline: Path | None, *, write: bool) -> None:
@@ -131,11 +128,7 @@ def _table(lies: dict[Lie, int]) -> list[str]:
 
 
 def start(config: Any, packages: str) -> None:
-    """Install the hook and collect the lies.
-
-    Args:
-        config: pytest's configuration, before any conftest is loaded.
-        packages: the value of the option.
+    """Install the hook and collect the lies, before pytest has loaded any conftest.
 
     Raises:
         pytest.UsageError: a package is already imported, or the baseline cannot be read.

@@ -31,21 +31,16 @@ approved: set[nn.Module] = set()
 
 
 class Block:
-    """One pass through a `with` statement.
-
-    Args:
-        wanted: module -> flag, for every module that the block holds.
-        approves: whether the mode is right for inference, or was chosen for it on purpose.
-    """
+    """One pass through a `with` statement."""
 
     __slots__ = ("approves", "before", "called", "owner", "wanted")
 
     def __init__(self, wanted: dict[nn.Module, bool], *, approves: bool) -> None:
         self.owner = current_owner()
-        self.wanted = wanted
+        self.wanted = wanted  # for every module that the block holds
         self.before: dict[nn.Module, bool] = {}
         self.called: list[nn.Module] = []  # modules switched through their own `train`
-        self.approves = approves
+        self.approves = approves  # the mode is the one that inference needs, or was chosen with that in mind
 
     def enter(self) -> None:
         """Switch every module to its wanted flag.
@@ -118,11 +113,7 @@ def _refresh_approved() -> None:
 
 
 def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
-    """Raise if another thread or task holds one of the modules in the other mode.
-
-    Raises:
-        ModeError: a module is held in the other mode.
-    """
+    """Raise ModeError if another thread or task holds one of the modules in the other mode."""
     owner = current_owner()
     for block in open_blocks:
         if block.owner is owner or block.wanted == wanted:
@@ -133,11 +124,7 @@ def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
 
 
 def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
-    """Raise if the innermost open block of one of the modules holds it in train mode.
-
-    Raises:
-        ModeError: a module is held in train mode.
-    """
+    """Raise ModeError if the innermost open block of one of the modules holds it in train mode."""
     with lock:
         held = {module: block.wanted[module] for block in open_blocks for module in block.wanted}
     for module in modules:

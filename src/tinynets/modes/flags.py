@@ -92,11 +92,7 @@ def apply_flags(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
 
 
 def call_train(module: nn.Module, flag: bool) -> None:
-    """Call the module's own `train`.
-
-    Raises:
-        ModeError: it raises NotImplementedError.
-    """
+    """Call the module's own `train`; raise ModeError if it refuses to switch."""
     try:
         module.train(flag)
     except NotImplementedError as error:

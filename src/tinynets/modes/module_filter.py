@@ -17,12 +17,8 @@ Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]
 
 
 def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
-    """Return the argument as a tuple; a single type, name or module becomes a tuple of one.
-
-    Raises:
-        TypeError: an item is not a type, name or module.
-    """
-    # A str and an nn.Sequential are iterable as well, so check for a single item first.
+    """Return the argument as a tuple of types, names and modules; raise TypeError for anything else."""
+    # A str and an nn.Sequential are iterable as well, so that "single?" comes first.
     single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
     items: tuple[Any, ...] = (keep,) if single else tuple(cast("Iterable[Any]", keep))
     for item in items:

@@ -18,11 +18,7 @@ from .specs import Site, Spec, axis_tokens
 def check_axis_names(
     sites: list[Site], title: str, module_axes: frozenset[str], parameters: set[str]
 ) -> None:
-    """Reject axes that nothing binds, and warn about names that look misspelt.
-
-    Raises:
-        AnnotationError: an axis is computed from a name that nothing binds.
-    """
+    """Raise AnnotationError for an axis computed from what nothing binds; warn about likely slips."""
     uses: Counter[str] = Counter()
     for site in sites:
         uses.update(axis.key for axis in axis_tokens(site.spec) if axis.is_named)

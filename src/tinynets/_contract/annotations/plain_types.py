@@ -91,11 +91,7 @@ def is_class(hint: Any) -> bool:
 
 
 def matches_hint(value: Any, hint: Any) -> bool:
-    """Whether a value matches a hint, according to beartype.
-
-    Raises:
-        Exception: beartype does not support the hint.
-    """
+    """Whether a value matches a hint, says beartype, which raises for a hint that it does not support."""
     if hint is None:
         return value is None
     if is_class(hint):

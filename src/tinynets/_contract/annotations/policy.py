@@ -18,11 +18,7 @@ class Policy:
     and errors of torch get a note. If False, an annotation applies to its own line only."""
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
-        """Handle an annotation that cannot be enforced; if this returns, the annotation is not checked.
-
-        Raises:
-            AnnotationError: the annotation must be enforced.
-        """
+        """Raise AnnotationError for what cannot be enforced; where this returns, it is not checked."""
         raise AnnotationError(f"{title}, {f'line {line}' if line else where}: {reason}")
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:

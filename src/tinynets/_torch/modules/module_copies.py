@@ -73,11 +73,7 @@ def _replaced(value: torch.Tensor | None, tensors: dict[int, torch.Tensor]) -> t
 
 
 def drop_user_hooks(model: nn.Module) -> int:
-    """Remove the user's forward hooks, since they may write anywhere, and keep those of torch.
-
-    Returns:
-        The number of removed hooks.
-    """
+    """Remove the user's own forward hooks, since they may write anywhere, not torch's; return how many."""
     count = 0
     for module in model.modules():
         for table in ("_forward_hooks", "_forward_pre_hooks"):

@@ -19,13 +19,10 @@ SOURCES = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random
 
 
 class RandomStates:
-    """The states of the generators of torch, Python and, if it is imported, NumPy.
+    """The states of the generators of torch, Python and, where it is imported, NumPy, and those of models.
 
-    For torch, these are the generators of the CPU and of every initialised accelerator: reading the state of
-    another one would initialise it.
-
-    Args:
-        models: models whose own generators are saved as well.
+    Of torch, those of the CPU and of every accelerator that is in use: reading the state of another one would
+    start it.
     """
 
     def __init__(self, *models: nn.Module) -> None:
