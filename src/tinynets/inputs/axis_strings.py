@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._contract.annotations.axes import Axes, Axis, parse_axis_string, parse_expression
+from .._contract.annotations.axes import Axes, Axis, AxisKind, parse_axis_string, parse_expression
 from ..errors import UnsupportedAxesError
 
 
@@ -22,6 +22,15 @@ def parse_axes(text: str) -> Axes | None:
 def parse_shape(text: str) -> Axes | None:
     """Parse a shape that may name a dtype: `batch 77` or `int64[batch 77]`; return None if it is not one."""
     return parse_axes(text[text.find("[") + 1 :].rstrip("] "))
+
+
+def aligned_axes(axes: Axes, rank: int) -> list[Axis] | None:
+    """Return the token of every axis of a tensor of that rank; None if they are for another."""
+    tokens = list(axes.axes)
+    many = axes.many_index
+    if many is not None:
+        tokens[many : many + 1] = [Axis(AxisKind.ANY, "_")] * (rank - len(tokens) + 1)
+    return tokens if len(tokens) == rank else None
 
 
 def evaluate(axis: Axis, known: Mapping[str, Any]) -> Any:

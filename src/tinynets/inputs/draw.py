@@ -13,16 +13,11 @@ from .arguments import Arguments
 class _Kind(Enum):
     """How new values of a tensor are drawn."""
 
-    SHARED = auto()
-    """Shared by the whole batch: it is kept."""
-    FREE = auto()
-    """Given as a shape: it may have any values."""
-    CONSTANT = auto()
-    """One value throughout: every sample gets the same value."""
-    ROWS = auto()
-    """A mask, positions, or the same for every sample: whole samples of the example are picked."""
-    VALUES = auto()
-    """Other values of the same range."""
+    SHARED = auto()  # the whole batch shares it: it stays
+    FREE = auto()  # given as a shape: any values will do
+    CONSTANT = auto()  # one value throughout: it stays that, for as many samples as asked for
+    ROWS = auto()  # masks, positions, or all samples alike: they are picked whole from those of the example
+    VALUES = auto()  # other values of the same range
 
 
 def draw(

@@ -14,8 +14,8 @@ from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
 from ..errors import InputError
 from .arguments import Arguments
-from .axis_strings import parse_shape
-from .inputs import Inputs, aligned_axes, argument_specs, parameters_of
+from .axis_strings import aligned_axes, parse_shape
+from .inputs import Inputs, argument_specs, parameters_of
 from .inputs import float_dtype as float_dtype
 from .symbolic_sizes import Sizes
 
@@ -67,10 +67,10 @@ def example_arguments(
         if batch_axes != "infer"
         else _inferred([passed or annotated for passed, annotated in written], tensors)
     )
-    aligned = [
-        aligned_axes(passed if annotated is None else annotated, tensor.ndim)
-        for (passed, annotated), tensor in zip(written, tensors, strict=True)
-    ]
+    aligned: list[Sequence[Axis | None]] = []
+    for (passed, annotated), tensor in zip(written, tensors, strict=True):
+        own = passed if annotated is None else annotated
+        aligned.append((aligned_axes(own, tensor.ndim) if own else None) or [None] * tensor.ndim)
     names = _free_names(model, aligned, [annotated is not None for _, annotated in written], axes)
     called = (_name(own[axis]) for own, axis in zip(aligned, axes, strict=True) if axis is not None)
     batch_name = next(filter(None, called), "batch")
@@ -176,7 +176,7 @@ def _written(
 
 def _free_names(
     model: nn.Module,
-    aligned: list[list[Axis | None]],
+    aligned: list[Sequence[Axis | None]],
     annotated: list[bool],
     batch: tuple[int | None, ...],
 ) -> tuple[tuple[str, ...], ...]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
-from .._contract.annotations.axes import Axes, Axis, AxisKind
+from .._contract.annotations.axes import Axis, AxisKind
 from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
@@ -21,7 +21,7 @@ from .._contract.contract import builder_of, contract_of
 from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.pytree import tree_map_only
 from ..errors import InputError
-from .axis_strings import evaluate, parse_axes
+from .axis_strings import aligned_axes, evaluate, parse_axes
 from .symbolic_sizes import Sizes
 
 
@@ -122,7 +122,7 @@ class Inputs:
 
     def _from_tensor(self, tensor: torch.Tensor, spec: ArraySpec | None) -> torch.Tensor:
         shape: list[Any] = []
-        axes = aligned_axes(spec.axes if spec else None, tensor.ndim)
+        axes = (aligned_axes(spec.axes, tensor.ndim) if spec else None) or [None] * tensor.ndim
         own = declared_axes(self.model)
         for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
             name = axis.name if axis is not None and axis.kind is AxisKind.NAMED else ""
@@ -149,18 +149,6 @@ class Inputs:
 def float_dtype(model: nn.Module) -> torch.dtype:
     """Return the dtype of the model's float parameters, or the default dtype if there are none."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-
-
-def aligned_axes(axes: Axes | None, rank: int) -> list[Axis | None]:
-    """Return the token of every axis of a tensor, or None if an axis has none."""
-    if axes is None:
-        return [None] * rank
-    tokens: list[Axis | None] = list(axes.axes)
-    many = axes.many_index
-    if many is not None:
-        filler: list[Axis | None] = [Axis(AxisKind.ANY, "_")] * (rank - len(tokens) + 1)
-        tokens[many : many + 1] = filler
-    return tokens if len(tokens) == rank else [None] * rank
 
 
 def parameters_of(model: nn.Module) -> list[inspect.Parameter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from types import FrameType
 from typing import Any, cast
 
@@ -122,6 +123,4 @@ def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
 
 def raw_tensors(value: Any) -> list[RawTensor]:
     """Record the tensors in a value."""
-    return [
-        raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
-    ]
+    return [raw(label, tensor) for label, tensor in islice(tensors_in(value), MOST_LEAVES)]

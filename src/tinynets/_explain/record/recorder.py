@@ -190,10 +190,7 @@ class Recorder:
         line, active.line = active.line, None
         if line is None:
             return
-        if line.statement is None:
-            line.values = self._values(line, returned)
-            return
-        if line.statement.kind == "return":
+        if line.statement is None or line.statement.kind == "return":
             line.values = self._values(line, returned)
         elif line.statement.kind == "assign":
             local = active.frame.f_locals
