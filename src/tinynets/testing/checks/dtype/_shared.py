@@ -1,4 +1,4 @@
-"""Running the model in a low precision."""
+"""Run the model in low precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def low_precision(subject: Subject, dtype: torch.dtype) -> str:
     """Run the model in a dtype and return how far its outputs are off, for a note.
 
     Raises:
-        Failure: the model raised, or gave something that is not finite.
+        Failure: the model raised, or returned non-finite values.
     """
     found = outputs_as(subject, dtype)
     for leaf, ours in zip(found, subject.reference, strict=True):

@@ -1,4 +1,4 @@
-"""The seed of the checks that seed, and how they name modules."""
+"""The seed that the checks use, and how they name modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the checks that compare snapshots count what changed."""
+"""Counting changes, for the checks that compare snapshots."""
 
 from __future__ import annotations
 
