@@ -1,4 +1,4 @@
-"""`list_checks`: the checks of this package, and those that installed packages offer."""
+"""`list_checks`: the built-in checks, and those of installed packages."""
 
 from __future__ import annotations
 

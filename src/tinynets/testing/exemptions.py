@@ -1,4 +1,4 @@
-"""Exemptions: checks that are known to fail, each with a reason, held to what they say."""
+"""Exemptions: checks that are expected to fail, each with a reason and, optionally, the expected error."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Exemption:
     """A check that is expected to fail, and why.
 
     Args:
-        reason: why, for whoever reads the report next year.
+        reason: why, for later readers of the report.
         raises: the exception that the model is expected to raise, if any.
-        match: a regular expression that must match somewhere in the objection.
+        match: a regular expression that must match somewhere in the failure message.
 
     Raises:
         ValueError: the reason is empty.
@@ -30,7 +30,7 @@ class Exemption:
             raise ValueError("an exemption needs a reason: say why the check is expected to fail")
 
     def mismatch(self, failure: Failure) -> str | None:
-        """Return how a failure differs from the expected one, None if it is the expected one."""
+        """Return how a failure differs from the expected one, or None if it does not."""
         if self.raises is not None and not isinstance(failure.error, self.raises):
             got = "no exception" if failure.error is None else type(failure.error).__name__
             return f"expected {self.raises.__name__}, got {got}"

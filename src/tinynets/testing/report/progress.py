@@ -1,4 +1,4 @@
-"""A progress bar while checks run, where someone is watching."""
+"""A progress bar while checks run, if the output is a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Callback = Callable[[Result], object]
 
 @contextmanager
 def progress(total: int, callback: Callback | None) -> Generator[Callback | None]:
-    """Yield what to call with each of `total` results: the callback, else a progress bar on a terminal."""
+    """Yield the callback for each of `total` results; by default, a progress bar on a terminal."""
     if callback is not None or not sys.stderr.isatty():
         yield callback
         return

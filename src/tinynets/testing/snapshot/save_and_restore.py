@@ -1,4 +1,4 @@
-"""Save one object: what it was, what has changed since, and put it back."""
+"""Save one object, list its changes since, and restore it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .changes import MISSING, Change, changed_entries, equal
 
 
 class SavedObject(Protocol):
-    """One object as it was."""
+    """One saved object."""
 
     def changes(self) -> Iterator[Change]:
         """Yield how it differs from what it was."""
@@ -31,7 +31,7 @@ class SavedObject(Protocol):
 
 
 def save(item: Reachable) -> SavedObject | None:
-    """Save an object, None where that is not possible: a sparse tensor, one made under inference mode."""
+    """Save an object; return None for sparse and inference tensors, which cannot be saved."""
     value = item.value
     if isinstance(value, dict):
         return _SavedDict(item)
@@ -61,7 +61,7 @@ class SavedTensor:
         grad = Reachable(f"{item.path}.grad", self.grad, item.role)
         usable = self.grad is not None and self.grad.layout is torch.strided
         self.saved_grad = SavedTensor(grad) if usable else None
-        # With the dicts themselves, by which the handles of the hooks remove them.
+        # Includes the dicts themselves, from which hook handles remove their hooks.
         self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
@@ -83,7 +83,7 @@ class SavedTensor:
                 yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
 
     def restore(self) -> None:
-        """Put it back, into the same memory."""
+        """Restore it, in the same memory."""
         tensor = self.tensor
         with torch.no_grad():
             if self.is_leaf and not tensor.is_leaf:
@@ -119,7 +119,7 @@ class SavedTensor:
 
 
 def _each_once(tensor: Tensor) -> Tensor:
-    """Return each place in memory once: an expanded tensor shows one many times, and cannot be written to."""
+    """Return a view of each memory location once: an expanded tensor repeats them, and is not writable."""
     if 0 not in tensor.stride():
         return tensor
     shown = zip(tensor.shape, tensor.stride(), strict=True)
@@ -127,7 +127,7 @@ def _each_once(tensor: Tensor) -> Tensor:
 
 
 def _take_out_of_graph(tensor: Tensor, home: Tensor) -> None:
-    """Make a tensor a leaf again, which it was before something with a graph was written into it."""
+    """Make a tensor a leaf again after a value with a graph was written into it."""
     try:
         tensor.detach_()
     except RuntimeError:  # a view cannot be detached in place
@@ -138,7 +138,7 @@ class _SavedDict:
     def __init__(self, item: Reachable) -> None:
         self.item = item
         self.mapping: dict[Any, Any] = item.value
-        self.saved = dict(self.mapping)  # keeps what it holds alive, so that ids stay theirs
+        self.saved = dict(self.mapping)  # keeps its contents alive, so that ids are not reused
         self.keys, self.values = list(map(id, self.saved)), list(map(id, self.saved.values()))
 
     def changes(self) -> Iterator[Change]:
@@ -150,7 +150,7 @@ class _SavedDict:
             yield Change(path, self.item.role, ", ".join(self.saved), ", ".join(now))
 
     def restore(self) -> None:
-        # Also the order: that of submodules and parameters is what optimisers and checkpoints go by.
+        # Restores the order too: optimisers and checkpoints depend on the order of submodules and parameters.
         if list(map(id, self.mapping)) != self.keys or list(map(id, self.mapping.values())) != self.values:
             self.mapping.clear()
             self.mapping.update(self.saved)

@@ -1,4 +1,4 @@
-"""Everything a model holds, remembered, so that it is handed back as it came."""
+"""Save everything a model holds, so that the caller gets it back unchanged."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from .save_and_restore import SavedObject, SavedTensor, save
 
 
 class Snapshot:
-    """What a model holds: modules, parameters, buffers, gradients, hooks, modes, attributes, generators.
+    """A saved model: modules, parameters, buffers, gradients, hooks, modes, attributes, generators.
 
-    Containers and plain objects among the attributes are remembered by identity: restoring puts their
-    contents back into the same objects. What lies outside of the model and its classes is not remembered:
-    globals of a module, files.
+    Containers and plain objects among the attributes are saved by identity: restoring puts their contents
+    back into the same objects. State outside of the model and its classes is not saved: globals of a module,
+    files.
 
     Args:
-        model: the model to remember. It may be changed in any way before `restore`.
+        model: the model to save. It may be changed in any way before `restore`.
     """
 
     def __init__(self, model: nn.Module) -> None:
         found = [saved for item in reachable(model) if (saved := save(item)) is not None]
-        # Namespaces and containers first: they say which tensors there are.
+        # Namespaces and containers first: they determine which tensors there are.
         self._saved: list[SavedObject] = sorted(found, key=lambda saved: isinstance(saved, SavedTensor))
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         for saved in self._saved:
             saved.restore()
 
     def changes(self, *roles: Role) -> list[Change]:
-        """Return what has changed since, of some roles or of all, each path once."""
+        """Return the changes since, of some roles or of all, each path once."""
         found: dict[str, Change] = {}
         for saved in self._saved:
             for change in saved.changes():
