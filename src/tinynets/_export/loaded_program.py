@@ -17,7 +17,7 @@ from .signature import Signature
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the program in a file says about a tensor, apart from the contract.
+    """The description of a tensor in the program, apart from the contract.
 
     Attributes:
         name: its name, or `""` if unknown.
@@ -32,7 +32,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """A program that can be run, and what it says about its tensors."""
+    """A program that can be run, and its description of its tensors."""
 
     run: Callable[[list[Tensor]], Any]
     inputs: list[TensorInfo]
@@ -55,7 +55,7 @@ class Exported:
         self.format = format
         self.signature = signature
         self._run = without_gradients(run)
-        # Compiled programs and ONNX Runtime record nothing for autograd, unless an input asks for it.
+        # Compiled programs and ONNX Runtime record nothing for autograd, unless an input requires a gradient.
         self._accepting_call = accepting_call(signature, self._run if format == "pt2" else run)
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         self._parameters = inspect.Signature([inspect.Parameter(t.name, kind) for t in signature.inputs])
@@ -73,7 +73,7 @@ class Exported:
                 if result is not MISS:
                     return result
             except Exception:
-                pass  # what is wrong is said below
+                pass  # the error is raised below
         values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
         bindings = self.signature.check_inputs(values)
         returned = self._run(values)

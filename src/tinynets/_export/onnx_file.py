@@ -28,7 +28,7 @@ def require_onnx() -> None:
     """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: one is not installed.
+        ModuleNotFoundError: a package is not installed.
     """
     require_packages("ONNX files need")
 

@@ -1,4 +1,4 @@
-"""Compilers that may take the place of the operations: what they need, how they make a program of a trace."""
+"""Compilers that may replace the operations: their requirements, and how they compile a trace."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Backend:
     """One compiler.
 
     Attributes:
-        title: its name in prose.
-        copies_weights: whether a program has weights of its own, as they were when it was compiled.
-        takes_arrays: whether a program takes arrays of NumPy, rather than tensors.
-        require: raises where it cannot be had for a model.
-        compile: makes a function of a list, of what those placeholders of the trace stand for; it returns
-            one tensor, or several.
+        title: its name in messages.
+        copies_weights: whether a program has copies of the weights, from when it was compiled.
+        takes_arrays: whether a program takes NumPy arrays instead of tensors.
+        require: raises if the backend is not available for a model.
+        compile: returns a function that takes a list of the values of the given placeholders; it returns one
+            tensor, or several.
     """
 
     title: str
@@ -42,7 +42,7 @@ def backend_of(name: str) -> Backend:
     """Return a backend by its name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no such backend.
     """
     if name not in _BACKENDS:
         known = " or ".join(f'"{known}"' for known in _BACKENDS)
@@ -54,7 +54,7 @@ def require_packages(reason: str) -> None:
     """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: one is not installed; the message starts with the reason.
+        ModuleNotFoundError: a package is not installed; the message starts with the reason.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -80,7 +80,7 @@ def _require_onnx(model: nn.Module) -> None:
 
 
 def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
-    from .._torch.tracing.inductor import compile_list  # what it imports costs a second
+    from .._torch.tracing.inductor import compile_list  # its imports take a second
 
     values = {**trace.tensors, **trace.leaves}
     program = program_of_tensors(trace.program, taken, [values[name] for name in taken])

@@ -1,4 +1,4 @@
-"""A straight line: one generated function that accepts what was traced and computes it, or returns `MISS`."""
+"""A straight line: a generated function that computes the traced call, or returns `MISS` for others."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Line:
 
     Attributes:
         source: the function as Python.
-        test: the code of its first function, which accepts or returns `MISS`.
-        body: the code of its second function, which computes.
-        constants: what it reads besides the model.
+        test: the code of its first function, which accepts the arguments or returns `MISS`.
+        body: the code of its second function, which computes the result.
+        constants: the values that it reads besides the model.
         weights: variable -> place of a parameter or buffer in a `Watch`.
     """
 
@@ -42,11 +42,11 @@ class Line:
     weights: Mapping[str, tuple[int, str]]
 
     def bind(self, watch: Watch, *, in_block: bool = False) -> Callable[..., Any]:
-        """Return the function for a model as it is now.
+        """Return the function for the current state of a model.
 
         Args:
             watch: the model.
-            in_block: whether an open mode block is none of its concern.
+            in_block: whether to ignore open mode blocks.
         """
         weights = {name: watch.tensor_at(*place) for name, place in self.weights.items()}
         names = {**self.constants, **watch.constants(in_block=in_block), **weights}
@@ -63,7 +63,7 @@ def write_line(
         trace: what to write.
         signature: the signature of the model's forward, for the names of arguments.
         watch: the model as it was traced.
-        backend: what compiles the operations into one program; None writes them down.
+        backend: compiles the operations into one program; None writes them as Python.
 
     Raises:
         ValueError: the graph does something that a straight line cannot.
@@ -143,7 +143,7 @@ def write_line(
 
 
 def _tensor_names(trace: Trace) -> dict[str, str]:
-    """Return a variable for each tensor that the graph reads: its path, as far as it can be a name."""
+    """Return a variable for each tensor that the graph reads: its path, as an identifier."""
     names: dict[str, str] = {}
     for placeholder in trace.tensors:
         name = name_of(trace.paths.get(placeholder, placeholder))
@@ -154,7 +154,7 @@ def _tensor_names(trace: Trace) -> dict[str, str]:
 
 
 def _parameters(trace: Trace, signature: inspect.Signature, taken: frozenset[str]) -> list[str]:
-    """Return the arguments by name, or nothing where they are to be flattened."""
+    """Return the names of the arguments, or nothing if they must be flattened."""
     named = [
         name
         for name, parameter in signature.parameters.items()
@@ -169,7 +169,7 @@ def _indented(*lines: str) -> list[str]:
 
 
 def _require(tests: list[str]) -> list[str]:
-    """Write the source that gives up unless all tests hold."""
+    """Write the source that returns `MISS` unless all tests hold."""
     if not tests:
         return []
     return [

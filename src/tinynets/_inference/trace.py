@@ -1,6 +1,6 @@
-"""A model traced for some arguments: its graph, what the graph reads, and for which sizes it holds."""
+"""A model traced for some arguments: its graph, the inputs of the graph, and the sizes it is valid for."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Trace:
     """One traced call.
 
     Attributes:
-        program: what torch made of it.
+        program: the exported program.
         tensors: placeholder -> parameter, buffer or other tensor that it stands for.
         paths: placeholder -> path of a parameter or buffer.
-        leaves: placeholder -> leaf of the arguments, as it was.
-        shapes: placeholder -> the sizes of a tensor: numbers, or names.
-        conditions: what the named sizes must satisfy, as Python source.
-        taken: how leaves are arranged in `(args, kwargs)`.
-        returned: how outputs are arranged.
-        alone: whether the arguments are leaves themselves, without containers.
+        leaves: placeholder -> leaf of the traced arguments.
+        shapes: placeholder -> the sizes of a tensor: numbers or names.
+        conditions: conditions on the named sizes, as Python source.
+        taken: structure of the leaves in `(args, kwargs)`.
+        returned: structure of the outputs.
+        alone: whether the arguments are leaves, without containers.
     """
 
     program: ExportedProgram
@@ -75,19 +75,19 @@ def trace(
     any_size: bool,
     batch_axes: Sequence[int | None] | None = None,
 ) -> Trace:
-    """Trace a call in eval mode, for its sizes alone or for as many as possible.
+    """Trace a call in eval mode, only for its sizes or for as many as possible.
 
     Args:
         model: the model.
         args: positional arguments.
         kwargs: keyword arguments.
         any_size: whether every axis that is longer than 1 is free.
-        batch_axes: the batch axis of each tensor, which alone is free then, for every size.
+        batch_axes: the batch axis of each tensor; then only these axes are free, for every size.
 
     Raises:
-        ValueError: it cannot be traced; the message says why, and in which line.
+        ValueError: the call cannot be traced; the message says why, and in which line.
     """
-    # A copy of the modules, with the same tensors: while torch traces, it replaces the tensors in the tables.
+    # Copy the modules, but not the tensors: torch replaces the tensors in the tables while it traces.
     state = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     copy = shallow_copy(model, state)
     args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), (args, kwargs))
@@ -100,7 +100,7 @@ def trace(
             torch.no_grad(),
         ):
             program = export_program(copy, args, kwargs, any_size=any_size, batch_axes=batch_axes)
-    except Exception as error:  # whatever torch and the model make of it
+    except Exception as error:  # torch and the model may raise anything
         raise ValueError(_why(error)) from error
     if buffers := mutated_buffers(program):
         raise ValueError(f"it assigns its buffer {buffers[0]} when it is called")
@@ -132,7 +132,8 @@ def trace(
 def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace aliases by the tensors of the model that they stand for.
 
-    Registered ones too: a patched `forward` may reach them by a closure, past the copy that was traced.
+    This includes registered tensors: a patched `forward` may reach them through a closure, bypassing the
+    traced copy.
     """
     registered = (*model.parameters(), *model.buffers())
     own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
@@ -154,7 +155,7 @@ def _storage(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _why(error: BaseException) -> str:
-    """Return what torch or the model said, and the innermost line that is not theirs."""
+    """Return the message of torch or the model, and the innermost line of the user's code."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
     text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")[:300]
     frames = traceback.extract_tb(error.__traceback__)

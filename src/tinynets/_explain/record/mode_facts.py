@@ -30,7 +30,7 @@ _RANDOM = {
     "randn_like",
     "multinomial",
 } | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
-# The functional losses that broadcast although the code does not say so.
+# The functional losses that broadcast implicitly.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
 
 
@@ -46,7 +46,7 @@ def mode_facts(
     """Return how a call depends on the mode.
 
     Args:
-        name: of the function.
+        name: name of the function.
         args: its positional arguments.
         kwargs: its named arguments.
         training: the mode of the module that calls it.
@@ -96,7 +96,7 @@ def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[l
 
 
 def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
-    """Return a warning if operands of different rank were both broadcast, rarely on purpose; or `""`."""
+    """Return a warning if operands of different rank were both broadcast, rarely intended; or `""`."""
     tensors = [argument for argument in args if is_tensor(argument)]
     return two_sided(name, tensors) if len(tensors) > 1 and is_tensor(result) else ""
 
@@ -104,7 +104,7 @@ def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
 def two_sided(name: str, tensors: list[Any]) -> str:
     """Return a warning if operands such as `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""`.
 
-    Sizes are compared as they are written: comparing symbols would tie them to numbers.
+    Sizes are compared as text: comparing symbols would tie them to numbers.
     """
     shapes = [[_written(size) for size in tensor.shape] for tensor in tensors]
     longest = max(shapes, key=len)

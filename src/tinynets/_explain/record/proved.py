@@ -1,4 +1,4 @@
-"""What the trace behind an explanation proves: it goes one way, and runs nothing for real."""
+"""The proof from the trace of an explanation: one path through the branches, no run on real tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..records import Run
 
 
 def proof_of(run: Run, sizes: Sizes) -> Proof | None:
-    """Return what a run proves of its annotated lines; None if there are none, or no size is free."""
+    """Return what a run proves about its annotated lines; None if there are none, or no size is free."""
     proved = "unproved" if _reason(run) else "proved"
     lines: dict[Place, LineProof] = {}
     for _, frame, line in run.frame.walk():

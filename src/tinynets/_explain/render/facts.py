@@ -1,4 +1,4 @@
-"""What every renderer says about a line and about a run, in words."""
+"""The text that all renderers show for a line and for a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Fact:
     """One fact; an amount in it may grow with the axes.
 
     Attributes:
-        before: the text, up to the amount.
+        before: the text before the amount.
         amount: the amount, None if there is only text.
         after: the text after it.
         unit: `B` for bytes, `MACs` for a plain number.
@@ -50,7 +50,7 @@ def is_active(note: str) -> bool:
 
 
 def code_of(line: Line) -> str:
-    """Return the code of a line without its annotation, which the verdict stands for."""
+    """Return the code of a line without its annotation, since the verdict is shown instead."""
     if line.kind == "assign" and line.declared_by == "annotation" and line.names:
         _, equals, value = line.code.partition(" = ")
         return f"{line.names[0]}{equals}{value}" if equals else line.code
@@ -86,7 +86,7 @@ def costs_of(line: Line) -> tuple[Fact, Fact, Fact]:
 
 
 def notes_of(line: Line) -> list[str]:
-    """Return what a line does that its code, shape and costs do not tell."""
+    """Return what a line does besides its code, shape and costs."""
     if line.kind == "control":
         return []
     notes = [f"declares {declared_by(line)}"] if line.verdict == "≠" else []
@@ -137,7 +137,7 @@ def header(run: Run) -> list[str]:
 
 
 def assumed(run: Run, axis: str) -> str:
-    """Write that nobody gave the size of an axis, or `""`."""
+    """Write that the size of an axis was not given, or `""`."""
     return " (assumed)" if axis in run.assumed else ""
 
 
@@ -168,7 +168,7 @@ def parameters_of(run: Run) -> str:
 
 
 def totals(run: Run) -> list[Fact]:
-    """Return the totals of a run: parameters, costs, and what is known of its shapes."""
+    """Return the totals of a run: parameters, costs, and what is known about its shapes."""
     return [
         Fact(parameters_of(run)),
         Fact("", run.macs, " MACs", "MACs"),
@@ -179,7 +179,7 @@ def totals(run: Run) -> list[Fact]:
 
 
 def claims(run: Run) -> list[str]:
-    """Return what is known of the shapes of a run: how many lines declare theirs, and how many are wrong."""
+    """Return what is known about the shapes of a run: how many lines declare theirs, how many are wrong."""
     rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
     declared = sum(bool(line.declared) for line in rows)
     wrong = sum(line.verdict == "≠" for line in rows)
@@ -190,7 +190,7 @@ def claims(run: Run) -> list[str]:
 
 
 def proof_text(run: Run) -> list[str]:
-    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
+    """Write for which sizes the annotated lines hold; nothing if the trace does not prove it."""
     return [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
 
 
