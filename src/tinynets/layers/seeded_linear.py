@@ -22,7 +22,7 @@ def linear(in_features: int, out_features: int, *, generator: torch.Generator | 
     to_empty_(layer)
     bound = 1 / math.sqrt(in_features)
     with torch.no_grad():
-        # What nn.Linear.reset_parameters does, which takes no generator.
+        # Same as nn.Linear.reset_parameters, which does not accept a generator.
         nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
         layer.bias.uniform_(-bound, bound, generator=generator)
     return layer
