@@ -114,7 +114,7 @@ def connected(port: int, *, clients: int, seconds: float) -> Iterator[list[Clien
 
 
 def ask(clients: Sequence[Client], asked: Sequence[Question], *, requests: int, seconds: float) -> Load:
-    """Let clients send requests until all are answered or the time is over; answers may take as long again."""
+    """Let clients send requests until all are answered or time is over; answers may take as long again."""
     questions = itertools.islice(itertools.cycle(asked), requests)
     answers: list[Answer] = []
     processor, start = time.process_time(), time.perf_counter()
