@@ -23,7 +23,7 @@ from .._version import __version__
 from ..checkpoint import config_of
 from ..errors import CheckpointError
 from ..inputs.axis_strings import parse_shape
-from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
+from ..inputs.make_inputs import Inputs, argument_specs, forward_specs, parameters_of
 from ..inputs.symbolic_sizes import Sizes
 from ..modes import evaluating
 from .signature import Signature, TensorSpec, is_arithmetic

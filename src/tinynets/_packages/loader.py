@@ -1,4 +1,4 @@
-"""Import modules of a package with their functions armed, from files, zip files and namespace packages."""
+"""Import and instrument the modules of a package, from files, zip files and namespace packages."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from .._version import __version__
-from .arm import PACKAGE, armed
+from .instrument import PACKAGE, instrumented
 from .package import CheckedModule
 
 
 class PackageFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules of packages (or single modules) as Python does, and has them armed when loaded."""
+    """Finds the modules of packages (or single modules) as Python does; its loader instruments them."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self.packages = packages
         self.loaded: set[str] = set()  # packages with a module that was found
-        self.not_loaded: dict[str, str] = {}  # module -> why it is not armed
+        self.not_loaded: dict[str, str] = {}  # module -> why it is not instrumented
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -51,7 +51,7 @@ class PackageFinder(importlib.abc.MetaPathFinder):
 
 
 class ArmingLoader(importlib.abc.Loader):
-    """Loads a module as another loader does, and arms it."""
+    """Loads a module as another loader does, and instruments it."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -64,7 +64,7 @@ class ArmingLoader(importlib.abc.Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, armed."""
+        """Run the module, instrumented."""
         source = self._loader.get_source(module.__name__)
         keep = isinstance(self._loader, SourceFileLoader)
         code = _code(source, str(module.__file__), keep) if source is not None else None
@@ -81,7 +81,7 @@ class ArmingLoader(importlib.abc.Loader):
 
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
-    """Return the code of an armed module, cached on disk like the bytecode of other modules."""
+    """Return the code of an instrumented module, cached on disk like the bytecode of other modules."""
     cache = (
         importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
     )
@@ -94,7 +94,7 @@ def _code(source: str, path: str, keep: bool) -> CodeType | None:
         except (OSError, ValueError, EOFError, TypeError):
             pass
     try:
-        code = compile(armed(ast.parse(source, path)), path, "exec", dont_inherit=True)
+        code = compile(instrumented(ast.parse(source, path)), path, "exec", dont_inherit=True)
     except SyntaxError:
         return None
     if cache and not sys.dont_write_bytecode:
@@ -112,5 +112,5 @@ def _keep(cache: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# The cached code depends on the source of `arm.py`.
-_OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("arm.py").read_bytes())
+# The cached code depends on the source of `instrument.py`.
+_OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("instrument.py").read_bytes())
