@@ -13,8 +13,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-# By the process that all others are forked from, restarted ones too.
-IMPORTED_ONCE = ["torch.distributed.fsdp", "tinynets", "matplotlib.figure"]
+# By the process that all others are forked from, restarted ones too; optimizers import torch._dynamo.
+IMPORTED_ONCE = ["torch.distributed.fsdp", "torch._dynamo", "tinynets", "matplotlib.figure"]
 Main = Callable[[Sequence[str]], int]
 
 
