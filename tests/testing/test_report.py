@@ -286,7 +286,7 @@ def test_a_check_made_after_the_first_list_is_seen():
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
-    from tinynets.testing import discovery
+    from tinynets.testing import definition
 
     class NoLinear:
         """No linear layers here."""
@@ -308,20 +308,20 @@ def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
         def load(self):
             return "not a check"
 
-    discovery._offered.cache_clear()
+    definition._offered.cache_clear()
     try:
-        monkeypatch.setattr(discovery, "entry_points", lambda group: [Entry()])
+        monkeypatch.setattr(definition, "entry_points", lambda group: [Entry()])
         found = collect(Good, groups=["house"])["house.no_linear"]
         assert (found.status, found.failure.where) == ("warned", "linear")
-        discovery._offered.cache_clear()
-        monkeypatch.setattr(discovery, "entry_points", lambda group: [Wrong()])
+        definition._offered.cache_clear()
+        monkeypatch.setattr(definition, "entry_points", lambda group: [Wrong()])
         with pytest.raises(
             TypeError, match="entry point 'house' \\(house:checks\\): 'not a check' is not a Check"
         ):
             tn.testing.list_checks()
     finally:
         monkeypatch.undo()
-        discovery._offered.cache_clear()
+        definition._offered.cache_clear()
 
 
 def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):

@@ -21,16 +21,8 @@ from .signature import KEY, TensorSpec
 if TYPE_CHECKING:
     from .programs import Program
 
+NEEDS = "ONNX files need"  # of `require_packages`
 _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
-
-
-def require_onnx() -> None:
-    """Import the packages for ONNX.
-
-    Raises:
-        ModuleNotFoundError: one is not installed.
-    """
-    require_packages("ONNX files need")
 
 
 def to_bytes(program: Program) -> bytes:
@@ -77,7 +69,7 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
         CheckpointError: the file is truncated or damaged.
         ModuleNotFoundError: a package for ONNX is missing.
     """
-    require_onnx()
+    require_packages(NEEDS)
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -1,4 +1,4 @@
-"""Conformance checks for any `nn.Module`: does it do what everybody who uses modules relies on?"""
+"""Conformance checks for any `nn.Module`: does it behave as users of modules expect?"""
 
 from ..errors import Failure as Failure
 from ..errors import ModelCheckError as ModelCheckError
@@ -8,8 +8,8 @@ from .definition import Check as Check
 from .definition import Level as Level
 from .definition import ModelCheck as ModelCheck
 from .definition import check as check
-from .discovery import list_checks as list_checks
-from .exemptions import Exemption as Exemption
+from .definition import list_checks as list_checks
+from .options import Exemption as Exemption
 from .options import Options as Options
 from .pytest_params import Case as Case
 from .pytest_params import parametrize_checks as parametrize_checks

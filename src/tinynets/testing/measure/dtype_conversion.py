@@ -13,9 +13,9 @@ from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.state.model_walk import unregistered_tensors
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
+from ..call_helpers import quoted
 from ..subject import Subject
-from ..wording import quoted
-from .compare import Leaf
+from .compare import Leaf, worst
 
 _COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}
 _KERNEL_NAMES = {torch.float64: "Double", torch.float16: "Half", torch.bfloat16: "BFloat16"}
@@ -30,7 +30,7 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
         model: another instance, already in the dtype, to run instead.
 
     Raises:
-        Failure: the model raised, or an output has another dtype; its cause says where that comes from.
+        Failure: the model raised, or an output has another dtype; its cause says which module changed it.
         Skip: there is nothing to convert.
     """
     batch = subject.batch()
@@ -60,8 +60,27 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
     return found
 
 
+def low_precision(subject: Subject, dtype: torch.dtype) -> str:
+    """Run the model in a dtype and return how far its outputs are off, for a note.
+
+    Raises:
+        Failure: the model raised, or gave something that is not finite.
+    """
+    found = outputs_as(subject, dtype)
+    for leaf, ours in zip(found, subject.reference, strict=True):
+        bad = int((~leaf.tensor.isfinite() & ours.tensor.isfinite()).sum())
+        if bad:
+            raise Failure(
+                f"the output is not finite in {name_of(dtype)}",
+                where=leaf.name,
+                size=f"{bad} of {leaf.tensor.numel()} values",
+            )
+    error = worst(found, subject.reference)
+    return f"error {error.error:.0e} of the largest value" if error is not None else "no error"
+
+
 def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
-    """Whether the platform is to blame: an operation of torch is not there for the dtype."""
+    """Return whether the platform is the cause: torch lacks an operation for the dtype."""
     text = str(failure.error)
     named = _KERNEL_NAMES.get(dtype, "") in text
     return named and (
@@ -72,7 +91,7 @@ def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
 
 
 def _convert(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convert floats to a dtype, and complex numbers to the one of that precision, where there is one."""
+    """Convert floats to a dtype, and complex numbers to the complex dtype of its precision, if any."""
 
     def convert(tensor: Tensor) -> Tensor:
         if tensor.is_complex():
@@ -94,7 +113,7 @@ def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
 
 
 def converted_dtype(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
-    """Return what becomes of a dtype where floats of one precision, and complex numbers, get another one."""
+    """Return the new dtype after floats, and complex numbers, of one precision are converted to another."""
     if dtype == source:
         return target
     return _COMPLEX.get(target, dtype) if dtype == _COMPLEX.get(source) else dtype

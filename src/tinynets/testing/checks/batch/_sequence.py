@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....errors import Skip
 from ....inputs.arguments import Arguments
-from ...subject import Subject
+from ... import Skip, Subject
 
 
 def count_steps(subject: Subject, axis: int, without: int | None = None) -> int:
@@ -20,7 +19,7 @@ def count_steps(subject: Subject, axis: int, without: int | None = None) -> int:
 
 
 def has_steps(tensor: Tensor, axis: int, steps: int) -> bool:
-    """Whether a tensor has the axis, with that many steps along it."""
+    """Return whether a tensor has the axis, with that many steps along it."""
     return -tensor.ndim <= axis < tensor.ndim and tensor.shape[axis] == steps
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...locate.mixing import mixing_module
 from ...measure.batch_independence import first_last, leak_matrix
 from ...measure.training import take_step
-from ...subject import Subject
 
 
 @check("batch.gradient", Level.MUST)
 def gradient(subject: Subject) -> str | None:
-    """In eval mode, the output for a sample has no gradient in the other samples of its batch.
+    """In eval mode, the output for a sample has no gradient with respect to the other samples.
 
-    Row i of the matrix in the message is the output for sample i, column j its largest gradient in sample j.
+    Entry (i, j) of the matrix in the message is the largest gradient of output i with respect to sample j.
 
-    Why: it finds every leak that can be differentiated, however small, without a tolerance.
-    Fix: the message names the module whose output mixes samples, where the values show it.
+    Why: it finds every differentiable leak, however small, without a tolerance.
+    Fix: the message names the module whose output mixes samples, if the values show it.
     Declare: as for batch.neighbour.
     """
     first, last = first_last(subject)

@@ -7,20 +7,18 @@ from torch import Size, Tensor, nn
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import backward
-from ...subject import Subject
 
 
 @check("batch.train_one", Level.CAPABILITY)
 def train_one(subject: Subject) -> None:
     """The model can be trained with one sample.
 
-    Why: the last batch of an epoch may hold one sample, and large inputs are trained one by one. Batch
-    normalisation cannot: over one sample of one pixel there is nothing to normalise by.
-    Fix: `drop_last=True` in the data loader, larger inputs, or a normalisation that does without the batch.
-    Declare: `supports={"batch.train_one"}` holds the model to it.
+    Why: the last batch of an epoch may hold one sample, and large inputs are trained one at a time. Batch
+    normalisation fails on one sample of one pixel: a single value has no variance.
+    Fix: `drop_last=True` in the data loader, larger inputs, or a normalisation that does not use the batch.
+    Declare: `supports={"batch.train_one"}` makes it a requirement.
     """
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 

@@ -11,14 +11,12 @@ from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
-from ....errors import Failure, Skip
 from ....modes.train_sensitivity import train_behaviour
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...locate.divergence import named_module
 from ...measure.compare import objective, same_bits
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 
 _DRAWS = 3  # a layer may be skipped at random: stochastic depth, experts
 
@@ -27,10 +25,10 @@ _DRAWS = 3  # a layer may be skipped at random: stochastic depth, experts
 def ignored(subject: Subject) -> str | None:
     """Every dropout and batch normalisation of the model has an effect on a training call.
 
-    Why: a regulariser that is built and then forgotten costs accuracy, and no error ever says so.
+    Why: a regulariser that is built and then forgotten costs accuracy and raises no error.
     Fix: `self.drop(x)` without an assignment, `F.dropout(x, self.drop.p, training=False)`, a layer that
     `forward` sets to eval mode: the message names the layer, and whether it was called.
-    Declare: an exemption with the reason; a layer that `train()` leaves in eval mode is taken for frozen.
+    Declare: an exemption with the reason; a layer that `train()` leaves in eval mode counts as frozen.
     """
     model = subject.model
     model.train()
@@ -58,9 +56,9 @@ def ignored(subject: Subject) -> str | None:
 def _probe(
     subject: Subject, layers: dict[str, nn.Module], seed: int, called: set[str], effective: set[str]
 ) -> None:
-    """Add which layers are called, and which of them are in training mode then and lead to the output.
+    """Record the layers that are called, and those that are in training mode and contribute to the output.
 
-    Each output is multiplied by a 1 whose gradient tells whether it is used.
+    The output of each layer is multiplied by a 1 whose gradient shows whether it is used.
     """
     ones: dict[str, Tensor] = {}
 
@@ -71,7 +69,7 @@ def _probe(
         tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if not floats:
-            effective.add(path)  # a gradient cannot tell
+            effective.add(path)  # has no gradient to look at
             return output
         one = ones.setdefault(path, torch.ones((), dtype=floats[0].dtype, device=floats[0].device))
         one.requires_grad_()
@@ -94,7 +92,7 @@ def _probe(
 
 
 def _matters(subject: Subject, layer: nn.Module, before: Snapshot) -> bool:
-    """Whether a layer that is not called has an effect through its settings or its buffers."""
+    """Return whether a layer that is not called has an effect through its settings or its buffers."""
     outputs: list[list[Tensor]] = []
     moved = False
     for neutral in (False, True):

@@ -7,13 +7,11 @@ from functools import partial
 from typing import Any
 
 from ...._torch.state.tensors import write_count
-from ....errors import Failure
 from ....inputs.arguments import Arguments
+from ... import Failure, Level, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...locate.divergence import culprits
 from ...measure.compare import outline, same_bits
-from ...subject import Subject
 
 
 @check("purity.inputs", Level.MUST)
@@ -21,8 +19,8 @@ def inputs(subject: Subject) -> None:
     """A call does not write to its arguments: tensors, their flags, and the lists and dicts around them.
 
     Why: the caller uses them again: for another model, for a loss, in the next epoch.
-    Fix: no in-place operation before the first one that makes a new tensor: `x = x + 1`, not `x += 1`;
-    `inplace=False` in the first layer; `dict(batch)` before `pop`.
+    Fix: avoid in-place operations before the first operation that makes a new tensor: `x = x + 1`, not `x +=
+    1`; `inplace=False` in the first layer; `dict(batch)` before `pop`.
     Declare: an exemption with the reason.
     """
     for training in (False, True):
@@ -59,7 +57,7 @@ def inputs(subject: Subject) -> None:
 
 
 def _written_states(arguments: Arguments) -> list[Any]:
-    """Return what a write changes: the counter of autograd, the flag, the layout."""
+    """Return what an in-place write changes: the version counter of autograd, `requires_grad`, the layout."""
     return [(write_count(t), t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
 
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import torch
 
 from ...._torch.state.walk_item import Role
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
-from ...snapshot.changes import MISSING, Change
+from ...snapshot.changes import MISSING, Change, count_changes
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import count_changes
 
 _REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 
 
 @check("purity.parameters", Level.MUST)
 def parameters(subject: Subject) -> None:
-    """A call in eval mode changes no parameter, buffer, gradient or submodule: not the value, not the object.
+    """A call in eval mode does not change or replace any parameter, buffer, gradient or submodule.
 
     Why: an evaluation that updates running statistics or builds a layer changes the model that it measures,
-    and an optimiser keeps the parameter that was there before.
+    and an optimiser keeps the parameter that was replaced.
     Fix: update buffers under `if self.training:`, pass `training=self.training` to `F.batch_norm`, build
     everything in `__init__`.
     Declare: an exemption with the reason; `stateful=True` allows buffers to change.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
+from ... import Failure, Subject
 from ...measure.compare import leaves
-from ...subject import Subject
 
 
 def assert_finite_outputs(subject: Subject, *, training: bool) -> None:
     """Run the model in one mode.
 
     Raises:
-        Failure: it raised, or returned no tensor or a value that is not finite.
+        Failure: the model raised, or returned no tensor or a non-finite value.
     """
     found = leaves(subject.run(subject.batch(training=training), training=training))
     if not found:

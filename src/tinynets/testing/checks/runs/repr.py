@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Failure, Level, Subject, check
 
 
 @check("runs.repr", Level.MUST, static=True)
@@ -12,7 +10,7 @@ def representation(subject: Subject) -> None:
     """`repr(model)` works and stays below a megabyte.
 
     Why: notebooks, debuggers and error messages print the model.
-    Fix: look at `extra_repr`; summarise what is long.
+    Fix: look at `extra_repr`; summarise long values.
     Declare: an exemption.
     """
     try:

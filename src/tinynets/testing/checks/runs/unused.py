@@ -8,22 +8,19 @@ from torch import nn
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...call_helpers import has_forward
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Subject, check
+from ...call_helpers import has_forward, quoted
 
 
 @check("runs.unused", Level.INFO)
 def unused(subject: Subject) -> None:
     """Every module without parameters is called, in eval or in training mode.
 
-    One that has parameters is the business of `gradients.reach`.
+    `gradients.reach` covers modules with parameters.
 
-    Why: an activation or a normalisation that is made and never called was meant to be.
-    Fix: call it in forward, or do not make it.
-    Declare: nothing to declare: it is reported, never a failure.
+    Why: an activation or a normalisation that is built but never called was probably meant to be.
+    Fix: call it in forward, or do not build it.
+    Declare: nothing: this is reported, never a failure.
     """
     called: set[int] = set()
 

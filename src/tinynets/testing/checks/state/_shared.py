@@ -1,4 +1,4 @@
-"""What the checks of saving do before, and what they say of extra state."""
+"""Preparation of the checks that save a model, and how they name extra state."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ....errors import Failure
-from ...measure.state_compare import (
-    perturb,
-)
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Subject
+from ...call_helpers import quoted
+from ...measure.state_compare import perturb
 
 
 def train_and_perturb(subject: Subject) -> None:
-    """Leave the model as training would: run once in training mode, its weights changed."""
+    """Run the model once in training mode and change its weights, as training would."""
     try:
         subject.run(subject.batch(training=True), training=True)
     except Failure:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 
 
 @check("state.noncontiguous", Level.INFO, static=True)
 def noncontiguous(subject: Subject) -> None:
-    """Parameters and buffers lie in memory in the order of their axes.
+    """Parameters and buffers are contiguous in memory.
 
     Why: a transposed or expanded parameter costs a copy in each call of some kernels, and `save_file` of
     safetensors refuses it.
     Fix: `.contiguous()` before `nn.Parameter(...)`.
-    Declare: nothing to declare: it is reported, never a failure.
+    Declare: nothing: this is reported, never a failure.
     """
     tensors = (*subject.model.named_parameters(), *subject.model.named_buffers())
     found = [name for name, tensor in tensors if not tensor.is_contiguous()]

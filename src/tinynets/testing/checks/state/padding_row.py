@@ -5,15 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure, Skip
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 
 
 @check("state.padding_row", Level.SHOULD, static=True)
 def padding_row(subject: Subject) -> None:
-    """The row of an embedding that stands for padding is zero.
+    """The padding row of an embedding is zero.
 
     Why: `nn.Embedding(padding_idx=0)` makes it zero and keeps gradients away from it. `nn.init.normal_` on
     the whole table, as most `init_weights` do, fills it with noise that is never trained away.

@@ -7,26 +7,20 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model  # pyright: ignore[reportUnknownVariableType]
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import same_bits
-from ...measure.state_compare import (
-    short,
-    spelled,
-    ties,
-)
-from ...subject import Subject
-from ...wording import quoted
+from ...measure.state_compare import short, spelled, ties
 from ._shared import extra_state, train_and_perturb
 
 
 @check("state.safetensors", Level.SHOULD)
 def safetensors(subject: Subject) -> str | None:
-    """`safetensors.torch.save_model` saves the model and `load_model` reads it: same bits, tied weights tied.
+    """After `safetensors.torch.save_model` and `load_model`, outputs are bit-identical and tied weights tied.
 
-    Why: it is the format of model hubs: fast, and safe to open. It stores each memory once, and only tensors.
-    Fix: tensors that share memory in part cannot be stored: let one of them be the whole, or none share.
-    Keep extra state in buffers.
+    Why: it is the format of model hubs: fast, and safe to open. It stores only tensors, and each memory once.
+    Fix: tensors that share part of their memory cannot be stored: let one of them cover all of it, or share
+    none. Keep extra state in buffers.
     Declare: an exemption.
     """
     try:
