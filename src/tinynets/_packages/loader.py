@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.abc
 import importlib.util
 import io
@@ -35,12 +36,10 @@ class PackageFinder(importlib.abc.MetaPathFinder):
         mine = [p for p in self.packages if fullname == p or fullname.startswith(f"{p}.")]
         if not mine:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec = find(fullname, path, target) if find and not isinstance(finder, PackageFinder) else None
-            if spec is not None:
-                break
-        else:
+        others = [f for f in sys.meta_path if hasattr(f, "find_spec") and not isinstance(f, PackageFinder)]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None:
             return None
         self.loaded.update(mine)
         if hasattr(spec.loader, "get_source") and hasattr(spec.loader, "exec_module"):
@@ -82,23 +81,20 @@ class ArmingLoader(importlib.abc.Loader):
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
     """Return the code of an armed module, which is kept on the disk as that of other modules is."""
-    cache = (
-        importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
-    )
+    level = f"tinynets{sys.flags.optimize}"
+    cache = Path(importlib.util.cache_from_source(path, optimization=level)) if keep else None
     key = (__version__, _OWN_HASH, importlib.util.source_hash(source.encode()))
     if cache:
-        try:
-            known_key, code = marshal.loads(Path(cache).read_bytes())
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            known_key, code = marshal.loads(cache.read_bytes())
             if known_key == key:
                 return code
-        except (OSError, ValueError, EOFError, TypeError):
-            pass
     try:
         code = compile(armed(ast.parse(source, path)), path, "exec", dont_inherit=True)
     except SyntaxError:
         return None
     if cache and not sys.dont_write_bytecode:
-        _keep(Path(cache), marshal.dumps((key, code)))
+        _keep(cache, marshal.dumps((key, code)))
     return code
 
 

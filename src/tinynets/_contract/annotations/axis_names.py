@@ -19,9 +19,7 @@ def check_axis_names(
     sites: list[Site], title: str, module_axes: frozenset[str], parameters: set[str]
 ) -> None:
     """Raise AnnotationError for an axis computed from what nothing binds; warn about likely slips."""
-    uses: Counter[str] = Counter()
-    for site in sites:
-        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.is_named)
+    uses = Counter(axis.key for site in sites for axis in axis_tokens(site.spec) if axis.is_named)
     for site in sites:
         for axis in axis_tokens(site.spec):
             if axis.kind is not AxisKind.EXPRESSION:
