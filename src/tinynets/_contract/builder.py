@@ -40,14 +40,14 @@ CONTRACT = "__tinynets_contract__"
 BUILDER = "__tinynets_builder__"
 
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# What every checked function reads besides the constants of its own guards.
+# What every checked function reads, besides the constants of its guards.
 RUNTIME = {
     "_tn_compiling": callers.is_dynamo_compiling,
     "_tn_tracing": callers.tracing_state,
     "_tn_enter": callers.enter_from_elsewhere,
     "_tn_inference_mode": callers.is_inference_mode_enabled,
     "_tn_getframe": callers.getframe,
-    # Through its module: cloudpickle would copy the code object, which is compared by identity.
+    # Read through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_callers": callers,
     "_tn_toggle": toggle,
     "_tn_dict": dict,
@@ -58,13 +58,13 @@ RUNTIME = {
 
 @dataclass(frozen=True)
 class RewrittenFunction:
-    """A definition with its checks, and what they refer to."""
+    """A definition with its checks, and the data that they refer to."""
 
     node: FunctionNode
     sites: list[Site]
     constants: dict[str, Any]  # free variable -> value
     without_source: str  # why the body could not be read, or ""
-    unchecked: list[tuple[str, Any]]  # what has a hint that is not enforced, and the hint
+    unchecked: list[tuple[str, Any]]  # names with a hint that is not enforced, and the hint
 
 
 @dataclass(eq=False, repr=False)
@@ -117,11 +117,11 @@ class FunctionBuilder:
         check_axis_names(rewritten.sites, self.name, axes, set(self.signature.parameters))
 
     def place(self, rewritten: RewrittenFunction) -> Place:
-        """Return what errors say about the function."""
+        """Return the place of the function for error messages."""
         return Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
 
     def rewrite(self) -> RewrittenFunction:
-        """Return the definition with its checks; the same one every time."""
+        """Return the definition with its checks; the result is always the same."""
         reason = ""
         try:
             node, text = self.source or function_node(self.function)
@@ -181,14 +181,14 @@ class FunctionBuilder:
 
     def _is_contract(self, decorator: ast.expr) -> bool:
         if not all(isinstance(node, ast.Name | ast.Attribute | ast.Load) for node in ast.walk(decorator)):
-            return False  # evaluating a call may do something
+            return False  # evaluating a call may have side effects
         try:
             return self.names.resolve(decorator) is self.contract
         except AnnotationError:
             return False
 
     def _entry_lines(self, first: str) -> list[str]:
-        """Return the source that decides at the start of a call how its checks run."""
+        """Return the source lines that decide at the start of a call how its checks run."""
         if self.check_mode is None:
             return [
                 "_tn_checks = _tn_toggle.on",

@@ -22,21 +22,21 @@ from .codegen.copy_function import raise_hidden
 from .contract import builder_of, contract_of, enforce, is_enforced
 from .descriptors import functions_of, with_functions
 
-# They run before there is an instance whose attributes could be sizes.
+# These run before an instance exists whose attributes could be sizes.
 _WITHOUT_INSTANCE = ("__init__", "__new__", "__init_subclass__", "__class_getitem__")
-# Where a class notes which methods it has copied from parents that are not enforced themselves.
+# The attribute in which a class records the methods copied from parents that are not enforced.
 _COPIED = "_tn_copied_methods"
 
 
 def enforce_members(
     cls: type, root: type, scope: ClassScope, check_mode: Callable[[nn.Module], None]
 ) -> None:
-    """Enforce every method of a class with a tensor annotation, also inherited ones of mixins.
+    """Enforce every method of a class with a tensor annotation, including methods inherited from mixins.
 
     The class has just been created; every subclass of `root` enforces its own methods.
 
     Raises:
-        AnnotationError: a method has annotations that could not be enforced.
+        AnnotationError: a method has annotations that cannot be enforced.
     """
     codes = _method_codes(cls)
     for name, member in list(vars(cls).items()):
@@ -85,10 +85,10 @@ def _enforce_member(
 
 
 def _inherited(cls: type, root: type) -> Iterator[tuple[str, Any, bool]]:
-    """Yield inherited members to set anew, and whether they are annotated and not enforced.
+    """Yield inherited members to set on the class, and whether they are annotated but not enforced.
 
-    A class copies annotated methods of such parents. In a subclass with several bases another method may come
-    before the original, so what a copy would hide is set too.
+    A class copies annotated methods of parents that are not enforced. In a subclass with several bases,
+    another method may precede the original in the MRO, so methods that a copy would hide are set too.
     """
     bases = cls.__mro__[1:]
     copies = frozenset[str]().union(*(vars(base).get(_COPIED, ()) for base in bases))

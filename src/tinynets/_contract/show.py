@@ -35,14 +35,14 @@ def show(target: Any) -> str:
 
 
 def _checked_functions(target: Any) -> Iterator[FunctionType]:
-    """Yield the functions that hold the checks, without the decorators around them."""
+    """Yield the functions that contain the checks, without the decorators around them."""
     members = [target]
     if not inspect.isroutine(target):
         kind: type = target if isinstance(target, type) else type(target)
         names = dict.fromkeys(name for base in reversed(kind.__mro__) for name in vars(base))
         members = [inspect.getattr_static(kind, name) for name in names]
     for member in members:
-        for function in functions_of(getattr(member, "__func__", member)):  # of a bound method
+        for function in functions_of(getattr(member, "__func__", member)):  # unwrap a bound method
             if contract_of(function):
                 yield innermost(function)
 

@@ -62,8 +62,8 @@ toggle = Toggle(_initial())
 class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.checks(False):`)
     """Turn enforcement off, or back on, for a block or a decorated function.
 
-    The setting is global: every thread sees it, and so does every process started inside the block. Where
-    threads disagree, the last block that was entered and is still active decides. `TINYNETS_CHECKS=0` in the
+    The setting is global: it applies to every thread, and to every process started inside the block. If
+    threads disagree, the most recently entered block that is still active decides. `TINYNETS_CHECKS=0` in the
     environment does the same from import on; `python -O` changes nothing.
 
     Args:

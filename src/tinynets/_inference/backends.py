@@ -1,4 +1,4 @@
-"""Compilers that may take the place of the operations: what they need, how they make a program of a trace."""
+"""Compilers that may replace the operations: their requirements, and how they compile a trace."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def backend_of(name: str) -> Backend:
     """Return a backend by its name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no such backend.
     """
     if name not in _BACKENDS:
         known = " or ".join(f'"{known}"' for known in _BACKENDS)
@@ -48,7 +48,7 @@ def require_packages(reason: str) -> None:
     """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: one is not installed; the message starts with the reason.
+        ModuleNotFoundError: a package is not installed; the message starts with the reason.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -74,7 +74,7 @@ def _require_onnx(model: nn.Module) -> None:
 
 
 def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
-    from .._torch.tracing.inductor import compile_list  # what it imports costs a second
+    from .._torch.tracing.inductor import compile_list  # its imports take a second
 
     values = {**trace.tensors, **trace.leaves}
     program = program_of_tensors(trace.program, taken, [values[name] for name in taken])

@@ -1,7 +1,7 @@
-"""Arm the source of a module: a function with tensor annotations gets its checks when it is called first.
+"""Arm the source of a module: a function with tensor annotations gets its checks on its first call.
 
-Until then its body is one statement that has it built and calls it; what was its body stands behind, where it
-is never reached, so that signature, free variables and kind (a generator, say) are those of the function. A
+Until then its body begins with statements that build the checked function and call it. The original body
+follows, unreachable, so that the signature, free variables and kind (a generator, say) stay the same. A
 function inside a function is built when it is created.
 """
 
@@ -13,10 +13,10 @@ from typing import cast
 
 from .._contract.codegen.syntax import FunctionNode, located, parameters_of, split_docstring
 
-# What an armed module has more: its `CheckedModule`, and its functions, each by the line of its definition.
+# Names added to an armed module: its `CheckedModule`, and its functions by the line of their definition.
 PACKAGE, FUNCTION = "_tn_package", "_tn_function_"
 
-# Types that hold no tensors of known shape, whatever they are subscripted with.
+# Types without tensors of known shape, if the types in their brackets have none either.
 _PLAIN = frozenset(
     word
     for line in (
@@ -29,9 +29,9 @@ _PLAIN = frozenset(
 )
 # Decorators that compile the source or the bytecode of a function.
 _COMPILERS = ("script", "script_if_tracing", "ignore", "unused", "jit", "njit", "vectorize", "guvectorize")
-# Decorators of what is only declared.
+# Decorators of functions that are only declared.
 _DECLARING = frozenset({"overload", "abstractmethod"})
-# Decorators that are no calls of anybody's function, and need no look at run time.
+# Decorators that are built in and need not be inspected at run time.
 _BUILT_IN = ("property", "staticmethod", "classmethod", "abstractmethod", "overload", "setter", "dataclass")
 
 
@@ -73,7 +73,7 @@ def _is_empty(node: FunctionNode) -> bool:
 
 
 def hints_of(node: FunctionNode) -> Iterator[ast.expr]:
-    """Yield the annotations of a function: its signature and its lines, not those of functions inside it."""
+    """Yield the annotations of a function: its signature and its lines, without functions inside it."""
     for argument in parameters_of(node).values():
         if argument.annotation:
             yield argument.annotation
@@ -93,13 +93,13 @@ def _line_hints(node: ast.AST) -> Iterator[ast.expr]:
 
 
 class _Armer(ast.NodeTransformer):
-    """Arms what may have tensor annotations; what it has is known when names can be looked up."""
+    """Arms functions that may have tensor annotations; only resolved names show whether they do."""
 
     def __init__(self, own_classes: set[str]) -> None:
         self.plain = _PLAIN | own_classes
         self.depth = 0  # functions around the place
         self.owner = ""  # the class around it
-        self.declares = False  # whether that is a protocol
+        self.declares = False  # whether that class is a protocol
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
@@ -158,7 +158,7 @@ class _Armer(ast.NodeTransformer):
 
 
 def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
-    """Return the statements that have a function built and call it with what this call was given."""
+    """Return the statements that build a function and call it with the arguments of this call."""
     arguments = node.args
     given = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     given += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
@@ -179,7 +179,7 @@ def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
 
 
 def _mangled(name: str, owner: str) -> str:
-    """Return the name by which a keyword argument of a method is given: Python mangles `__x`."""
+    """Return the name under which a keyword argument of a method is passed: Python mangles `__x`."""
     private = owner and name.startswith("__") and not name.endswith("__")
     return f"_{owner.lstrip('_')}{name}" if private else name
 
@@ -192,7 +192,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _watched(decorator: ast.expr) -> ast.expr:
-    """Return a decorator that has nothing left to do if it turns out to be a type checker's."""
+    """Wrap a decorator so that it is skipped if it turns out to be a type checker's."""
     if _name(decorator) in _BUILT_IN:
         return decorator
     call = cast("ast.Call", _parsed(f"{PACKAGE}.decorator(_)", decorator))
@@ -217,7 +217,7 @@ def _name(expression: ast.expr) -> str:
 
 
 def _is_dict(node: ast.ClassDef) -> bool:
-    """Whether a class is a TypedDict, which is checked where a function takes it."""
+    """Whether a class is a TypedDict or has annotated fields, so that its name may stand for tensors."""
     return any(_name(base) == "TypedDict" for base in node.bases) or any(
         isinstance(part, ast.AnnAssign) for part in node.body
     )

@@ -1,4 +1,4 @@
-"""Build the checked version of an armed function, in place: the object stays, its code changes."""
+"""Build the checked version of an armed function in place: the function object stays, its code changes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def build_in_place(
     label: str = "",
     doubt: Callable[[str], None] | None = None,
 ) -> Counter[str]:
-    """Give a function its checks, or its own code again where it has no tensor annotations.
+    """Add checks to a function, or restore its original code if it has no tensor annotations.
 
-    What the checks refer to become globals of the module: new code must have the free variables of the old.
+    The constants of the checks become globals of the module, since new code must keep the free variables of
+    the old.
 
     Args:
         function: the function.
@@ -45,7 +46,7 @@ def build_in_place(
         doubt: is told which axes look misspelt.
 
     Returns:
-        How many arguments, returns, lines and so on are checked.
+        The number of arguments, returns, lines and so on that are checked.
     """
     with collection_paused():
         node, text = original_source(function, source, policy.line)
@@ -86,7 +87,7 @@ def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
 
 
 def _as_globals(function: FunctionType, values: dict[str, Any], label: str) -> dict[str, str]:
-    """Set globals, of other names where they are taken by other values; return the new names."""
+    """Set globals, renamed if other values have their names; return the new names."""
     module, renamed = function.__globals__, dict[str, str]()
     for name, value in values.items():
         unique = f"{name}_{label}" if name == _CONTRACT else name

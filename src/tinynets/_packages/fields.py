@@ -1,4 +1,4 @@
-"""Check the fields of a dataclass or NamedTuple when it is constructed; axes are those of one object."""
+"""Check the fields of a dataclass or NamedTuple when it is constructed; axes are shared within one object."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_DEFAULT = inspect.Parameter.empty
 
 
 def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | None:
-    """Have a class check its fields when an object is constructed; return None where it has none.
+    """Make a class check its fields when an object is constructed; return None if there are none to check.
 
     Its decorators have run; the policy is told which fields cannot be checked.
     """
@@ -45,7 +45,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     constructor: Any = vars(cast(type, kind)).get(made)
     constructor = getattr(constructor, "__func__", constructor)  # `__new__` is a static method
     if not isinstance(constructor, FunctionType) or constructor.__code__.co_filename == file:
-        # It is inherited, or written by hand, and so a function as any other.
+        # It is inherited or written by hand, and so an ordinary function.
         reason = "its constructor is not the one that a dataclass gets: annotate the arguments of that"
         _note_unchecked(kind, inspect.get_annotations(kind), hints, policy, reason)
         return None
@@ -54,7 +54,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     reason = "it is set after construction, or an argument of the constructor only"
     _note_unchecked(kind, [name for name in others if name in hints], hints, policy, reason)
     parameters = inspect.signature(constructor).parameters
-    # In the order of the parameters: Python gives defaults from the right, and these are never used.
+    # In the order of the parameters: Python assigns defaults from the right, and these are never used.
     defaults = tuple(parameters[name].default if name in parameters else _NO_DEFAULT for name in names)
     check = FieldCheck(kind, {name: hints[name] for name in names}, defaults, policy, file)
     if not check.is_needed():
@@ -66,7 +66,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
 def _note_unchecked(
     cls: type, names: Iterable[str], hints: dict[str, tuple[type, Any]], policy: Lenient, reason: str
 ) -> None:
-    """Tell the policy which of these fields have tensors and are not checked."""
+    """Record in the policy which of these fields have tensors and are not checked."""
     for name in names:
         try:
             hint = _resolve(*hints[name])
@@ -84,9 +84,10 @@ def _resolve(base: type, annotation: Any) -> Any:
 
 
 def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str) -> Any:
-    """Return a constructor that checks the fields of what the other one has made.
+    """Return a constructor that checks the fields of the object that the original constructor has made.
 
-    It finds both as globals of the module: dynamo does not know where the closure of one comes from.
+    It reads the constructor and the check from globals of the module: dynamo cannot find the source of a
+    closure.
     """
     first, item = ("cls", "made") if made == "__new__" else ("self", "self")
     line = check.policy.line
@@ -120,10 +121,10 @@ class FieldCheck:
     built: Any = dataclasses.field(default=None, init=False)  # the function
 
     def is_needed(self) -> bool:
-        """Whether a field has tensors, or may have, as a name of its annotation does not exist yet.
+        """Whether a field has tensors, or may have them because a name in its annotation does not exist yet.
 
-        A constructor that checks nothing would still be a frame more for a `__post_init__` that looks at its
-        caller.
+        Even a constructor without checks would add a frame, which a `__post_init__` that inspects its caller
+        would see.
         """
         try:
             hints = [_resolve(*hint) for hint in self.hints.values()]
@@ -133,7 +134,7 @@ class FieldCheck:
 
     @known_while_tracing
     def build(self) -> None:
-        """Build the function, if it is not there yet."""
+        """Build the function if it does not exist yet."""
         if self.built is None:
             self.built = self._build()
 
@@ -146,7 +147,7 @@ class FieldCheck:
         function.__annotations__ = dict(self._resolved())
         try:
             self.checks = build_in_place(function, [source], self.policy, label=self.cls.__name__)
-        except Exception as error:  # whatever it is, objects must be constructed
+        except Exception as error:  # whatever it is, objects must still be constructed
             self.policy.refuse(self.cls.__qualname__, "", 0, f"{type(error).__name__}: {error}")
         return function
 

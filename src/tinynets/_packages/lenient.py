@@ -1,4 +1,4 @@
-"""The policy for other people's code: what cannot be enforced is noted and left alone."""
+"""The policy for third-party code: annotations that cannot be enforced are recorded and skipped."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Lie:
     function: str
     where: str  # as in an error: `features[1]`, `return`
     annotation: str
-    value: str  # what came, and the sizes that were bound before
+    value: str  # the value, and the axis sizes that were bound before
 
 
 class Lenient(Policy):
@@ -69,13 +69,13 @@ class Lenient(Policy):
     strict = False
 
     collector: Callable[[Lie], None] | None = None
-    """Is told every lie in place of the caller, who gets no error; one for the process."""
+    """Called with every lie instead of raising an error; shared by the process."""
 
     def __init__(self, module: str, line: int, skip: Callable[[Skipped], None], *, plain: bool) -> None:
         self.module, self.line, self.skip, self.plain = module, line, skip, plain
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
-        """Note what is not checked."""
+        """Record an annotation that is not checked."""
         self.skip(Skipped(self.module, line or self.line, title, where, reason))
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:
@@ -99,7 +99,7 @@ class Lenient(Policy):
         return spec
 
     def with_default(self, spec: Spec, default: Any) -> Spec:
-        """Accept a default that is not what the annotation says."""
+        """Accept a default that does not match the annotation."""
         try:
             if validate(spec, default, Bindings({})) is None:
                 return spec
@@ -109,7 +109,7 @@ class Lenient(Policy):
         return UnionSpec((PlainSpec(Literal[default] if plain else type(default)), spec))  # pyright: ignore
 
     def tolerates(self, error: ContractError, site: Site, title: str) -> bool:
-        """Tell the collector, if there is one."""
+        """Pass the lie to the collector, if there is one."""
         if Lenient.collector is None:
             return False
         known = ", ".join(f"{name}={size}" for name, size in error.bindings.items())
@@ -119,7 +119,7 @@ class Lenient(Policy):
         return True
 
     def excuses(self, error: Exception, site: Site, title: str) -> bool:
-        """Note that an annotation cannot be judged: valid input must not fail."""
+        """Record that an annotation cannot be validated: valid input must not fail."""
         self.refuse(title, site.name, site.line, f"{type(error).__name__}: {error}")
         return True
 

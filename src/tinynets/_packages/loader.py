@@ -26,7 +26,7 @@ class PackageFinder(importlib.abc.MetaPathFinder):
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self.packages = packages
-        self.loaded: set[str] = set()  # packages of which a module was found
+        self.loaded: set[str] = set()  # packages with a module that was found
         self.not_loaded: dict[str, str] = {}  # module -> why it is not armed
 
     def find_spec(
@@ -68,7 +68,7 @@ class ArmingLoader(importlib.abc.Loader):
         keep = isinstance(self._loader, SourceFileLoader)
         code = _code(source, str(module.__file__), keep) if source is not None else None
         if source is None or code is None:
-            self._loader.exec_module(module)  # an extension module; or what it raises is for the user
+            self._loader.exec_module(module)  # an extension module, or a syntax error to raise
             return
         lines = io.StringIO(source).readlines()
         known = vars(module).get(PACKAGE)
@@ -80,7 +80,7 @@ class ArmingLoader(importlib.abc.Loader):
 
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
-    """Return the code of an armed module, which is kept on the disk as that of other modules is."""
+    """Return the code of an armed module, cached on disk like the bytecode of other modules."""
     level = f"tinynets{sys.flags.optimize}"
     cache = Path(importlib.util.cache_from_source(path, optimization=level)) if keep else None
     key = (__version__, _OWN_HASH, importlib.util.source_hash(source.encode()))
@@ -108,5 +108,5 @@ def _keep(cache: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# What arms the source decides what is on the disk.
+# The cached code depends on the source of `arm.py`.
 _OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("arm.py").read_bytes())

@@ -1,4 +1,4 @@
-"""What an armed module knows: its functions that wait for their first call, and what is not enforced."""
+"""State of an armed module: functions that wait for their first call, and what is not enforced."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Waiting:
     function: Any
     line: int
     end_line: int
-    lines: list[str]  # of the file as it was when the function was defined
+    lines: list[str]  # of the file when the function was defined
     plain: bool = False
-    traced: FunctionType | None = None  # a copy with checks, for what was compiled before the first call
+    traced: FunctionType | None = None  # a copy with checks, for code that was compiled before the first call
 
 
 _Variant = tuple[dict[str, Any], CodeType]  # annotations, and the code for them
@@ -66,7 +66,7 @@ class CheckedModule:
         return checked_module, (self.name,)  # functions that are pickled by value share it
 
     def skip(self, skipped: Skipped) -> None:
-        """Note what is not enforced."""
+        """Record an annotation that is not enforced."""
         self.skipped[skipped] = None
 
     # Called from the module
@@ -76,7 +76,7 @@ class CheckedModule:
         return functools.partial(self._arm, line, end_line)
 
     def _arm(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
-        self.build(line)  # of a definition in a loop, or before a reload
+        self.build(line)  # an earlier one: of a definition in a loop, or before a reload
         self.waiting[line] = Waiting(function, line, end_line, self.lines)
         function.__globals__[f"{FUNCTION}{line}"] = function
         return function
@@ -87,9 +87,9 @@ class CheckedModule:
 
     @known_while_tracing
     def build(self, line: int, traced: bool = False) -> None:
-        """Give the function defined in a line its checks, if it has none yet.
+        """Add checks to the function defined in a line, if it has none yet.
 
-        Where dynamo traces the call, a copy gets them: it may start anew, and must find what it found before.
+        If dynamo traces the call, a copy gets them: dynamo may restart, and must find the function unchanged.
         """
         with self._lock:
             waiting = self.waiting.get(line)
@@ -116,7 +116,7 @@ class CheckedModule:
                 function.__code__ = code
                 return function
         if len(known.built) == _MOST_VARIANTS:
-            return function  # its annotations are made anew each time: building it each time would be slow
+            return function  # its annotations are new objects each time: building it each time would be slow
         with self._lock:
             self._build(Waiting(function, line, end_line, self.lines), inner=True)
         known.built.append((dict(function.__annotations__), function.__code__))
@@ -130,9 +130,9 @@ class CheckedModule:
             self.checks[line] = build_in_place(
                 function, source, policy, at_definition=inner, doubt=self._doubt()
             )
-        except Exception as error:  # whatever it is, the function itself must go on
+        except Exception as error:  # whatever it is, the function must run
             policy.refuse(function.__qualname__, "", 0, f"{type(error).__name__}: {error}")
-            if function.__code__ is code and not inner:  # it would build itself for ever
+            if function.__code__ is code and not inner:  # it would build itself forever
                 function.__code__ = code_in_file(code, waiting.lines)
 
     def _doubt(self) -> Callable[[str], None] | None:
@@ -140,7 +140,7 @@ class CheckedModule:
         return None if doubts is None else lambda text: doubts.update({text: None})
 
     def decorator(self, decorator: Any) -> Any:
-        """Return a decorator; one of a type checker does nothing to what is armed."""
+        """Return a decorator; one of a type checker leaves armed functions unchanged."""
         module: str = getattr(getattr(decorator, "func", decorator), "__module__", None) or ""
         if module.partition(".")[0] not in _TYPE_CHECKERS:
             return decorator
@@ -148,7 +148,7 @@ class CheckedModule:
 
     def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
         if isinstance(target, type):
-            return target if is_dataclass(target) else decorator(target)  # `fields` comes after
+            return target if is_dataclass(target) else decorator(target)  # `fields` runs afterwards
         found = [self._waiting_of(function) for function in functions_of(target)]
         if not any(found):
             return decorator(target)
@@ -169,10 +169,10 @@ class CheckedModule:
             self.classes[cls] = check
         return cls
 
-    # Called from other rooms
+    # Called from other packages
 
     def release(self, function: FunctionType) -> tuple[FunctionNode, str] | None:
-        """Give up a function that a strict contract takes over; return its definition and text."""
+        """Release a function that a strict contract takes over; return its definition and text."""
         waiting = self._waiting_of(function)
         if waiting is None:
             return None
@@ -185,7 +185,7 @@ def _unchanged(function: Any) -> Any:
 
 
 def checked_module(name: str) -> CheckedModule:
-    """Return what the armed module of that name knows."""
+    """Return the `CheckedModule` of the armed module of that name."""
     return vars(sys.modules[name])[PACKAGE]
 
 

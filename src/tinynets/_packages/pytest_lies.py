@@ -19,7 +19,7 @@ _NAMES = ("module", "function", "where", "annotation")
 
 
 class Lies:
-    """Collects the lies of a test run; the process that prints collects those of its workers too.
+    """Collects the lies of a test run; the main process also collects those of its workers.
 
     The file of the baseline has the lies that are known, or is to be written.
     """
@@ -42,18 +42,18 @@ class Lies:
                 ) from None
 
     def note(self, lie: Lie) -> None:
-        """Note a lie, once more."""
+        """Count a lie."""
         self.counts[lie] += 1
 
     @property
     def new(self) -> dict[Lie, int]:
-        """The lies that the baseline does not have, by place, and how often each was told."""
+        """The lies that are not in the baseline, sorted by place, and how often each occurred."""
         found = {lie: n for lie, n in self.counts.items() if _key(lie) not in self.known}
         return dict(sorted(found.items(), key=lambda item: (item[0].module, item[0].line, item[0].where)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Send what was found to the process that prints it, or let it decide the exit code."""
+        """Send the results to the main process, or set the exit code there."""
         for package in self.packages:
             modules = checked_modules(package)
             if modules or package in sys.modules:
@@ -68,7 +68,7 @@ class Lies:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what a worker found."""
+        """Add the results of a worker."""
         output: dict[str, Any] = getattr(node, "workeroutput", {})
         for fields, count in output.get("tinynets_lies", []):
             self.counts[Lie(**fields)] += count
@@ -97,7 +97,7 @@ class Lies:
             write(f"written to {self.baseline}")
 
     def _silent(self) -> list[str]:
-        """Say which packages nothing was enforced in."""
+        """Return a line for each package in which nothing was enforced."""
         return [
             f"no module of {package!r} was imported, so nothing is enforced; is the name right?"
             if package not in self.enforced
@@ -108,12 +108,12 @@ class Lies:
 
 
 def _key(lie: Lie) -> tuple[str, ...]:
-    """Return what a lie has in every version of a file; `parts[3]` and `parts[4]` are one."""
+    """Return the part of a lie that edits to a file do not change; `parts[3]` and `parts[4]` are the same."""
     return lie.module, lie.function, lie.where.partition("[")[0], lie.annotation
 
 
 def _table(lies: dict[Lie, int]) -> list[str]:
-    """Return a row for each annotation: its first value, and how many calls."""
+    """Return a row for each annotation: its first value and the number of calls."""
     first: dict[tuple[str, ...], Lie] = {}
     calls = Counter[tuple[str, ...]]()
     for lie, count in lies.items():
@@ -131,7 +131,7 @@ def start(config: Any, packages: str) -> None:
     """Install the hook and collect the lies, before pytest has loaded any conftest.
 
     Raises:
-        pytest.UsageError: a package is imported already, or the baseline cannot be read.
+        pytest.UsageError: a package is already imported, or the baseline cannot be read.
     """
     options = config.known_args_namespace
     names = [name.strip() for name in packages.split(",") if name.strip()]

@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_project(cases: list[Case]) -> int:
-    """Check all models of a project: a line for each, and below it what objects."""
+    """Check all models of a project; print a line for each, followed by its failed checks."""
     from ..testing.suite import run_checks
 
     codes: list[int] = []

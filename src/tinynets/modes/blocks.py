@@ -1,10 +1,10 @@
-"""The open `with` blocks of the process, and what each has to put back.
+"""The open `with` blocks of the process, and the flags that each restores.
 
-In torch the mode is one flag per module, shared by all threads. So there is one list of open blocks for the
-process, in the order in which they were entered. A block notes every flag as it found it. The last block
-that holds a module puts the flag back; a block that leaves earlier hands its note to the next block above
-it. For properly nested blocks that is plain save and restore; for any other order of leaving, the first note
-survives until the last block is gone.
+In torch the mode is one flag per module, shared by all threads. The process therefore has one list of open
+blocks, in order of entry. Each block saves the flags that it finds. The last block that holds a module
+restores its flag; a block that leaves earlier passes its saved flag to the next block above it. For properly
+nested blocks that is plain save and restore; for any other order, the first saved flag survives until the
+last block is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"
 lock = threading.RLock()
 open_blocks: list[Block] = []
 
-# Modules whose innermost open block put them in eval mode, so that the guard need not look at them.
+# Modules whose innermost open block put them in eval mode, so that the guard can skip them.
 approved: set[nn.Module] = set()
 
 
@@ -59,16 +59,16 @@ class Block:
                 approved.difference_update(self.wanted)
 
     def leave(self) -> None:
-        """Put every flag back, or hand the note on to the block above that still holds the module."""
+        """Restore every flag, or pass it to the block above that still holds the module."""
         with lock:
-            if self not in open_blocks:  # the entry was refused, or it has left
+            if self not in open_blocks:  # the entry was refused, or the block has left
                 _refresh_approved()
                 return
             later = open_blocks[open_blocks.index(self) + 1 :]
             mine = self._hand_over(later) if later else self.before
             try:
                 self._put_back(mine)
-            except BaseException:  # Ctrl-C in the middle, or an override that fails: the flags come first
+            except BaseException:  # Ctrl-C in the middle, or an override that fails: restore the flags first
                 _restore(mine)
                 raise
             finally:
@@ -107,7 +107,7 @@ def _refresh_approved() -> None:
             now.update(block.wanted)
         else:
             now.difference_update(block.wanted)
-    # In place, and never emptied on the way: other threads read the set without the lock.
+    # In place and never empty in between: other threads read the set without the lock.
     approved.update(now)
     approved.intersection_update(now)
 
@@ -138,7 +138,7 @@ def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
 
 
 def current_owner() -> Owner:
-    """Return who runs now: the asyncio task if there is one, else the thread."""
+    """Return the current asyncio task if there is one, else the current thread."""
     try:
         return asyncio.current_task() or threading.current_thread()
     except RuntimeError:  # no event loop in this thread

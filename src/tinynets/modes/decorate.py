@@ -1,7 +1,7 @@
 """Run a function of any kind inside a context manager, without leaking it to the caller.
 
-A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is left each
-time the function hands control away, and entered again when it gets it back.
+A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is exited
+each time the function yields control, and entered again when it resumes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Context = AbstractContextManager[None]
 
 
 def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
-    """Return `function`, with everything it runs itself run inside the reusable `context`.
+    """Return `function` wrapped so that its own code runs inside the reusable `context`.
 
     Raises:
         TypeError: `function` is a class or not callable.
@@ -77,7 +77,7 @@ def _async_generator(context: Context, function: Callable[..., Any]) -> Callable
 
 
 def _steps(context: Context, generator: Any) -> Generator[Any, Any, Any]:
-    """`yield from generator`, each step of it inside `context` (PEP 380 spelled out)."""
+    """`yield from generator` with each step inside `context` (PEP 380 spelled out)."""
     resume = functools.partial(generator.send, None)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Which submodules an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
+"""Select the submodules that an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
 def select(
     argument: str, keep: tuple[ModuleSelector, ...], models: tuple[nn.Module, ...]
 ) -> dict[nn.Module, None]:
-    """Return the modules that `keep` means in the models, each with everything below it.
+    """Return the modules that `keep` selects in the models, each with everything below it.
 
     Raises:
-        ValueError: an item means nothing in any of the models; says what it may have meant.
+        ValueError: an item matches nothing in any of the models; the message suggests alternatives.
     """
     chosen: dict[nn.Module, None] = {}
     for item in keep:

@@ -18,12 +18,12 @@ from .._contract.codegen.syntax import FunctionNode, parse_definition
 from .._contract.descriptors import functions_of
 from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
 
-# Attributes that switch a train-mode behaviour off when they are 0: p, dropout, drop_prob, survival_rate ...
+# Attributes that disable a train-mode behaviour when they are 0: p, dropout, drop_prob, survival_rate ...
 _PROBABILITY = re.compile(r"^p$|drop|prob|rate$")
 
 
 def train_behaviour(module: nn.Module) -> str | None:
-    """Return what the module itself, without children, does differently in train mode; None if nothing."""
+    """Describe what the module itself, without children, does differently in train mode; None if nothing."""
     if _runs_layer_of_torch(type(module)):
         for cls, describe in _KNOWN:
             if isinstance(module, cls) and (behaviour := describe(module)):
@@ -31,7 +31,7 @@ def train_behaviour(module: nn.Module) -> str | None:
     for reads in _reads_of_training(type(module)):
         probabilities = {name: getattr(module, name, None) for name in reads if _PROBABILITY.search(name)}
         off = [name for name, value in probabilities.items() if _is_number(value) and value == 0]
-        # `F.dropout(x, self.p, self.training)` with p = 0 does nothing; a read beyond these may do something.
+        # `F.dropout(x, self.p, self.training)` with p = 0 has no effect; further reads may have one.
         if reads["training"] > sum(reads[name] for name in off):
             on = [f"{name}={value:g}" for name, value in probabilities.items() if _is_number(value) and value]
             return ", ".join(["reads self.training", *on])
@@ -62,7 +62,7 @@ _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
 
 @lru_cache(maxsize=4096)
 def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
-    """Return whether `forward` is, or calls, one of torch's own layers: a frozen BatchNorm may not."""
+    """Return whether `forward` is or calls that of a torch layer: a frozen BatchNorm may not call it."""
     function = _function(cls, "forward")
     if function is None or _of_torch(function):
         return function is not None
@@ -71,9 +71,9 @@ def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _reads_of_training(cls: type[nn.Module]) -> tuple[Counter[str], ...]:
-    """Return the attribute reads of `forward` and of each method it uses, where `training` is among them."""
+    """Return the attribute reads of `forward` and of each method it uses, if these include `training`."""
     if not any("training" in names for names in _used_methods(cls, lambda method: names_in(method.__code__))):
-        return ()  # as for most classes; reading the source takes longer
+        return ()  # the case for most classes; reading the source is slower
     return tuple(reads for reads in _used_methods(cls, attribute_reads) if reads["training"])
 
 
@@ -81,10 +81,10 @@ _Names = TypeVar("_Names", bound=Iterable[str])
 
 
 def _used_methods(cls: type, names_of: Callable[[FunctionType], _Names]) -> Iterator[_Names]:
-    """Yield the names in `forward`, and in each method and property that these names lead to.
+    """Yield the names in `forward`, and in each method and property that these names refer to.
 
-    Methods of torch's own layers are left out: what these do in training is in `_KNOWN`, and most read the
-    flag only to choose between two equal kernels.
+    Methods of torch's layers are left out: `_KNOWN` covers their behaviour in training, and most read the
+    flag only to choose between two equivalent kernels.
     """
     seen: set[str] = set()
     queue = ["forward"]
@@ -101,7 +101,7 @@ def _used_methods(cls: type, names_of: Callable[[FunctionType], _Names]) -> Iter
 
 
 def _of_torch(function: FunctionType) -> bool:
-    return str(function.__module__).startswith("torch.nn.modules.")  # None in code from exec
+    return str(function.__module__).startswith("torch.nn.modules.")  # `__module__` is None in code from exec
 
 
 def _function(cls: type, name: str) -> FunctionType | None:

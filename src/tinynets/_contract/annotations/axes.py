@@ -35,7 +35,7 @@ class Axis:
     text: str  # as written, for messages
     name: str = ""  # NAMED, MANY: the name; EXPRESSION: the expression
     size: int = 0  # FIXED
-    broadcast: bool = False  # `#`: a size of 1 fits as well
+    broadcast: bool = False  # `#`: a size of 1 is accepted as well
 
     @property
     def key(self) -> str:
@@ -110,7 +110,7 @@ def _parse_token(token: str) -> Axis:
 class Expression:
     """A parsed axis expression and the names it reads: axes, and arguments inside `{...}`.
 
-    A builtin is one where it is called (`max(a, 2)`); elsewhere `max` or `input` is the name of an axis.
+    A name such as `max` is the builtin where it is called (`max(a, 2)`), and an axis elsewhere.
     """
 
     tree: ast.expr
@@ -128,7 +128,7 @@ def parse_expression(text: str) -> Expression:
     """Parse `2*hidden` or `{self.width}//2` into a syntax tree over axis names and arguments.
 
     jaxtyping formats the braces first and evaluates the resulting text. Inserting each value as a
-    parenthesised operand gives the same number for every int, and a syntax error where it would not.
+    parenthesised operand yields the same number for every int, or a syntax error where it would not.
     """
     braces: list[ast.expr] = []
 

@@ -1,4 +1,4 @@
-"""Look at the axis names of one function: what binds them, in which order, and which look misspelt."""
+"""Check the axis names of one function: what binds them, in which order, and which look misspelt."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def names_in(specs: Iterable[Spec]) -> set[str]:
 
 
 def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
-    """Sort arguments with computed axes after those that bind what they are computed from."""
+    """Sort arguments with computed axes after those that bind the axes they are computed from."""
 
     def reads(spec: Spec) -> set[str]:
         return set[str]().union(*(axis.reads for axis in axis_tokens(spec))) - module_axes
@@ -90,9 +90,9 @@ def similar_name(name: str, others: set[str]) -> str | None:
 def _is_slip(name: str, meant: str) -> bool:
     """Whether two names differ by one slip in one of their words.
 
-    A letter too few or too many, two that have changed places, a wrong vowel, or any letter of a long word.
-    Names that people choose side by side differ by whole words, a digit, the first letter (`ldim`, `rdim`) or
-    the last (`heads`, `sampled`).
+    A slip is a missing or extra letter, two swapped letters, a wrong vowel, or any wrong letter in a long
+    word. Names that are meant to differ usually do so in whole words, a digit, the first letter (`ldim`,
+    `rdim`) or the last (`heads`, `sampled`).
     """
     pairs = list(zip_longest(name.split("_"), meant.split("_"), fillvalue=""))
     differing = [(one, other) for one, other in pairs if one != other]
@@ -116,7 +116,7 @@ def _is_slip(name: str, meant: str) -> bool:
 
 
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
-    """Return pairs of an axis name that is used once and the name that was probably meant."""
+    """Return pairs of an axis name that is used once and the name that it probably misspells."""
     pairs: list[tuple[str, str]] = []
     for name, count in uses.items():
         if count == 1 and name not in module_axes:

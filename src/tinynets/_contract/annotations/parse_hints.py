@@ -53,7 +53,7 @@ _MAPPING_CONTAINERS: tuple[Any, ...] = (
     collections.abc.MutableMapping,
 )
 
-# The classes whose fields are being looked at.
+# The classes whose fields are being parsed.
 _being_parsed: ContextVar[tuple[type, ...]] = ContextVar("_being_parsed", default=())
 
 
@@ -61,7 +61,7 @@ def parse_hint(hint: Any) -> Spec:
     """Parse a resolved type hint.
 
     Raises:
-        AnnotationError: the hint has tensor annotations where they could not be enforced; the message says
+        AnnotationError: the hint has tensor annotations where they cannot be enforced; the message says
             what to write instead.
     """
     if hint is Any or hint is object or hint is inspect.Parameter.empty:
@@ -107,14 +107,14 @@ def parse_hint(hint: Any) -> Spec:
 
 
 def is_unpacked(hint: Any) -> bool:
-    """Whether a hint stands for several, as `*tuple[A, B]` and `Unpack[...]` do."""
+    """Whether a hint stands for several values, as `*tuple[A, B]` and `Unpack[...]` do."""
     return typing.get_origin(hint) is typing.Unpack or bool(getattr(hint, "__unpacked__", False))
 
 
 def _parse_plain(hint: Any) -> Spec:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names that do not exist yet
+            warnings.simplefilter("ignore")  # warnings about names that do not exist yet
             matches_hint(None, hint)
     except Exception:
         return Anything(unchecked=hint)
@@ -161,7 +161,7 @@ def _parse_fields(hint: Any) -> Spec | None:
     by_key = typing.is_typeddict(hint)
     kind, optional = (dict, cast("frozenset[str]", hint.__optional_keys__)) if by_key else (hint, frozenset())
     outer = _being_parsed.get()
-    if hint in outer:  # a tree: no guard is as deep as the value
+    if hint in outer:  # recursive, such as a tree: the depth of a guard is fixed
         return PlainSpec(kind, unchecked=hint)
     hints = {name: field for name, field in _field_hints(hint).items() if name in names}
     # In a file whose annotations are strings, the class itself does not know which of its keys are optional.
@@ -176,7 +176,7 @@ def _parse_fields(hint: Any) -> Spec | None:
 
 
 def has_tensors(hint: Any) -> bool:
-    """Whether a hint contains a jaxtyping annotation, fields of its classes included."""
+    """Whether a hint contains a jaxtyping annotation, including in the fields of its classes."""
     return any(_tensors_in(hint, seen=set()))
 
 
@@ -221,7 +221,7 @@ def _field_hint(base: type, name: str, annotation: Any) -> Any:
             missing[str(error.name)] = later_name(str(error.name), lambda: None)
             continue
         except TypeError:
-            hint = None  # axes are in the brackets of a name that stands for nothing
+            hint = None  # axes in the brackets of a name that does not exist
             if not missing:
                 raise
         if missing and (hint is None or has_tensors(hint)):

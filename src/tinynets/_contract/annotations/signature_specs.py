@@ -1,4 +1,4 @@
-"""Read what a function says about its arguments, its return value and what it yields."""
+"""Read the annotations of a function's arguments, its return value and the values that it yields."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SignatureSpecs:
                 continue
             spec = self._spec(name, hint)
             if isinstance(spec, Anything) or (several and is_unpacked(hint)):
-                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` are about all of them
+                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` describe all of them at once
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 spec = ItemsSpec(tuple, spec)
             elif parameter.kind is parameter.VAR_KEYWORD:

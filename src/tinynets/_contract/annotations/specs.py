@@ -51,7 +51,7 @@ class PlainSpec:
     """A hint without tensors, checked by beartype."""
 
     hint: Any
-    unchecked: Any = None  # what was written, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
+    unchecked: Any = None  # the whole hint, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class MappingSpec:
 
 @dataclass(frozen=True)
 class FieldsSpec:
-    """A NamedTuple, dataclass or TypedDict: every field that holds tensors is checked."""
+    """A NamedTuple, dataclass or TypedDict with tensors: every field is checked."""
 
     container: type
     fields: tuple[tuple[str, Spec], ...]
@@ -95,7 +95,7 @@ class FieldsSpec:
 
     @property
     def by_key(self) -> bool:
-        """Whether fields are keys of a dict and not attributes."""
+        """Whether fields are keys of a dict instead of attributes."""
         return issubclass(self.container, dict)
 
 
@@ -161,7 +161,7 @@ def _torch_dtypes() -> tuple[torch.dtype, ...]:
 
 
 class _Probe:
-    """The least that jaxtyping accepts as an array, to ask it which dtypes a family has."""
+    """The minimum that jaxtyping accepts as an array, to find out which dtypes a family has."""
 
     shape = ()
 

@@ -1,4 +1,4 @@
-"""Write the statements of one check: the guard, the validation behind it, and what becomes of the value.
+"""Write the statements of one check: the guard, the validation if it fails, and the use of the value.
 
 They have the position of the user's line, so tracebacks, coverage and debuggers show the user's own file. No
 generated variable owns a value once it has been checked. Around all of them stands what decides at each call
@@ -39,7 +39,7 @@ class CheckWriter:
     def store(
         self, statement: ast.Assign | ast.AnnAssign, target: ast.expr, spec: Spec, *, certain: bool
     ) -> list[ast.stmt]:
-        """Check a value before it goes into an attribute or an item, whose target is evaluated once."""
+        """Check a value before it is stored in an attribute or item; the target is evaluated once."""
         site = _site("local", ast.unparse(target), spec, statement)
         check = self._check(site, "_tn_value", statement, certain=certain, owned=True)
         if not check:
@@ -74,7 +74,7 @@ class CheckWriter:
             return [statement]
         site = _site("yield", "yield", self.yields, statement)
         check = self._check(site, "_tn_value", statement, certain=False, owned=True)
-        # While the generator waits, only its consumer holds the value.
+        # While the generator is suspended, only its consumer has a reference to the value.
         first, *handing_over, last = located(
             ["_tn_value = None", "_tn_handed = [_tn_value]", "_tn_value = None", "_tn_handed.pop()"],
             statement,
@@ -100,7 +100,7 @@ class CheckWriter:
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
-            # This place may run again and find what it bound before; until then the variable is None.
+            # This place may run again and find what it bound before; on its first run, the variable is None.
             known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
         index = len(self.sites)
         self.sites.append(replace(site, variable=value))

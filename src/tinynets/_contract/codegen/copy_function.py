@@ -14,10 +14,10 @@ from .syntax import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Copy a decorator's function so that it calls the checked function, through other functions too.
+    """Copy a decorator's function so that it calls the checked function, directly or through other functions.
 
     Raises:
-        AnnotationError: it holds the wrapped function elsewhere than in closures and defaults.
+        AnnotationError: it keeps the wrapped function outside of closures and defaults.
     """
     if checked is wrapped:
         return decorator
@@ -82,7 +82,7 @@ def _held(function: FunctionType) -> list[Any]:
 
 
 def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
-    """Return functions that a function reaches through lists, dicts, partials and attributes of objects."""
+    """Return functions that a function refers to in lists, dicts, partials and attributes of objects."""
     found: list[FunctionType] = []
     seen: set[int] = set()
     todo = _held(function)

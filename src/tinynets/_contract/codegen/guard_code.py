@@ -1,8 +1,8 @@
-"""Write guards: straight-line source that accepts most values that match, fast.
+"""Write guards: straight-line code that quickly accepts most values that match.
 
 A guard reads `value.shape` and `value.dtype` once, compares ints, and binds axis names to local variables of
-the checked function. It is sound but not complete: what it does not accept is validated. `torch.compile`
-traces the same source, so it uses only what dynamo supports without a graph break.
+the checked function. It is sound but not complete: values that it does not accept are validated.
+`torch.compile` traces the same source, so it uses only what dynamo supports without a graph break.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .shape_code import AxisScope, axis_variable, write_shape_guard
 from .support import ArrayTest
 from .syntax import indented
 
-# What generated code calls by name.
+# Builtins that generated code calls by name.
 CALLED = frozenset({"isinstance", "len", "callable", "locals"})
 
 # Comparing with the dtype of most tensors is faster than hashing.
@@ -66,7 +66,7 @@ class GuardWriter:
     """Writes the guards of one function, in source order."""
 
     scope: AxisScope
-    shadowed: frozenset[str] = frozenset()  # builtins of which the function, or its module, has names too
+    shadowed: frozenset[str] = frozenset()  # builtins whose names the function or its module defines too
     constants: dict[str, Any] = field(default_factory=dict[str, Any])  # free variable of the source -> value
 
     def constant(self, kind: str, name: str, value: Any) -> str:
@@ -87,7 +87,7 @@ class GuardWriter:
         """
         test = self._expression(spec, value, atomic=not (certain and isinstance(spec, ArraySpec)))
         keys = axis_keys(spec)
-        # A container that fails halfway must not leave behind what its first items have bound.
+        # A container that fails halfway must not leave the axes bound by its first items.
         unsure = [key for key in self._unbound(spec) if key in self.scope.states or not certain]
         result: str | list[str] = test or self._undone(
             unsure, self._lines(spec, value, depth=0), "_tn_before"
@@ -101,7 +101,7 @@ class GuardWriter:
         return result
 
     def with_builtins(self, lines: list[str]) -> list[str]:
-        """Replace calls of builtins that the function would find under another meaning."""
+        """Replace calls of builtins whose names mean something else in the function."""
         if not self.shadowed:
             return lines
         names = "|".join(sorted(self.shadowed))
@@ -109,7 +109,7 @@ class GuardWriter:
         return [re.sub(rf"(?<![\w.])({names})\(", r"_tn_builtin_\1(", line) for line in lines]
 
     def _unbound(self, spec: Spec) -> list[str]:
-        """Return the axes that a value binds, or perhaps has to."""
+        """Return the axes that a value binds, or may have to bind."""
         keys = axis_keys(spec) - self.scope.module_axes
         return sorted(key for key in keys if not self.scope.states.get(key))
 
@@ -236,7 +236,7 @@ class GuardWriter:
         return [*lines, "if _tn_ok:", *indented([loop, *indented(body)])] if body else lines
 
     def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str]:
-        """Try arm by arm; an arm that fails halfway leaves nothing bound for the next one."""
+        """Try the arms in turn; an arm that fails halfway leaves no axis bound for the next one."""
         lines: list[str] = []
         for index, arm in enumerate(sorted(spec.arms, key=_may_be_array)):
             unsure = self._unbound(arm) if not isinstance(arm, ArraySpec | PlainSpec) else []

@@ -1,4 +1,4 @@
-"""Ask bytecode whether a function assigns one of its own arguments, by whatever statement."""
+"""Find out from bytecode whether a function assigns one of its arguments, by any kind of statement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BINDS = {
 
 
 def rebinds(code: CodeType, name: str) -> bool:
-    """Whether a function may assign or delete the argument `name` (an inner function too)."""
+    """Whether a function, or a function inside it, may assign or delete the argument `name`."""
     if name in code.co_cellvars:
         inner = [c for c in code.co_consts if isinstance(c, CodeType) and name in c.co_freevars]
         return any(_BINDS.get(o, "").endswith("DEREF") for one in (code, *inner) for o in one.co_code[::2])

@@ -1,7 +1,7 @@
 """Rewrite the body of a function: each check goes next to the line that it checks.
 
 Inserted statements have the position of the user's line, so tracebacks, coverage and debuggers show the
-user's own file.
+user's file.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Rewriter:
         head = located(at_entry + unsure, self.top)
         main = framed(body, entry, self.top, self.writer, notes=self.policy.strict)
         rewritten = copy.copy(self.node)
-        rewritten.decorator_list = []  # they are around the function already
+        rewritten.decorator_list = []  # they are already applied
         rewritten.body = [*documentation, *self.hoisted, *head, *main]
         return rewritten
 
@@ -163,7 +163,7 @@ class Rewriter:
             names.replace_by(inner)
             return statement
         if not isinstance(statement, ast.If) and not leaves(body):
-            other = join([other, inner])  # as many rounds as there are, perhaps none
+            other = join([other, inner])  # the loop may run any number of times, or not at all
         if orelse:
             setattr(statement, "orelse", self._block(orelse, other))  # noqa: B010
         ends = [end for end, block in ((inner, body), (other, orelse)) if not leaves(block)]
@@ -223,7 +223,7 @@ class Rewriter:
         return statement
 
     def _bare(self, statement: ast.AnnAssign, names: Names, certain: bool) -> list[ast.stmt]:
-        """Check what an annotation without a value says about a name that has one already."""
+        """Check a name that already has a value against an annotation without one."""
         target = statement.target
         if not isinstance(target, ast.Name):
             self._spec(statement)

@@ -15,9 +15,9 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 @contextmanager
 def collection_paused() -> Generator[None]:
-    """Keep Python from collecting garbage while syntax trees are made.
+    """Pause garbage collection while syntax trees are made.
 
-    They are many small objects that die at once; without a pause they trigger a collection of everything that
+    They are many small, short-lived objects. Without a pause they trigger a collection of everything that
     torch has created, which takes longer than all the rest.
     """
     collecting = gc.isenabled()
@@ -73,7 +73,7 @@ def find_parameter(node: FunctionNode, name: str) -> ast.arg:
 
 
 class _VisibleNames(ast.NodeTransformer):
-    """Wraps what shows all local variables, in one function without those inside it."""
+    """Wraps calls that list all local variables, except in nested functions."""
 
     def visit(self, node: ast.AST) -> Any:
         return node if isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef) else super().visit(node)
@@ -90,7 +90,7 @@ _SHOW_NAMES = ("locals", "vars", "dir")
 
 
 def with_visible_names(node: FunctionNode, text: str) -> FunctionNode:
-    """Return a definition, given with its source text, in which `locals()` has no generated names."""
+    """Return a copy of a definition in which `locals()` has no generated names; `text` is its source."""
     if not any(f"{name}(" in text for name in _SHOW_NAMES):
         return node
     node, transformer = copy.deepcopy(node), _VisibleNames()
@@ -138,7 +138,7 @@ _WITHOUT_POSITION = {"ctx", "op", "ops", "id", "attr", "arg", "name", "names", "
 
 @lru_cache(maxsize=256)
 def _inner_fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """Return the fields of a kind of node that hold nodes with a position."""
+    """Return the fields of a node type that contain nodes with a position."""
     if kind is ast.Constant:
         return ()
     return tuple(name for name in kind._fields if name not in _WITHOUT_POSITION)

@@ -1,4 +1,4 @@
-"""Reject, when a function is defined, whatever its rewritten body could not check."""
+"""Reject, when a function is defined, code that its rewritten body could not check."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def _has_tensors(annotation: ast.expr, resolve: Callable[[ast.expr], Any]) -> bo
     try:
         return has_tensors(resolve(annotation))
     except AnnotationError:
-        return False  # it uses names of the outer function, so it is not a tensor annotation of a module
+        return False  # uses names of the outer function, so it is not a tensor annotation

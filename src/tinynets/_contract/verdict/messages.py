@@ -33,7 +33,7 @@ _FAMILIES = {
     "Num": "a numeric dtype",
     "Bool": "bool",
 }
-# Names that wrappers put in front: torch.compile, DistributedDataParallel, torch.export.
+# Names that wrappers put in front of module paths: torch.compile, DistributedDataParallel, torch.export.
 _WRAPPERS = ("_orig_mod", "module", "_export_root")
 
 
@@ -47,7 +47,7 @@ class Place:
 
 
 def contract_error(mismatch: Mismatch, site: Site, place: Place, bindings: Bindings) -> ContractError:
-    """Build the error for a mismatch; `bindings` are those before the value was checked."""
+    """Build the error for a mismatch; `bindings` are the axis sizes from before the value was checked."""
     path = module_path(bindings.owner)
     variable = site.name + mismatch.path
     where = _where(site, place, bindings.owner, path, mismatch.path)
@@ -119,7 +119,7 @@ def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> 
 
 
 def _axis_text(mismatch: Mismatch) -> str:
-    """Return the token of the annotation for the axis that does not fit."""
+    """Return the token of the annotation for the axis that does not match."""
     assert isinstance(mismatch.spec, ArraySpec)
     assert mismatch.axis is not None
     axes, many = mismatch.spec.axes.axes, mismatch.spec.axes.many_index
@@ -130,7 +130,7 @@ def _axis_text(mismatch: Mismatch) -> str:
 
 
 def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]:
-    """Align what was expected with what came, axis by axis."""
+    """Align the expected shape with the actual one, axis by axis."""
     tokens, sizes = spec.axes.text.split(), [str(size) for size in mismatch.value.shape]
     if spec.axes.many_index is None and tokens and sizes:
         count = max(len(tokens), len(sizes))
@@ -149,7 +149,7 @@ def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]
 
 
 def _known_text(axis: Axis, bindings: Bindings) -> str:
-    """Return the size of an axis if it was known before this value came, else the axis as written."""
+    """Return the size of an axis if it was known before this value was checked, else the axis as written."""
     try:
         size = bindings.get(axis.key) if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
@@ -175,7 +175,7 @@ def _attributes(place: Place, site: Site) -> list[str]:
 
 
 def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
-    """Say which size each bound axis has, and what bound it."""
+    """Return lines with the size of each bound axis, and what bound it."""
     if not isinstance(spec, ArraySpec):
         return []
     sources: dict[str, list[str]] = {}
@@ -196,7 +196,7 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
 
 
 def _is_symbolic(size: Any) -> bool:
-    """Return whether a size is a symbol of a trace, whose name (`s77`) says nothing to a reader."""
+    """Return whether a size is symbolic: its name (`s77`) means nothing to a reader."""
     return isinstance(size, torch.SymInt) and not str(size).isdigit()
 
 

@@ -1,4 +1,4 @@
-"""Suggest one remedy for an error, where the numbers support it."""
+"""Suggest one remedy for an error, if the sizes support it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Fits = Callable[[tuple[int, ...]], bool]
 
 
 def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[str]:
-    """Return lines that say what probably happened and what to write instead; often none.
+    """Return lines that say what probably happened and what to write instead; often there are none.
 
     The value has the name that the user's code would write; the axes are those known before it was checked.
     """
@@ -50,7 +50,7 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
 
 
 def _size(axis: Axis, known: Bindings) -> int | None:
-    """Return the size that an axis must have, or None where that is free or not one number."""
+    """Return the size that an axis must have, or None if it is free or not a single number."""
     if axis.kind is AxisKind.FIXED:
         return axis.size
     size = known.get(axis.name) if axis.kind is AxisKind.NAMED else None
@@ -171,11 +171,11 @@ def _too_few_axes(
 def module_fact(owner: Any, attributes: list[str], mismatch: Mismatch, axis_name: str) -> list[str]:
     """Name the layer whose output has the size that came, of the attributes that the failing line reads."""
     if mismatch.axis is None or mismatch.path:
-        return []  # which layer made one item of a container cannot be told
+        return []  # it is unknown which layer made an item of a container
     shape, axis = tuple(mismatch.value.shape), mismatch.axis
     size = shape[axis]
     if shape.count(size) > 1 and axis != len(shape) - 1:
-        return []  # another axis may be the one that the layer made
+        return []  # the layer may have produced another axis
     for attribute in attributes:
         layer = getattr(owner, attribute, None)
         if not isinstance(layer, nn.Module):

@@ -1,4 +1,4 @@
-"""Validate a value with jaxtyping and beartype, and find what exactly does not match.
+"""Validate a value with jaxtyping and beartype, and find exactly what does not match.
 
 Known axis sizes are written into the annotation as numbers before jaxtyping sees it, so its verdict does not
 depend on its own memo of axes, on the thread, or on `python -O`.
@@ -43,7 +43,7 @@ class Bindings:
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def copy(self) -> Bindings:
-        """Return a copy to bind more axes in."""
+        """Return a copy in which to bind more axes."""
         return replace(self, sizes=dict(self.sizes))
 
     def get(self, key: str) -> Size | None:
@@ -67,7 +67,7 @@ class Bindings:
         try:
             return eval(code, {**self.arguments, **names})
         except ZeroDivisionError:
-            return math.nan  # which no size equals
+            return math.nan  # not equal to any size
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Mismatch:
     value: Any
     spec: Spec
     wanted: tuple[Size | None, ...] = ()  # for a tensor: the required size of each axis, None for any
-    axis: int | None = None  # the first axis that does not fit
+    axis: int | None = None  # the first axis that does not match
     problem: str = "type"  # "type", "rank", "size" or "dtype"
-    reason: str = ""  # jaxtyping's own text, where we have none
+    reason: str = ""  # jaxtyping's text, if we have none
     known: Bindings | None = None  # for a tensor: the axes that were bound before it, inside a container too
 
 
@@ -88,7 +88,7 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
     """Validate a value and everything in it, and bind its axes.
 
     Returns:
-        None if it matches; then `bindings` holds the axes that it binds, after a mismatch perhaps only some.
+        None if it matches. `bindings` then contains the axes that it binds; after a mismatch, perhaps some.
     """
     match spec:
         case Anything():
@@ -144,7 +144,7 @@ def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) 
             bindings.sizes.update(trial.sizes)
             return None
         mismatches.append(mismatch)
-    # An arm of the right type but the wrong size says more than "none of these types".
+    # An arm with the right type but the wrong size is more helpful than "none of these types".
     for problems in (("size", "dtype"), ("rank",)):
         closest = [mismatch for mismatch in mismatches if mismatch.problem in problems]
         if closest:
@@ -166,7 +166,7 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
             return mismatch(axis=index, problem="size")
     if wanted.conflict:
         return mismatch(problem="size", reason=wanted.conflict)
-    # The sizes match by our reading; jaxtyping has the last word on them and on the dtype.
+    # Our code found that the sizes match; jaxtyping has the last word on them and on the dtype.
     text = " ".join(
         "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
     )
@@ -180,7 +180,7 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
 
 
 def has_shape(value: Any) -> bool:
-    """Whether a tensor has a shape: a nested one of strided layout raises an error instead."""
+    """Whether a tensor has a shape: a nested tensor of strided layout raises an error instead."""
     return not (isinstance(value, torch.Tensor) and value.is_nested and value.layout is torch.strided)
 
 
@@ -209,7 +209,7 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
         for index, axis in enumerate(axes)
         if index != many
     ]
-    # Names first: an expression may stand before the axis that it is computed from.
+    # Names first: an expression may precede the axis that it is computed from.
     for axis, place in places:
         fits_any = axis.broadcast and shape[place] == 1
         if axis.kind is AxisKind.NAMED and here.get(axis.name) is None and not fits_any:

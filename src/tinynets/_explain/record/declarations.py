@@ -1,4 +1,4 @@
-"""Compare the shapes that lines declare with those that they made."""
+"""Compare the declared shapes of lines with the actual ones."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -13,7 +13,7 @@ import sympy
 from ..._contract.annotations.axes import Axis, AxisKind
 from ..._prove.conditions import condition
 from ..._torch.tracing.shape_environment import with_floor_divisions
-from ...inputs.axis_strings import evaluate, parse_axes
+from ...inputs.axis_strings import aligned_axes, evaluate, parse_axes
 from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Verdict
@@ -35,12 +35,8 @@ class Declarations:
         axes = parse_axes(text)
         if axes is None:
             return "", measured
-        tokens = list(axes.axes)
-        many = axes.many_index
-        if many is not None:
-            missing = len(shape) - (len(tokens) - 1)
-            tokens[many : many + 1] = [Axis(AxisKind.ANY, "_")] * max(missing, 0)
-        if len(tokens) != len(shape) or (many is not None and len(axes.axes) - 1 > len(shape)):
+        tokens = aligned_axes(axes, len(shape))
+        if tokens is None:
             return "≠", measured
         fits = [self._fits(axis, size) for axis, size in zip(tokens, shape, strict=True)]
         if not all(fits):
@@ -87,7 +83,7 @@ def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
     if equal.axes and equal.decided:
         return equal.always
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
-    # Rounded quotients have no normal form: the current sizes decide.
+    # Rounded quotients have no normal form: compare them at the current sizes.
     return (
         symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
     )

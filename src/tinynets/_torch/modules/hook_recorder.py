@@ -1,4 +1,4 @@
-"""Watching the calls of a model's modules by forward hooks, which come off again whatever happens."""
+"""Watch the calls of a model's modules with forward hooks, which are always removed again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _leave(after: After, path: str, module: nn.Module, args: object, output: Any
 
 
 def recorded_calls(model: nn.Module, call: Callable[[], object]) -> list[ModuleCall]:
-    """Return the calls of all modules of a model during a call, in the order of their ends."""
+    """Return the calls of all modules of a model during `call`, in the order in which they end."""
     found: list[ModuleCall] = []
     entered: list[list[Any]] = []  # a stack: modules call each other, and themselves
 

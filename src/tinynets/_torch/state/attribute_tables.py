@@ -1,4 +1,4 @@
-"""Attributes that are not kept in a dict: of a class, in slots, in the closure of a function."""
+"""Attributes that are not in a plain dict: in a class, in slots, in the closure of a function."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from .foreign import has_attribute
 from .model_walk import reachable
 
 SOURCES = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random"}
-"""The sources of random numbers in the words of a message."""
+"""The names of the sources of random numbers in messages."""
 
 
 class RandomStates:
@@ -33,7 +33,7 @@ class RandomStates:
         self._own = [(one, read_state(one)) for model in models for _, one in generators_of(model)]
 
     def restore(self) -> None:
-        """Put every generator back."""
+        """Restore every generator."""
         random.setstate(self._python)
         devices = _devices_in_use()
         for device, state in self._torch.items():
@@ -45,10 +45,10 @@ class RandomStates:
             write_state(generator, state)
 
     def moved(self) -> list[str]:
-        """Return which sources have been drawn from since: `"torch"`, `"python"`, `"numpy"`."""
+        """Return the sources whose state has changed since: `"torch"`, `"python"`, `"numpy"`."""
         now = RandomStates()
         moved = {
-            # A device or a library that came into use only since has come with a state of its own.
+            # A device or library that was initialised since then has no saved state to compare with.
             "torch": any(not same_state(state, now._torch.get(d, state)) for d, state in self._torch.items()),
             "python": self._python != now._python,
             "numpy": self._numpy is not None and not same_state(self._numpy, now._numpy),
@@ -56,13 +56,13 @@ class RandomStates:
         return [source for source, has_moved in moved.items() if has_moved]
 
     def moved_besides_torch(self) -> list[str]:
-        """Return which sources have been drawn from that `torch.manual_seed` does not reach."""
+        """Return the changed sources that `torch.manual_seed` does not reach."""
         return [source for source in self.moved() if source != "torch"]
 
 
 @contextmanager
 def preserved_random_states(*models: nn.Module) -> Generator[None]:
-    """Put every generator back at the end of the block, those that the models hold too."""
+    """Restore every generator at the end of the block, including those of the models."""
     states = RandomStates(*models)
     try:
         yield
@@ -71,16 +71,16 @@ def preserved_random_states(*models: nn.Module) -> Generator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch, Python and, where it is imported, NumPy."""
+    """Seed torch, Python and, if it is imported, NumPy."""
     if len(_devices_in_use()) > 1:
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
+    else:  # manual_seed would queue the seed, with a traceback, for each device that is not in use
         torch.default_generator.manual_seed(seed)
     _seed_python(seed)
 
 
 def seed_all_but_torch(model: nn.Module, seed: int) -> None:
-    """Seed every generator that `torch.manual_seed` does not reach, those that the model holds too."""
+    """Seed every generator that `torch.manual_seed` does not reach, including those of the model."""
     _seed_python(seed)
     for _, generator in generators_of(model):
         seeding = seed_of(generator)
@@ -89,7 +89,7 @@ def seed_all_but_torch(model: nn.Module, seed: int) -> None:
 
 
 def seeds_torch(call: Callable[[], object]) -> bool:
-    """Return whether a call leaves the generator of torch in the same state from wherever it starts."""
+    """Return whether a call leaves torch's generator in the same state, whatever state it starts from."""
     ends: list[torch.Tensor] = []
     for seed in (1, 2):
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
@@ -112,7 +112,7 @@ def _devices_in_use() -> dict[str, _Access]:
     for name, library in (("cuda", torch.cuda), ("xpu", torch.xpu)):
         if library.is_initialized():
             found[name] = (library.get_rng_state_all, library.set_rng_state_all)
-    if torch.mps.is_available():  # which is in use as soon as it is there
+    if torch.mps.is_available():  # in use as soon as it is available
         found["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
     return found
 

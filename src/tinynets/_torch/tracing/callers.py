@@ -1,6 +1,6 @@
-"""How a checked function finds out who calls it, and how it steps out of a trace.
+"""Find out who calls a checked function, and step out of a trace.
 
-The comment at each private name of torch says what it serves, and what to do if torch drops it.
+The comment at each private name of torch says what it is for, and what to do if torch drops it.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ OFF, ON, VALIDATE_ALL = 0, 1, 2
 getframe = sys._getframe  # pyright: ignore[reportPrivateUsage]
 is_inference_mode_enabled: Callable[[], bool] = torch.is_inference_mode_enabled
 
-# Serves DirectForwardWarning: a forward that `model(x)` runs is called from here. Without it, every caller is
-# looked at, which is slower.
+# For DirectForwardWarning: `model(x)` calls forward from this code. Without it, every caller is inspected,
+# which is slower.
 CALL_IMPL = cast(Any, nn.Module)._call_impl.__code__
 
-# Serves the paths in error messages ("at encoder.blocks.3"): a frame with this code is a call of a module.
+# For the paths in error messages ("at encoder.blocks.3"): a frame with this code is a call of a module.
 # Without it, messages lose the path.
 _CALL = nn.Module.__call__.__code__
 
-# Serves `torch.jit.trace`: whether it is recording. `torch.jit.is_tracing` is public and does the same, with
+# For `torch.jit.trace`: whether it is recording. `torch.jit.is_tracing` is public and does the same, with
 # one more Python call in each call of a checked function.
 tracing_state: Callable[[], object] = torch._C._get_tracing_state  # pyright: ignore
 
-# Serves errors under torch.compile: whether dynamo steps out of a trace at the `raise` of an error that was
-# made elsewhere. Up to torch 2.11 it fails there (no attribute `__context__`), so a function that it does
-# not trace raises, and our frames are in the traceback.
+# For errors under torch.compile: whether dynamo breaks the graph at the `raise` of an error that was created
+# elsewhere. Up to torch 2.11 it fails there (no attribute `__context__`), so a function that it does not
+# trace raises instead, and our frames are in the traceback.
 TRACES_RAISE: bool = torch.__version__ >= "2.12"
 
 
 def enter_from_elsewhere(module: nn.Module, caller: FrameType) -> int:
-    """Return how checks run in a forward that was not called through the module's own `__call__`."""
+    """Return how checks run in a forward that was not called through the module's `__call__`."""
     if tracing_state() is not None:
         return VALIDATE_ALL
     if _is_direct(module, caller):
@@ -84,7 +84,7 @@ def pause_tracing() -> Any:
     """Stop recording for `torch.jit.trace`, so that sizes are plain ints."""
     state = tracing_state()
     if state is not None:
-        # Serves errors inside torch.jit.trace. Without it, sizes in their text are tensors.
+        # For errors inside torch.jit.trace. Without it, sizes in their text are tensors.
         torch._C._set_tracing_state(None)  # pyright: ignore
     return state
 
@@ -96,30 +96,30 @@ def resume_tracing(state: Any) -> None:
 
 
 def outside_of_dynamo(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function such that dynamo does not trace it when compiled code calls it."""
+    """Return a version of the function that dynamo does not trace when compiled code calls it."""
     if "torch._dynamo" not in sys.modules:
         return function
     return cast(Any, torch.compiler).disable(function)
 
 
 def known_while_tracing(function: Callable[P, R]) -> Callable[P, R]:
-    """Have dynamo call a function while it traces, and take what it returns for a constant."""
-    # Serves packages under the import hook: their functions get their checks at the first call, which may be
-    # traced. `torch.compiler.assume_constant_result` is public and does just this, but imports the compiler.
+    """Make dynamo call a function while it traces, and treat the result as a constant."""
+    # For packages under the import hook: their functions get their checks at the first call, which may be
+    # traced. `torch.compiler.assume_constant_result` is public and does the same, but imports the compiler.
     # Without it, the first call of each such function breaks the graph.
     setattr(function, "_dynamo_marked_constant", True)  # noqa: B010
     return function
 
 
 def graph_break(refusal: str, value: object) -> None:
-    """Leave the graph, so that the value can be validated; under `fullgraph=True`, raise with this text."""
-    # Serves errors under torch.compile. Without it, any call that dynamo does not support breaks the graph as
-    # well, but then the text of torch's error names that call and not the annotation.
+    """Break the graph, so that the value can be validated; under `fullgraph=True`, raise with this text."""
+    # For errors under torch.compile. Without it, any call that dynamo does not support breaks the graph as
+    # well, but torch's error then names that call instead of the annotation.
     torch._dynamo.graph_break(msg=f"{refusal}, got {_traceable(value)}")  # pyright: ignore
 
 
 def _traceable(value: object) -> str:
-    # Only what dynamo can follow: it builds this text while it traces.
+    # Uses only what dynamo supports, since it builds this text while it traces.
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} [{' '.join([f'{size}' for size in value.shape])}]"
     return type(value).__name__
