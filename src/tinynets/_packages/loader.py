@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.abc
 import importlib.util
 import io
@@ -35,22 +36,20 @@ class PackageFinder(importlib.abc.MetaPathFinder):
         mine = [p for p in self.packages if fullname == p or fullname.startswith(f"{p}.")]
         if not mine:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec = find(fullname, path, target) if find and not isinstance(finder, PackageFinder) else None
-            if spec is not None:
-                break
-        else:
+        others = [f for f in sys.meta_path if hasattr(f, "find_spec") and not isinstance(f, PackageFinder)]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None:
             return None
         self.loaded.update(mine)
         if hasattr(spec.loader, "get_source") and hasattr(spec.loader, "exec_module"):
-            spec.loader = ArmingLoader(spec.loader)
+            spec.loader = InstrumentingLoader(spec.loader)
         elif spec.loader is not None:
             self.not_loaded[fullname] = f"it is loaded by {type(spec.loader).__name__}, which has no source"
         return spec
 
 
-class ArmingLoader(importlib.abc.Loader):
+class InstrumentingLoader(importlib.abc.Loader):
     """Loads a module as another loader does, and instruments it."""
 
     def __init__(self, loader: Any) -> None:
@@ -82,23 +81,20 @@ class ArmingLoader(importlib.abc.Loader):
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
     """Return the code of an instrumented module, cached on disk like the bytecode of other modules."""
-    cache = (
-        importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
-    )
+    level = f"tinynets{sys.flags.optimize}"
+    cache = Path(importlib.util.cache_from_source(path, optimization=level)) if keep else None
     key = (__version__, _OWN_HASH, importlib.util.source_hash(source.encode()))
     if cache:
-        try:
-            known_key, code = marshal.loads(Path(cache).read_bytes())
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            known_key, code = marshal.loads(cache.read_bytes())
             if known_key == key:
                 return code
-        except (OSError, ValueError, EOFError, TypeError):
-            pass
     try:
         code = compile(instrumented(ast.parse(source, path)), path, "exec", dont_inherit=True)
     except SyntaxError:
         return None
     if cache and not sys.dont_write_bytecode:
-        _keep(Path(cache), marshal.dumps((key, code)))
+        _keep(cache, marshal.dumps((key, code)))
     return code
 
 

@@ -11,8 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._torch.modules.to_empty import to_empty_
-from .._torch.state.devices import default_device
+from .._torch.state.devices import default_device, to_empty_
 from ..checkpoint import Normalization
 from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
