@@ -121,12 +121,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a file whole and compare its bytes with the digest in its header.
-
-    Raises:
-        CheckpointError: the file was not written by `save`, is damaged, or is newer than this library.
-        FileNotFoundError: there is no such file.
-    """
+    """Read a file whole, as `read_header` reads it, and compare its bytes with the digest in its header."""
     file = read_weight_file(path)
     header = parse_header(file)
     if header.sha256 is not None:

@@ -32,11 +32,7 @@ class Backend:
 
 
 def backend_of(name: str) -> Backend:
-    """Return a backend by its name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """Return a backend by its name; raise ValueError if there is none."""
     if name not in _BACKENDS:
         known = " or ".join(f'"{known}"' for known in _BACKENDS)
         raise ValueError(f"backend is None, for Python, or {known}, got {name!r}")
@@ -44,11 +40,7 @@ def backend_of(name: str) -> Backend:
 
 
 def require_packages(reason: str) -> None:
-    """Import the packages for ONNX.
-
-    Raises:
-        ModuleNotFoundError: one is not installed; the message starts with the reason.
-    """
+    """Import the packages for ONNX; raise ModuleNotFoundError, with the reason first, if one is missing."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             importlib.import_module(name)

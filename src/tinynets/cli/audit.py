@@ -33,11 +33,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the audit of a package.
-
-    Raises:
-        TargetError: there is no such package, or nothing in it to enforce.
-    """
+    """Print the audit of a package; raise TargetError if there is none, or nothing in it to enforce."""
     import dataclasses
     import json
     import os

@@ -36,11 +36,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print what the file takes and returns.
-
-    Raises:
-        TargetError: the target is not a model, or cannot be exported like this; the message says what to do.
-    """
+    """Export, and print what the file takes and returns; a TargetError says what to do instead."""
     from .._export.export import export
     from .._export.load import load_exported
     from ..inputs.targets import load_model
