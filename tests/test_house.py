@@ -236,8 +236,7 @@ def test_a_subcommand_is_a_file_and_a_name(
 
 
 CHECK = '''
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Level, Subject, check
 
 
 @check("layout.square", Level.SHOULD)

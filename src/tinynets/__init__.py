@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._packages.hook import install_import_hook
     from .models import CifarMLP, TinyVisionMLP, create_model, list_models, load
 
-# Imported on first use: checking the contracts of the models takes as long as all else.
+# Imported on first use: building the contracts of the models takes as long as everything else.
 _LATER = {
     **dict.fromkeys(("CifarMLP", "TinyVisionMLP", "create_model", "list_models", "load"), ".models"),
     "optimize_for_inference": "._inference.optimize",

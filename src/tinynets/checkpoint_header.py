@@ -1,4 +1,4 @@
-"""The header of a checkpoint: what it says about its model, as strings in a file and as values."""
+"""The header of a checkpoint: the description of its model, as strings in a file and as values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from ._version import __version__
 from .weight_file import DIGEST, WeightFile, refusal
 
-FORMAT_VERSION = 2  # 1, of tinynets 0.1.0, has no digest
+FORMAT_VERSION = 2  # version 1 (tinynets 0.1.0) has no digest
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation per channel that images are normalised with: `(image - mean) / std`."""
+    """Mean and standard deviation per channel for normalising images: `(image - mean) / std`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -48,7 +48,7 @@ class Header:
     computed_sha256: str | None = None  # digest of those buffers as they were, if there are any
 
     def to_metadata(self) -> dict[str, str]:
-        """Return the strings of a file's header, without the digest, which the file's writer adds.
+        """Return the strings of a file's header, without the digest, which `encode` adds.
 
         Raises:
             TypeError, ValueError: an argument is not plain data.

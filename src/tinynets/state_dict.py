@@ -1,4 +1,4 @@
-"""State dicts that must fit a model exactly, and in which a shared tensor is stored once."""
+"""State dicts that must match a model exactly and store shared tensors once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_COMPLAINTS = 8
 def load_weights(
     module: nn.Module, state_dict: Mapping[str, Tensor], own_names: Mapping[str, str] | None = None
 ) -> None:
-    """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
+    """Copy weights into a model; all names and shapes must match, except for prefixes of wrappers.
 
     Messages have a name of `own_names` for one that somebody has changed: what it was called before.
 
     Raises:
-        CheckpointError: names or shapes do not fit; the message lists them.
+        CheckpointError: names or shapes do not match; the message lists them.
     """
     tensors = strip_prefixes(state_dict)
     complaints = misfits(module, {name: list(tensor.shape) for name, tensor in tensors.items()}, own_names)
@@ -54,9 +54,9 @@ def misfits(
 
 
 def mistyped(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each tensor whose dtype could not take the place of the model's.
+    """Return one line for each tensor whose dtype cannot replace that of the model.
 
-    A model may be saved in another floating dtype than it is built in; ints do not stand for floats.
+    A model may be saved in a different floating dtype than it is built in; ints cannot replace floats.
     """
     return [
         f"mistyped {name}: {tensors[name].dtype} where {expected.dtype} is expected"
@@ -71,11 +71,11 @@ def _exchangeable(one: torch.dtype, other: torch.dtype) -> bool:
 
 
 def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Describe the first tensor that holds NaN or an infinity."""
+    """Describe the first tensor that contains NaN or an infinity."""
     for name, tensor in tensors.items():
         if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
             wide = tensor.float() if tensor.element_size() < 4 else tensor
-            # A sum is several times faster than looking at each value, and finite only if all of them are.
+            # A sum is several times faster than checking each value, and finite only if all values are.
             if not wide.sum().isfinite() and not wide.isfinite().all():
                 wrong = (~wide.isfinite()).nonzero()
                 first = [int(place) for place in wrong[0]]
@@ -127,7 +127,7 @@ def with_shared(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
 
 
 def share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
-    """Bind every further name of a shared tensor to that tensor, after `load_state_dict(assign=True)`."""
+    """Bind every other name of a shared tensor to that tensor, after `load_state_dict(assign=True)`."""
     tensors = dict(tensors_of(module))
     for name, first in first_names.items():
         if name != first:

@@ -102,6 +102,12 @@ def test_the_failures_can_be_a_warning_or_only_collected():
         tn.testing.check_model(Good, GIVEN, on_fail="ignore")
 
 
+@pytest.mark.parametrize("timeout", [-3, 0, float("nan")])
+def test_no_time_at_all_is_refused(timeout):
+    with pytest.raises(ValueError, match=f"timeout is a positive number of seconds or None, got {timeout}"):
+        collect(Good, timeout=timeout)
+
+
 def test_a_model_that_raises_fails_once_and_the_others_say_why_they_did_not_run():
     report = collect(Raises, groups=None)
     failed = report["runs.eval"]
@@ -280,7 +286,7 @@ def test_a_check_made_after_the_first_list_is_seen():
 
 
 def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
-    from tinynets.testing import discovery
+    from tinynets.testing import definition
 
     class NoLinear:
         """No linear layers here."""
@@ -302,20 +308,20 @@ def test_a_check_of_ones_own_is_found_by_its_entry_point(monkeypatch):
         def load(self):
             return "not a check"
 
-    discovery._offered.cache_clear()
+    definition._offered.cache_clear()
     try:
-        monkeypatch.setattr(discovery, "entry_points", lambda group: [Entry()])
+        monkeypatch.setattr(definition, "entry_points", lambda group: [Entry()])
         found = collect(Good, groups=["house"])["house.no_linear"]
         assert (found.status, found.failure.where) == ("warned", "linear")
-        discovery._offered.cache_clear()
-        monkeypatch.setattr(discovery, "entry_points", lambda group: [Wrong()])
+        definition._offered.cache_clear()
+        monkeypatch.setattr(definition, "entry_points", lambda group: [Wrong()])
         with pytest.raises(
             TypeError, match="entry point 'house' \\(house:checks\\): 'not a check' is not a Check"
         ):
             tn.testing.list_checks()
     finally:
         monkeypatch.undo()
-        discovery._offered.cache_clear()
+        definition._offered.cache_clear()
 
 
 def test_json_junit_and_markdown_say_what_the_report_says(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 
 from .._torch.modules.wrappers import unwrapped
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
-from ..atomic_write import write_atomically
+from ..atomic_write import check_destination, write_atomically
 from ..inputs.model_argument import require_module
 
 Format = Literal["pt2", "aoti", "onnx"]
@@ -41,7 +41,8 @@ def export(
         ValueError: an unknown format, another suffix, or an axis for which torch can export only one size.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError, IsADirectoryError: there is no such folder, or the path is one.
+        Exception: what the model itself raises for these inputs.
 
     Examples:
         >>> tn.export(model, "model.pt2")
@@ -56,8 +57,7 @@ def export(
     wanted = [_SUFFIXES[format]] if format else [".pt2", ".onnx"]
     if path.suffix not in wanted:
         raise ValueError(f"the path of an export ends in {' or '.join(wanted)}, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    check_destination(path)
     chosen = format or ("onnx" if path.suffix == ".onnx" else "pt2")
     # What these import costs a second, or is not installed.
     if chosen == "onnx":

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._contract.annotations.axes import Axis, AxisKind
 from .._inference.backends import require_packages
-from .._inference.onnx_session import array_of, open_session, translate
+from .._inference.onnx_session import array_of, open_session
+from .._torch.tracing.torch_warnings import to_onnx
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
 from .signature import KEY, TensorSpec
@@ -26,7 +27,7 @@ _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
 
 def to_bytes(program: Program) -> bytes:
     """Translate a program to ONNX, with the contract in its metadata and its axis names in all shapes."""
-    model = translate(program.exported, [tensor.name for tensor in program.signature.outputs])
+    model = to_onnx(program.exported, [tensor.name for tensor in program.signature.outputs])
     graph = model.graph
     for value in (*graph.input, *graph.output, *graph.value_info):
         for axis in value.type.tensor_type.shape.dim:

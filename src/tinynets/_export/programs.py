@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
+from .._torch.tracing.fake_tensors import silent_fakes
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from .._version import __version__
 from ..checkpoint import config_of
@@ -45,6 +46,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     Raises:
         TypeError: the shapes of the inputs are unknown, or `forward` returns a class of the user.
         ValueError: torch can export the model only with one size for an axis that should be free.
+        Exception: what the model itself raises for these inputs.
     """
     returned = forward_specs(model).get("return")
     if isinstance(returned, FieldsSpec) and not returned.by_key:
@@ -64,8 +66,12 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         rows.append(row)
         sizes.update(fixed)
     free = [{i: Dim.AUTO for i, axis in enumerate(row) if not _is_one_size(axis, sizes)} for row in rows]
-    with evaluating(model), torch.no_grad(), one_program_for_all_sizes():
-        exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
+    with evaluating(model), torch.no_grad(), one_program_for_all_sizes(), silent_fakes():
+        try:
+            exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
+        except Exception:
+            _raise_refusal(model, values)
+            raise
     _forget_places(exported)
     taken = [_meta(exported, name) for name in exported.graph_signature.user_inputs]
     symbols = _symbols(model, zip(names, rows, taken, values, free, strict=False))
@@ -86,6 +92,14 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         library_version=__version__,
     )
     return Program(exported, signature, symbols)
+
+
+def _raise_refusal(model: nn.Module, values: tuple[Any, ...]) -> None:
+    """Call a model that could not be exported: if it refuses its inputs, its error has their actual sizes."""
+    try:
+        model(*values)
+    except Exception as error:
+        raise error from None
 
 
 def _forget_places(exported: ExportedProgram) -> None:

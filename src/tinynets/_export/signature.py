@@ -18,8 +18,7 @@ import jaxtyping
 from torch import Tensor
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
-from .._contract.annotations.sites import Site
-from .._contract.annotations.specs import ArraySpec
+from .._contract.annotations.specs import ArraySpec, Site
 from .._contract.verdict.descriptions import description
 from .._contract.verdict.messages import Place, contract_error
 from .._contract.verdict.validate import Bindings, known_size, validate

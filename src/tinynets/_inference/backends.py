@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._torch.tracing.straight_line import program_of_tensors
+from .._torch.tracing.torch_warnings import to_onnx
 from .trace import Trace
 
 _COMPILERS = ("g++", "clang++", "cl")
@@ -75,9 +76,9 @@ def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
 
 
 def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Any]], Any]:
-    from .onnx_session import open_session, translate
+    from .onnx_session import open_session
 
-    model = translate(trace.program)
+    model = to_onnx(trace.program)
     names = [value.name for value in model.graph.input]
     if names != list(taken):
         raise ValueError(f"ONNX takes {', '.join(names)}, and the model reads {', '.join(taken)}")

@@ -1,25 +1,15 @@
-"""Programs in ONNX, and sessions with as many threads as torch has, which do not spin when idle."""
+"""Sessions of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
 
 # onnxruntime has no complete types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
-
-from .._torch.tracing.torch_warnings import no_word_of_torchvision
-
-
-def translate(program: ExportedProgram, output_names: Sequence[str] | None = None) -> Any:
-    """Translate a program to ONNX: a `ModelProto`."""
-    with no_word_of_torchvision():
-        found: Any = torch.onnx.export(program, dynamo=True, verbose=False, output_names=output_names)
-    return found.model_proto
 
 
 def open_session(model: bytes) -> Callable[[list[Any]], Any]:

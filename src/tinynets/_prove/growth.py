@@ -1,4 +1,4 @@
-"""How a size grows with one axis, and from where on a condition on it repeats, so that trying decides it."""
+"""How a size grows with one axis, and where a condition on it starts to repeat, so that trying decides it."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy
 
-LONGEST = 20_000  # sizes tried for one condition; what repeats later than that is not decided
+LONGEST = 20_000  # sizes tried for one condition; conditions that repeat later are not decided
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Growth:
 
     @property
     def settled(self) -> int:
-        """The axis from which on the sign follows the slope, or only repeats."""
+        """The size of the axis from which on the sign follows the slope, or only repeats."""
         if not self.slope:
             return self.start
         return max(self.start, math.floor(max(-self.low, self.high, Fraction(0)) / abs(self.slope)) + 1)
 
 
 def growth(size: Any) -> Growth | None:
-    """Return how a size grows with the one axis in it; None if not along a line, as `height**2`."""
+    """Return how a size grows with the one axis in it; None if it is not linear, such as `height**2`."""
     if size.is_Integer:
         return Growth(Fraction(0), Fraction(int(size)), Fraction(int(size)))
     if size.is_Symbol:
@@ -93,7 +93,7 @@ def _quotient(line: Growth, divisor: Any) -> Growth | None:
 
 
 def _largest(lines: list[Growth]) -> Growth:
-    """Return the growth of a maximum: the steepest line wins in the end."""
+    """Return the growth of a maximum: the steepest line eventually wins."""
     slope = max(line.slope for line in lines)
     steep = [line for line in lines if line.slope == slope]
     low, high = max(line.low for line in steep), max(line.high for line in steep)
@@ -105,9 +105,9 @@ def _largest(lines: list[Growth]) -> Growth:
 
 
 def horizon(condition: Any) -> tuple[int, int] | None:
-    """Return from which size on a condition on one axis repeats, and after how many; None if not known.
+    """Return the size from which on a condition on one axis repeats, and its period; None if not known.
 
-    What holds up to the sum of the two holds for every size.
+    A condition that holds up to the sum of the two holds for every size.
     """
     if condition in (sympy.true, sympy.false):
         return 0, 1
@@ -122,7 +122,7 @@ def horizon(condition: Any) -> tuple[int, int] | None:
 
 
 def normal(size: Any) -> Any:
-    """Return a size such that equal ones of rounded quotients look alike: `(h-3)//2+1` is `(h-1)//2`."""
+    """Normalise floor divisions, so that equal sizes have equal forms: `(h-3)//2+1` and `(h-1)//2`."""
     if not size.args:
         return size
     size = size.func(*map(normal, size.args))

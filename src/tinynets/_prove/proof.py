@@ -1,4 +1,4 @@
-"""What is proved of a model, for people and as data."""
+"""The result of a proof, as text and as data."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Attempt:
 class Proof:
     """Whether the annotated lines of a model hold for every size of the named axes.
 
-    It is relative to the functions by which torch computes shapes, and for sizes from 2 on; smaller ones are
-    run.
+    The proof relies on the functions with which torch computes shapes, and is for sizes from 2 on; smaller
+    sizes are run.
 
     Attributes:
         model: class of the model.
         axes: the names of the axes that may have any size.
-        conditions: what the model demands of them; it raises for other sizes.
-        tied: axes that the model takes in one size only, though their annotation has a name.
-        lines: every annotated line that the passes came by.
-        refused: for sizes outside of the conditions, what the model raised.
+        conditions: the conditions on these sizes; the model raises an error for other sizes.
+        tied: axes for which the model accepts only one size, although their annotation has a name.
+        lines: every annotated line that the passes reached.
+        refused: calls with sizes outside of the conditions, and the errors of the model.
         small: calls with sizes of 1 and an empty batch.
-        reason: why it is not proved, if nothing is wrong either.
+        reason: why it is not proved, if no line is wrong either.
     """
 
     model: str
@@ -79,7 +79,7 @@ class Proof:
 
     @property
     def verdict(self) -> Literal["proved", "fails", "tied", "unproved"]:
-        """The worst that can be said."""
+        """The overall verdict: the worst that applies."""
         if self.failed:
             return "fails"
         if self.tied:
@@ -125,7 +125,7 @@ class Proof:
         return "\n".join([*texts, *(f"  run for {text}" for text in said)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as data for JSON."""
+        """Return the proof as data for JSON."""
         lines = [{**asdict(line.place), **asdict(line)} for line in self.lines]
         for line in lines:
             del line["place"]

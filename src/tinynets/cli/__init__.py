@@ -12,8 +12,8 @@ from .._version import __version__
 from ..errors import TargetError
 from .common import EXIT_CODES, OK, USAGE
 
-# A file each, which imports its room when it runs.
-INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13  # as shells have it for SIGINT and SIGPIPE
+INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13  # the exit codes of shells for SIGINT and SIGPIPE
+# One file per command, which imports its part of the library when it runs.
 COMMANDS = ("list", "explain", "prove", "check", "comments", "export", "show", "audit")
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # as in `tinynets list | head -1`
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # which Python flushes when it exits
+        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes stdout when it exits
         os.close(nowhere)
         return CLOSED_PIPE
 

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         TargetError: the command line does not say what to check, or says it wrong.
     """
     from ..testing.check_ids import resolve_id
-    from ..testing.discovery import list_checks
+    from ..testing.definition import list_checks
     from ..testing.options import Options
     from ..testing.pages import base_id, page
     from ..testing.project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_project(cases: list[Case]) -> int:
-    """Check all models of a project: a line for each, and below it what objects."""
+    """Check all models of a project; print a line for each, followed by its failed checks."""
     from ..testing.suite import run_checks
 
     codes: list[int] = []

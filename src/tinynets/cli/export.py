@@ -36,7 +36,11 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print what the file takes and returns; a TargetError says what to do instead."""
+    """Export the model, and print the signature of the file.
+
+    Raises:
+        TargetError: the target is not a model, or cannot be exported this way; the message says what to do.
+    """
     from .._export.export import export
     from .._export.load import load_exported
     from ..inputs.targets import load_model

@@ -35,7 +35,11 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the checked functions of the target; raise TargetError if nothing of that name is checked."""
+    """Print the checked functions of the target.
+
+    Raises:
+        TargetError: the target has no checked function.
+    """
     from .._contract.show import show
     from ..errors import TargetError
     from ..inputs.targets import build, load_target

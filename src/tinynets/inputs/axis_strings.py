@@ -1,4 +1,4 @@
-"""Axis strings such as `"batch 3 2*hidden"`, parsed, and what their expressions come to."""
+"""Parse axis strings such as `"batch 3 2*hidden"`, and evaluate their expressions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import UnsupportedAxesError
 def parse_axes(text: str) -> Axes | None:
     """Parse an axis string, perhaps with commas: `batch, 3, 32, 32`; return None if it is not one."""
     try:
-        return parse_axis_string(re.sub(r",(?![^(]*\))", " ", text))  # those of min(a,b) stay
+        return parse_axis_string(re.sub(r",(?![^(]*\))", " ", text))  # keep the commas in min(a,b)
     except UnsupportedAxesError:
         return None
 
@@ -34,9 +34,9 @@ def aligned_axes(axes: Axes, rank: int) -> list[Axis] | None:
 
 
 def evaluate(axis: Axis, known: Mapping[str, Any]) -> Any:
-    """Return the size that an expression such as `2*hidden` comes to, or None if a name is not known."""
+    """Return the value of an expression such as `2*hidden`, or None if it cannot be evaluated."""
     try:
         tree = ast.fix_missing_locations(ast.Expression(parse_expression(axis.name).tree))
         return eval(compile(tree, "<axis>", "eval"), {"__builtins__": {"min": min, "max": max}}, dict(known))
-    except Exception:  # whatever the user's expression does: it cannot be decided here
+    except Exception:  # a user's expression may raise anything
         return None

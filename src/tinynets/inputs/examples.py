@@ -22,7 +22,7 @@ from .symbolic_sizes import Sizes
 BatchAxes = int | None | Sequence[int | None]
 
 MakeInputs = Callable[[int, torch.Generator], Any]
-"""Called with the number of samples and a source of randomness, it returns the arguments of a call."""
+"""Accepts the number of samples and a source of randomness, and returns the arguments of a call."""
 
 _BATCH_NAMES = frozenset({"batch", "batch_size", "b", "n"})
 
@@ -33,16 +33,16 @@ def example_arguments(
     """Return an example call of a model.
 
     Args:
-        model: what will be called.
+        model: the model to call.
         args: positional arguments: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`, or
             nothing if `forward` is annotated.
         kwargs: keyword arguments, in the same forms.
-        batch_axes: the axis that counts samples, one for all tensors or one for each; None for no batch.
-            Inferred: the axis called `batch` if axes have names; else axis 0 of every tensor that is as long
-            there as the first one.
+        batch_axes: the axis of samples, one for all tensors or one for each; None for no batch.
+            If inferred, the axis named `batch` if axes have names; else axis 0 of every tensor whose size
+            there equals that of the first one.
 
     Raises:
-        TypeError: there are neither inputs nor annotations, or `batch_axes` does not fit the inputs.
+        TypeError: there are neither inputs nor annotations, or `batch_axes` does not match the inputs.
     """
     args, kwargs = _as_shapes(args), {**kwargs}
     for where, value in (*((f"inputs[{n}]", v) for n, v in enumerate(args)), *kwargs.items()):
@@ -88,7 +88,7 @@ def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> froze
 
 
 def _as_shapes(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return tuples of ints as shapes, batch first, where no argument is a tensor or a shape in words."""
+    """Convert tuples of ints to shapes, batch first, if no argument is a tensor or a shape string."""
     if any(isinstance(leaf, str | Tensor) for leaf in pytree.tree_leaves(args)):
         return args
     return tuple(map(_as_shape, args))
@@ -102,7 +102,7 @@ def _as_shape(value: Any) -> Any:
 
 
 def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
-    """Return what a user's function made as arguments: a tuple, a dict by name, or one alone."""
+    """Return the result of a user's function as arguments: a tuple, a dict by name, or a single one."""
     if isinstance(made, Mapping):
         return Arguments((), {**made}, axes)
     return Arguments(cast("tuple[Any, ...]", made) if isinstance(made, tuple) else (made,), {}, axes)
@@ -111,10 +111,10 @@ def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
 def made_example(make: MakeInputs, batch_axes: BatchAxes | str, seed: int, size: int = 4) -> Arguments:
     """Return an example call from a user's function.
 
-    The batch axis of each tensor is the one that follows the number of samples asked for.
+    The batch axis of each tensor is the one whose size follows the requested number of samples.
 
     Raises:
-        TypeError: the function makes other tensors for another number of samples.
+        TypeError: the tensors have other numbers of axes for another number of samples.
     """
     made = [made_arguments(make(n, torch.Generator().manual_seed(seed))) for n in (size, size - 1)]
     one, other = made[0].tensors, made[1].tensors
@@ -159,7 +159,7 @@ def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...
 def _written(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], arguments: Arguments
 ) -> list[tuple[Axes | None, Axes | None]]:
-    """Return the axes of every tensor: as its shape was passed, and as the annotation has them."""
+    """Return the axes of every tensor: from the shape that was passed, and from the annotation."""
     specs = argument_specs(model)
     names = [parameter.name for parameter in parameters_of(model)]
     if not args and not kwargs:
@@ -180,9 +180,9 @@ def _free_names(
     annotated: list[bool],
     batch: tuple[int | None, ...],
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the name of every axis that may have any size, by the annotation if there is one.
+    """Return the name of every axis that may have any size, from the annotation if there is one.
 
-    It is `""` for the others: the batch, and what a number, an attribute or an expression ties to one size.
+    It is `""` for the batch, and for axes that a number, an attribute or an expression ties to one size.
     """
     tied = {"", *_BATCH_NAMES, *declared_axes(model)}
     for axes, number in zip(aligned, batch, strict=True):

@@ -26,7 +26,7 @@ from .symbolic_sizes import Sizes
 
 
 class _Shape(str):
-    """A shape from the contract: only its leading axis is a symbol, since more make a trace slow."""
+    """A shape from the contract: only its leading axis is a symbol, since more symbols slow down a trace."""
 
 
 _BATCH, _REAL_BATCH, _OTHER = 32, 2, 32
@@ -97,7 +97,7 @@ class Inputs:
             return torch.empty(shape, dtype=dtype, device=device)
         if dtype.is_floating_point or dtype.is_complex:
             return torch.randn(shape, dtype=dtype, device=device)
-        return torch.zeros(shape, dtype=dtype, device=device)  # the one index that every table has
+        return torch.zeros(shape, dtype=dtype, device=device)  # the only index valid in every embedding
 
     def _size(self, axis: Axis, leading: bool, *, named: bool) -> Any:
         if axis.kind is AxisKind.FIXED:
@@ -152,7 +152,7 @@ def float_dtype(model: nn.Module) -> torch.dtype:
 
 
 def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
-    """Return the parameters of `forward` that a call fills by position."""
+    """Return the parameters of `forward` that accept positional arguments."""
     try:
         found = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -161,11 +161,11 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
 
 
 def forward_specs(model: nn.Module) -> dict[str, Spec]:
-    """Return the specifications of the arguments of `forward` by name, and of its result as `"return"`."""
-    record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
+    """Return the specs of the arguments of `forward` by name, and of its result as `"return"`."""
+    record = contract_of(getattr(type(model), "forward", None))  # scripted modules have it on the instance
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
-        # The return has no site if the line before has checked the same.
+        # The return has no site if the line before it has checked the same value.
         builder = builder_of(type(model).forward)
         hints = builder.specs.hints if builder else {}
         return {**specs, "return": parse_hint(hints["return"])} if "return" in hints else specs
@@ -177,7 +177,7 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
 
 
 def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
-    """Return the array specifications of the arguments of `forward`, by name."""
+    """Return the array specs of the arguments of `forward`, by name."""
     arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
     return {name: spec for name, spec in arrays.items() if spec is not None}
 

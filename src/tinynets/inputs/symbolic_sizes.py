@@ -1,6 +1,6 @@
 """Sizes of a traced tensor: numbers, or expressions over named axes such as `784*batch`."""
 
-# sympy has no types. It is imported where a size is symbolic: it takes longer than all of this package.
+# sympy has no types. It is imported only for symbolic sizes: it takes longer than this whole package.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .._torch.tracing.shape_environment import (
     new_size,
 )
 
-# What the leading axis measures while it is traced: a size that no model has for another axis, so that no
-# comparison holds by chance and ties the batch to a number; and not more, since a loop may run over it.
+# The size of the leading axis in a trace: one that no other axis of a model has, so that no comparison holds
+# by chance and ties the batch to a number, but not larger, since a loop may run over it.
 _UNUSUAL = 53
 
 
@@ -32,8 +32,8 @@ class Sizes:
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
         self.unusual = unusual
         self.values: dict[str, int] = {}
-        self.measured: dict[str, int] = {}  # what the axis names of declarations came to
-        self.chosen: list[str] = []  # axes whose size nobody gave
+        self.measured: dict[str, int] = {}  # the sizes of declared axis names in the trace
+        self.chosen: list[str] = []  # axes whose size was not given
         self.environment = new_environment() if symbolic else None
         self._made: dict[str, Any] = {}
         self._names: dict[Any, Any] = {}  # torch's symbol -> symbol with the axis name
@@ -69,7 +69,7 @@ class Sizes:
         return int(size) if size.is_Integer else size
 
     def conditions(self) -> list[Any]:
-        """Return the conditions over axis names that shapes hold under, None where none depends on one."""
+        """Return the conditions over axis names that shapes depend on, None for other conditions."""
         found = [] if self.environment is None else conditions(self.environment)
         return [None if each is None else each.xreplace(self._names) for each in found]
 
@@ -99,7 +99,7 @@ class Sizes:
         return [str(name) for name in self._names.values() if str(name) not in fixed]
 
     def fixed_axes(self) -> list[str]:
-        """Return the names of the axes that the model has tied to one number."""
+        """Return the names of the axes that the model ties to one number."""
         replacements = self.environment.replacements if self.environment is not None else {}
         return [
             str(name)
@@ -122,7 +122,7 @@ class Sizes:
         return not any(condition.xreplace(given) == sympy.false for condition in known)
 
     def rename(self, text: str) -> str:
-        """Replace the symbols of torch in a message by axis names."""
+        """Replace torch's symbols in a message with axis names."""
         for symbol, name in self._names.items():
             text = re.sub(rf"\b{symbol}\b", str(name), text)
         return text

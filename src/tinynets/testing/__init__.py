@@ -8,8 +8,8 @@ from .definition import Check as Check
 from .definition import Level as Level
 from .definition import ModelCheck as ModelCheck
 from .definition import check as check
-from .discovery import list_checks as list_checks
-from .exemptions import Exemption as Exemption
+from .definition import list_checks as list_checks
+from .options import Exemption as Exemption
 from .options import Options as Options
 from .pytest_params import Case as Case
 from .pytest_params import parametrize_checks as parametrize_checks

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .._torch.modules.module_tables import named_modules
 from .._torch.state.model_walk import unregistered_modules
 from .._torch.state.random_states import RandomStates, seed_everything
 from ..inputs.arguments import Arguments
@@ -14,6 +15,8 @@ from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
 from .measure.compare import Leaf, detached
 from .subject import Subject
+
+SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 
 
 def call_no_grad(
@@ -53,6 +56,11 @@ def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
+def named_or_type(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules with their paths; the path of the model itself is the name of its class."""
+    return [(path or type(model).__name__, module) for path, module in named_modules(model)]
+
+
 def still_training(model: nn.Module) -> str:
     """Name the modules in training mode; of unregistered ones, those that behave differently in it."""
     left = [
@@ -73,3 +81,9 @@ def listed(items: list[str], limit: int = 5) -> str:
     """Join what was found, the first few in full."""
     more = f"; and {len(items) - limit} more" if len(items) > limit else ""
     return "; ".join(items[:limit]) + more
+
+
+def quoted(names: list[str], most: int = 3) -> str:
+    """Return the first few names in backticks, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{name}`" for name in names[:most]) + more

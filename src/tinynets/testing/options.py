@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -9,12 +10,43 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ..errors import Failure
 from ..inputs.examples import BatchAxes, MakeInputs
 from .check_ids import Group, resolve_id
-from .exemptions import Exemption
 
 DECLARATIONS = "__checks__"
 """The class attribute in which a model declares arguments of `check_model`, as a dict."""
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """A check that is expected to fail, and why.
+
+    Args:
+        reason: why, for whoever reads the report next year.
+        raises: the exception that the model is expected to raise, if any.
+        match: a regular expression that must match somewhere in the objection.
+
+    Raises:
+        ValueError: the reason is empty.
+    """
+
+    reason: str
+    raises: type[BaseException] | None = None
+    match: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError("an exemption needs a reason: say why the check is expected to fail")
+
+    def mismatch(self, failure: Failure) -> str | None:
+        """Return how a failure differs from the expected one, None if it is the expected one."""
+        if self.raises is not None and not isinstance(failure.error, self.raises):
+            got = "no exception" if failure.error is None else type(failure.error).__name__
+            return f"expected {self.raises.__name__}, got {got}"
+        if self.match is not None and not re.search(self.match, str(failure)):
+            return f"expected a message that matches {self.match!r}"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +68,10 @@ class Options:
     loss: Callable[[Any], torch.Tensor] | None = None
     timeout: float | None = 30.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout is a positive number of seconds or None, got {self.timeout}")
 
 
 def with_declared(options: Options, model: nn.Module) -> Options:

@@ -10,8 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from .definition import Check, ModelCheck
-from .discovery import list_checks
+from .definition import Check, ModelCheck, list_checks
 
 _SECTIONS = ("Why", "Fix", "Declare")
 _MEANING = {

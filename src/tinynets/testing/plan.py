@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from .check_ids import resolve_id, resolve_keys, resolve_pattern, resolve_selection
 from .definition import Check, Level, ModelCheck
-from .exemptions import Exemption
-from .options import Options
+from .options import Exemption, Options
 
 
 @dataclass(frozen=True)

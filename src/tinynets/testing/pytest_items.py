@@ -75,7 +75,7 @@ def _case(target: str, option: Any) -> Case:
         groups=option.tinynets_group or None,
         expected_failures=parse_pairs(option.tinynets_exempt, "--tinynets-exempt"),
         batch_axes=parse_axes(option.tinynets_batch_axis, "--tinynets-batch-axis"),
-        timeout=option.tinynets_timeout or Options().timeout,
+        timeout=Options().timeout if option.tinynets_timeout is None else option.tinynets_timeout,
     )
     arguments = parse_arguments(option.tinynets_argument, "--tinynets-argument")
     return target_case(target, option.tinynets_input, arguments=arguments, options=options)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import nn
 
 from ..errors import ModelCheckWarning
-from .definition import Check
-from .discovery import list_checks
+from .definition import Check, list_checks
 from .options import Options
 from .plan import make_plan
 from .report.results import UNNEEDED, Result, Status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -17,17 +19,16 @@ from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.arguments import Arguments
 from ..inputs.examples import BatchAxes, MakeInputs, example_arguments, made_example
 from .check_ids import Group
-from .discovery import list_checks
-from .exemptions import Exemption
-from .options import Options, with_declared
+from .definition import list_checks
+from .options import Exemption, Options, with_declared
 from .plan import Plan, make_plan
-from .report.progress import progress
 from .report.report import Report
 from .report.results import Result
 from .runner import Runner
 from .subject import Subject
 
 ModelOrFactory = nn.Module | Callable[[], nn.Module]
+Callback = Callable[[Result], object]
 
 
 def check_model(
@@ -132,7 +133,7 @@ def run_checks(
     model: ModelOrFactory,
     inputs: tuple[Any, ...],
     options: Options,
-    callback: Callable[[Result], object] | None = None,
+    callback: Callback | None = None,
 ) -> Report:
     """Run the checks that the options select and return the report; `check_model` documents the arguments.
 
@@ -142,7 +143,7 @@ def run_checks(
     states, flags = RandomStates(), read_flags()
     try:
         subject, plan = prepare(model, inputs, options)
-        with progress(len(plan.ordered()), callback) as report:
+        with _progress(len(plan.ordered()), callback) as report:
             runner = Runner(subject, plan)
             results = tuple(runner.results(report))
     finally:
@@ -208,6 +209,26 @@ def _example(model: nn.Module, inputs: tuple[Any, ...], options: Options) -> Arg
     if inputs or options.named:
         raise TypeError("make_inputs makes all the inputs: pass no others beside it")
     return made_example(options.make_inputs, options.batch_axes, options.seed)
+
+
+@contextmanager
+def _progress(
+    total: int, callback: Callable[[Result], object] | None
+) -> Generator[Callable[[Result], object] | None]:
+    """Yield what to call with each of `total` results: the callback, else a progress bar on a terminal."""
+    if callback is not None or not sys.stderr.isatty():
+        yield callback
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    except ImportError:  # rich is an optional extra
+        yield None
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda result: bar.update(task, advance=1, description=result.id)
 
 
 def environment() -> dict[str, str]:

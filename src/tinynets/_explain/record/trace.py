@@ -16,8 +16,7 @@ from ..._contract.file_names import file_name
 from ..._contract.toggle import toggle
 from ..._prove.conditions import needed, together
 from ..._prove.proof import LineProof, Place, Proof, first_line
-from ..._torch.modules.module_copies import drop_user_hooks
-from ..._torch.modules.private_copies import fake_copy, real_copy
+from ..._torch.modules.module_copies import drop_user_hooks, fake_copy, real_copy
 from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError

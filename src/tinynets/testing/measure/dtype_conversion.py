@@ -13,9 +13,9 @@ from ..._torch.modules.hook_recorder import forward_hooks
 from ..._torch.state.model_walk import unregistered_tensors
 from ..._torch.tracing import pytree
 from ...errors import Failure, Skip
+from ..call_helpers import quoted
 from ..subject import Subject
-from ..wording import quoted
-from .compare import Leaf
+from .compare import Leaf, worst
 
 _COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64, torch.float16: torch.complex32}
 _KERNEL_NAMES = {torch.float64: "Double", torch.float16: "Half", torch.bfloat16: "BFloat16"}
@@ -58,6 +58,25 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
                 cause=_where_it_leaves(subject, batch, converted, dtype),
             )
     return found
+
+
+def low_precision(subject: Subject, dtype: torch.dtype) -> str:
+    """Run the model in a dtype and return how far its outputs are off, for a note.
+
+    Raises:
+        Failure: the model raised, or gave something that is not finite.
+    """
+    found = outputs_as(subject, dtype)
+    for leaf, ours in zip(found, subject.reference, strict=True):
+        bad = int((~leaf.tensor.isfinite() & ours.tensor.isfinite()).sum())
+        if bad:
+            raise Failure(
+                f"the output is not finite in {name_of(dtype)}",
+                where=leaf.name,
+                size=f"{bad} of {leaf.tensor.numel()} values",
+            )
+    error = worst(found, subject.reference)
+    return f"error {error.error:.0e} of the largest value" if error is not None else "no error"
 
 
 def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..._torch.modules.module_tables import MODULES, named_modules
 from ..._torch.state.foreign import has_attribute
 from ..._torch.state.model_walk import non_persistent, unregistered, unregistered_tensors
-from ..wording import quoted
+from ..call_helpers import quoted
 from .compare import same_bits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -92,3 +92,9 @@ def equal(ours: Any, theirs: Any) -> bool:
     if has_attribute(one, "tobytes"):  # of numpy
         return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
     return False
+
+
+def count_changes(changes: list[Change]) -> str:
+    """Return how many changes of each kind there are, in words."""
+    kinds = Counter(change.role.value for change in changes)
+    return " and ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in kinds.items())

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
 
+import torch
+from torch import Tensor, nn
+
+from ..._torch.state.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
+from ..._torch.state.foreign import has_attribute
 from ..._torch.state.model_walk import reachable
-from ..._torch.state.walk_item import Role
-from .changes import Change
-from .save_and_restore import SavedObject, SavedTensor, save
+from ..._torch.state.random_states import read_state, same_state, write_state
+from ..._torch.state.tensors import HOOK_TABLES, hooks_of
+from ..._torch.state.walk_item import Reachable, Role
+from ..measure.compare import same_bits
+from .changes import MISSING, Change, changed_entries, equal
 
 
 class Snapshot:
@@ -22,9 +31,9 @@ class Snapshot:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        found = [saved for item in reachable(model) if (saved := save(item)) is not None]
+        found = [saved for item in reachable(model) if (saved := _save(item)) is not None]
         # Namespaces and containers first: they say which tensors there are.
-        self._saved: list[SavedObject] = sorted(found, key=lambda saved: isinstance(saved, SavedTensor))
+        self._saved: list[_SavedObject] = sorted(found, key=lambda saved: isinstance(saved, _SavedTensor))
 
     def restore(self) -> None:
         """Put everything back."""
@@ -39,3 +48,229 @@ class Snapshot:
                 if not roles or change.role in roles:
                     found.setdefault(change.path, change)
         return list(found.values())
+
+
+class _SavedObject(Protocol):
+    """One object as it was."""
+
+    def changes(self) -> Iterator[Change]:
+        """Yield how it differs from what it was."""
+        ...
+
+    def restore(self) -> None:
+        """Put it back."""
+        ...
+
+
+def _save(item: Reachable) -> _SavedObject | None:
+    """Save an object, None where that is not possible: a sparse tensor, one made under inference mode."""
+    value = item.value
+    if isinstance(value, dict):
+        return _SavedDict(item)
+    if isinstance(value, Tensor):
+        usable = not value.is_inference() and value.layout is torch.strided
+        return _SavedTensor(item) if usable else None
+    if isinstance(value, nn.Module):
+        return _SavedClass(item)
+    if isinstance(value, ClassTable | ClosureTable | SlotsTable):
+        return _SavedTable(item)
+    if isinstance(value, list | deque | set):
+        return _SavedItems(item)
+    return _SavedArray(item) if has_attribute(value, "tobytes") else _SavedGenerator(item)
+
+
+class _SavedTensor:
+    """The values of one tensor, in the memory where they were, its gradient and its hooks."""
+
+    def __init__(self, item: Reachable) -> None:
+        tensor: Tensor = item.value
+        self.item, self.tensor = item, tensor
+        self.home = tensor.detach()  # shares the memory, so that aliases stay aliases
+        self.cells = _each_once(self.home)
+        self.values = None if tensor.is_meta else self.cells.clone()
+        self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
+        self.grad = tensor.grad if tensor.is_leaf else None
+        grad = Reachable(f"{item.path}.grad", self.grad, item.role)
+        usable = self.grad is not None and self.grad.layout is torch.strided
+        self.saved_grad = _SavedTensor(grad) if usable else None
+        # With the dicts themselves, by which the handles of the hooks remove them.
+        self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
+
+    def changes(self) -> Iterator[Change]:
+        """Yield how it differs from what it was."""
+        path, role, tensor = self.item.path, self.item.role, self.tensor
+        if self._moved():
+            yield Change(path, role, self.home, tensor)
+        elif self.values is not None and not same_bits(self.cells, self.values):
+            yield Change(path, role, tensor, tensor)
+        if tensor.requires_grad != self.requires_grad:
+            yield Change(f"{path}.requires_grad", Role.FLAG, self.requires_grad, tensor.requires_grad)
+        grad = tensor.grad if tensor.is_leaf else None
+        if grad is not self.grad:
+            yield Change(f"{path}.grad", role, self.grad, grad)
+        elif self.saved_grad is not None:
+            yield from self.saved_grad.changes()
+        for name, (_, hooks) in self.hooks.items():
+            if hooks_of(tensor, name) != hooks:
+                yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
+
+    def restore(self) -> None:
+        """Put it back, into the same memory."""
+        tensor = self.tensor
+        with torch.no_grad():
+            if self.is_leaf and not tensor.is_leaf:
+                _take_out_of_graph(tensor, self.home)
+            if self._moved():
+                tensor.data = self.home
+            if self.values is not None and not same_bits(self.cells, self.values):
+                self.cells.copy_(self.values)
+            if not tensor.is_leaf:
+                return
+            if tensor.requires_grad != self.requires_grad:
+                tensor.requires_grad_(self.requires_grad)
+            if self.saved_grad is not None:
+                self.saved_grad.restore()
+            if tensor.grad is not self.grad:
+                tensor.grad = self.grad
+            for name, (registry, hooks) in self.hooks.items():
+                if hooks_of(tensor, name) != hooks:
+                    if registry is not None:
+                        registry.clear()
+                        registry.update(hooks)
+                    setattr(tensor, name, registry)
+
+    def _moved(self) -> bool:
+        tensor, home = self.tensor, self.home
+        return (
+            tensor.dtype != home.dtype
+            or tensor.shape != home.shape
+            or tensor.device != home.device
+            or tensor.stride() != home.stride()
+            or (not tensor.is_meta and tensor.data_ptr() != home.data_ptr())
+        )
+
+
+def _each_once(tensor: Tensor) -> Tensor:
+    """Return each place in memory once: an expanded tensor shows one many times, and cannot be written to."""
+    if 0 not in tensor.stride():
+        return tensor
+    shown = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor[tuple(slice(0, 1) if step == 0 and size > 1 else slice(None) for size, step in shown)]
+
+
+def _take_out_of_graph(tensor: Tensor, home: Tensor) -> None:
+    """Make a tensor a leaf again, which it was before something with a graph was written into it."""
+    try:
+        tensor.detach_()
+    except RuntimeError:  # a view cannot be detached in place
+        torch.utils.swap_tensors(tensor, home.detach())  # pyright: ignore[reportUnknownMemberType]
+
+
+class _SavedDict:
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.mapping: dict[Any, Any] = item.value
+        self.saved = dict(self.mapping)  # keeps what it holds alive, so that ids stay theirs
+        self.keys, self.values = list(map(id, self.saved)), list(map(id, self.saved.values()))
+
+    def changes(self) -> Iterator[Change]:
+        yield from changed_entries(self.item, self.saved, self.mapping)
+        now = list(self.mapping)
+        registered = self.item.role in (Role.PARAMETER, Role.BUFFER, Role.MODULE)
+        if registered and now != list(self.saved) and set(now) == set(self.saved):
+            path = f"order in {self.item.path or 'the model'}"
+            yield Change(path, self.item.role, ", ".join(self.saved), ", ".join(now))
+
+    def restore(self) -> None:
+        # Also the order: that of submodules and parameters is what optimisers and checkpoints go by.
+        if list(map(id, self.mapping)) != self.keys or list(map(id, self.mapping.values())) != self.values:
+            self.mapping.clear()
+            self.mapping.update(self.saved)
+
+
+class _SavedClass:
+    """The class of a module, which parametrizations and sharding change."""
+
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.module: nn.Module = item.value
+        self.cls: type[nn.Module] = type(self.module)
+
+    def changes(self) -> Iterator[Change]:
+        if type(self.module) is not self.cls:
+            path = f"{self.item.path}.__class__".lstrip(".")
+            yield Change(path, Role.ATTRIBUTE, self.cls.__name__, type(self.module).__name__)
+
+    def restore(self) -> None:
+        if type(self.module) is not self.cls:
+            self.module.__class__ = self.cls
+
+
+class _SavedTable:
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.table: AttributeTable = item.value
+        self.saved = self.table.read()
+
+    def changes(self) -> Iterator[Change]:
+        yield from changed_entries(self.item, self.saved, self.table.read())
+
+    def restore(self) -> None:
+        now = self.table.read()
+        for name in now.keys() - self.saved.keys():
+            self.table.remove(name)
+        for name, value in self.saved.items():
+            if now.get(name, MISSING) is not value:
+                self.table.write(name, value)
+
+
+class _SavedItems:
+    """A list, a deque or a set."""
+
+    def __init__(self, item: Reachable) -> None:
+        self.item = item
+        self.items: Any = item.value
+        self.saved = list(cast("list[Any]", item.value))
+        self.is_set = isinstance(item.value, set)
+
+    def changes(self) -> Iterator[Change]:
+        now = list(self.items)
+        if self.items != set(self.saved) if self.is_set else len(now) != len(self.saved):
+            yield Change(self.item.path, self.item.role, self.saved, self.items)
+        elif not self.is_set:
+            yield from changed_entries(self.item, dict(enumerate(self.saved)), dict(enumerate(now)))
+
+    def restore(self) -> None:
+        if list(map(id, self.items)) != list(map(id, self.saved)):
+            self.items.clear()
+            add = self.items.update if self.is_set else self.items.extend
+            add(self.saved)
+
+
+class _SavedGenerator:
+    def __init__(self, item: Reachable) -> None:
+        self.item, self.generator = item, item.value
+        self.saved = read_state(item.value)
+
+    def changes(self) -> Iterator[Change]:
+        if not same_state(read_state(self.generator), self.saved):
+            yield Change(self.item.path, self.item.role, self.generator, self.generator)
+
+    def restore(self) -> None:
+        write_state(self.generator, self.saved)
+
+
+class _SavedArray:
+    """An array of numpy."""
+
+    def __init__(self, item: Reachable) -> None:
+        self.item, self.array = item, item.value
+        self.saved = item.value.copy()
+
+    def changes(self) -> Iterator[Change]:
+        if not equal(self.array, self.saved):
+            yield Change(self.item.path, self.item.role, self.array, self.array)
+
+    def restore(self) -> None:
+        if not equal(self.array, self.saved):
+            self.array[...] = self.saved

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....errors import Skip
 from ....inputs.arguments import Arguments
-from ...subject import Subject
+from ... import Skip, Subject
 
 
 def count_steps(subject: Subject, axis: int, without: int | None = None) -> int:

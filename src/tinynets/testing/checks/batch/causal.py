@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Difference, Leaf, worst
-from ...subject import Subject
 from ._sequence import count_steps, has_steps, replace_steps
 
 

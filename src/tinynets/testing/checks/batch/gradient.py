@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...locate.mixing import mixing_module
 from ...measure.batch_independence import first_last, leak_matrix
 from ...measure.training import take_step
-from ...subject import Subject
 
 
 @check("batch.gradient", Level.MUST)

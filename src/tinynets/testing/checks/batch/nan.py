@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure, Skip
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
 from ...measure.training import differentiable
-from ...subject import Subject
 
 
 @check("batch.nan", Level.SHOULD)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Level, Subject, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
-from ...subject import Subject
 
 
 @check("batch.neighbour", Level.MUST)

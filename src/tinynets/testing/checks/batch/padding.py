@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....errors import Skip
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Level, Skip, Subject, check
 from ...measure.compare import Difference, Leaf, worst
-from ...subject import Subject
 from ._sequence import count_steps, has_steps, replace_steps
 
 

@@ -6,11 +6,9 @@ import re
 
 from torch import Tensor
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...locate.mixing import shrunken_module
 from ...measure.compare import leaves
-from ...subject import Subject
 
 
 @check("batch.sizes", Level.MUST, variants=(1, 3), valueless=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
 from ...measure.compare import FLOAT32_LIMIT
-from ...subject import Subject
 
 
 @check("batch.subset", Level.MUST)

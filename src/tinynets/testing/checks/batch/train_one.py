@@ -7,10 +7,8 @@ from torch import Size, Tensor, nn
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import backward
-from ...subject import Subject
 
 
 @check("batch.train_one", Level.CAPABILITY)

@@ -6,12 +6,10 @@ import torch
 
 from ...._torch.modules.layers import BatchNorm
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.batch_independence import first_last
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
-from ...subject import Subject
 
 
 @check("batch.training", Level.SHOULD)

@@ -7,14 +7,11 @@ from torch import Tensor
 
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.model_walk import non_persistent, unregistered_tensors
-from ....errors import Failure, Skip
-from ...call_helpers import named_state
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import named_state, quoted
 from ...measure.compare import worst
 from ...measure.model_errors import raised
 from ...measure.state_compare import short, spelled, ties
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("device.meta_init", Level.CAPABILITY)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import traceback
 
 from ...._torch.state.model_walk import unregistered_tensors
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import leaves
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("device.meta_shapes", Level.SHOULD)

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.tracing import pytree
-from ...._torch.tracing.dispatch_mode import TorchDispatchMode
-from ....errors import Failure, MixedDevicesError, Skip
-from ...call_helpers import named_state, uses_rng
-from ...definition import Level, check
+from ...._torch.tracing.operators import TorchDispatchMode
+from ....errors import MixedDevicesError
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import named_state, quoted, uses_rng
 from ...measure.compare import Leaf, same_bits, worst
-from ...subject import Subject
-from ...wording import quoted
 
 _MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
 """Operations that may take tensors of two devices."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
 from ...measure.state_compare import short
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("dtype.autocast", Level.MUST)

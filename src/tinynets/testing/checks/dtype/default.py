@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure, Skip
 from ....inputs.examples import float_dtype
-from ...call_helpers import named_state
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import named_state, quoted
 from ...measure.dtype_conversion import converted_dtype, name_of, outputs_as
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("dtype.default", Level.SHOULD)

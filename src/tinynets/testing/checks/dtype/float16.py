@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ...definition import Level, check
-from ...subject import Subject
-from ._shared import low_precision
+from ... import Level, Subject, check
+from ...measure.dtype_conversion import low_precision
 
 
 @check("dtype.float16", Level.CAPABILITY)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from ....inputs.examples import float_dtype
+from ... import Level, Subject, check
 from ...call_helpers import uses_rng
-from ...definition import Level, check
 from ...measure.compare import worst
 from ...measure.dtype_conversion import outputs_as
-from ...subject import Subject
 
 
 @check("dtype.float64", Level.MUST)

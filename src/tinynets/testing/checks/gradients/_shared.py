@@ -1,11 +1,14 @@
-"""The passes of the shared training, and how parameters are counted in a message."""
+"""The passes of the shared training, the loss of the example, and how parameters are counted in a message."""
 
 from __future__ import annotations
 
-from ....errors import Skip
-from ...measure.training import Pass, training
-from ...subject import Subject
-from ...wording import quoted
+from torch import Tensor
+
+from ...._torch.state.random_states import seed_everything
+from ... import Failure, Skip, Subject
+from ...call_helpers import quoted
+from ...measure.model_errors import raised
+from ...measure.training import Pass, run_backward, trained, training
 
 
 def training_passes(subject: Subject) -> tuple[Pass, ...]:
@@ -28,3 +31,35 @@ def count_parameters(number: int, total: int) -> str:
 def list_parameters(names: list[str]) -> str:
     """Return the first five names, and how many more there are."""
     return quoted(names, most=5)
+
+
+def example_loss(subject: Subject, seed: int = 0) -> Tensor:
+    """Return the loss of the example, in training mode."""
+    if subject.loss is None:
+        raise Skip("needs a loss: loss= maps the output for the example to a scalar")
+    if not trained(subject.model):
+        raise Skip("no parameter requires a gradient")
+    subject.model.train()
+    seed_everything(subject.seed + seed)
+    output = subject.call(subject.train_example.clone())
+    try:
+        loss = subject.loss(output)
+    except Exception as error:
+        raise raised(error, "loss= raised") from error
+    if not isinstance(loss, Tensor) or loss.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise Failure("loss= must return a tensor of one value", size=f"got {got}")
+    if not bool(loss.isfinite()):
+        raise Failure("the loss is not finite", size=f"{float(loss)}")
+    return loss
+
+
+def backward_loss(loss: Tensor) -> None:
+    """Leave the gradients of the loss in the parameters.
+
+    Raises:
+        Failure: it has none, or the backward pass raised.
+    """
+    if not loss.requires_grad:
+        raise Failure("the loss carries no gradient: a detach or a no_grad is on the way")
+    run_backward(loss)

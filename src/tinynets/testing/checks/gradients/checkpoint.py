@@ -6,12 +6,10 @@ from typing import Any
 
 from torch.utils import checkpoint as recomputing
 
-from ....errors import Failure
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.model_errors import raised
 from ...measure.training import backward, dense, trained
-from ...subject import Subject
 from ._shared import training_passes
 
 _recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import backward, measured
-from ...subject import Subject
 from ._shared import count_parameters, list_parameters, training_passes
 
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...locate.gradients import (
-    first_nan,
-)
+from ... import Failure, Level, Subject, check
+from ...locate.gradients import first_nan
 from ...measure.training import Pass
-from ...subject import Subject
 from ._shared import count_parameters, list_parameters, training_passes
 
 

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import leaves
 from ...measure.model_errors import raised
 from ...measure.training import BACKWARD, differentiable, trained
-from ...subject import Subject
 
 
 @check("gradients.gradcheck", Level.MUST, opt_in=True)

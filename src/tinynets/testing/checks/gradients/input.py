@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.input_gradients import dead_inputs
-from ...subject import Subject
 
 _NAMED = 5
 

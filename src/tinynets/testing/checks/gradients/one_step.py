@@ -6,11 +6,9 @@ import math
 
 import torch
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import norm, trained
-from ...subject import Subject
-from ._loss import backward_loss, example_loss
+from ._shared import backward_loss, example_loss
 
 
 @check("gradients.one_step", Level.MUST, opt_in=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.training import trained
-from ...subject import Subject
-from ._loss import backward_loss, example_loss
+from ._shared import backward_loss, example_loss
 
 
 @check("gradients.overfit", Level.MUST, opt_in=True)

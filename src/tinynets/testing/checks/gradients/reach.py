@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...locate.gradients import (
-    changed_in_place,
-    reasons_for_none,
-)
+from ... import Failure, Level, Subject, check
+from ...locate.gradients import changed_in_place, reasons_for_none
 from ...measure.training import training
-from ...subject import Subject
 from ._shared import count_parameters, list_parameters
 
 

@@ -11,13 +11,11 @@ from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...locate.divergence import named_module
 from ...measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
 from ...measure.training import run_backward, scaled_objective, trained
-from ...subject import Subject
 
 
 @check("gradients.recompute", Level.MUST)

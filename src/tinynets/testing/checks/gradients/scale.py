@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
-from ...locate.gradients import (
-    fewest_normalised,
-    owner_of,
-)
+from ... import Failure, Level, Skip, Subject, check
+from ...locate.gradients import fewest_normalised, owner_of
 from ...measure.training import norm, trained
-from ...subject import Subject
 from ._shared import training_passes
 
 _FEW = 16  # values in a batch norm: the spread of so few may be tiny by chance

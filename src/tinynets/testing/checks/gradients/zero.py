@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...locate.gradients import (
-    reason_for_zero,
-)
-from ...subject import Subject
+from ... import Failure, Level, Subject, check
+from ...locate.gradients import reason_for_zero
 from ._shared import count_parameters, list_parameters, training_passes
 
 

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Difference, Leaf, detached, objective, worst
 from ...measure.state_compare import short
-from ...subject import Subject
 
 
 @check("layout.channels_last", Level.SHOULD)

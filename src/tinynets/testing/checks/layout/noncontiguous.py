@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.tensors import write_count
-from ....errors import Failure
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.compare import Difference, worst
-from ...subject import Subject
 
 Arrange = Callable[[Tensor, int | None], Tensor]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from ...._torch.state.random_states import SOURCES, RandomStates, seed_everything, seeds_torch
-from ....errors import Failure
-from ...call_helpers import call_no_grad, listed, still_training
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import SEED, call_no_grad, listed, still_training
 from ...locate.divergence import culprits, first_difference
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import SEED
 
 
 @check("modes.deterministic", Level.MUST)

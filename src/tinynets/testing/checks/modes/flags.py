@@ -10,11 +10,9 @@ from torch import nn
 
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.global_flags import changed_flags, read_flags, write_flags
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
 from ...locate.divergence import culprits
-from ...subject import Subject
 
 
 @check("modes.flags", Level.MUST, valueless=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from ...._torch.modules.layers import BatchNorm
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.training import trained
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("modes.frozen", Level.SHOULD, static=True)

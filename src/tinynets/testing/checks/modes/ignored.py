@@ -11,14 +11,12 @@ from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
-from ....errors import Failure, Skip
 from ....modes.train_sensitivity import train_behaviour
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...locate.divergence import named_module
 from ...measure.compare import objective, same_bits
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 
 _DRAWS = 3  # a layer may be skipped at random: stochastic depth, experts
 

@@ -7,13 +7,10 @@ from typing import Any, cast
 from torch import nn
 
 from ...._torch.state.walk_item import Role
-from ....errors import Failure
-from ...call_helpers import call_no_grad, listed, still_training
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import call_no_grad, listed, named_or_type, still_training
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import named_or_type
 
 
 @check("modes.roundtrip", Level.MUST)

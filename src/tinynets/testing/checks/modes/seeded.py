@@ -6,22 +6,19 @@ from functools import partial
 
 import torch
 
-from ...._torch.state.generators import generators_of
 from ...._torch.state.random_states import (
     SOURCES,
     RandomStates,
+    generators_of,
     seed_all_but_torch,
     seed_everything,
     seeds_torch,
 )
-from ....errors import Failure
-from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import SEED, call_no_grad, listed
 from ...locate.divergence import culprits, first_difference
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import SEED
 
 
 @check("modes.seeded", Level.MUST)

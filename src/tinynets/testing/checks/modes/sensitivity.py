@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ....errors import Failure
 from ....modes.train_sensitivity import train_behaviour
-from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import call_no_grad, listed, named_or_type
 from ...measure.compare import worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import named_or_type
 
 
 @check("modes.sensitivity", Level.INFO)

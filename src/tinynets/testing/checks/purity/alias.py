@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.model_walk import reachable
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
 from ...measure.compare import leaves
-from ...subject import Subject
 
 
 @check("purity.alias", Level.SHOULD)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from ...._torch.state.walk_item import Role
-from ....errors import Failure, Skip
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
+from ...snapshot.changes import count_changes
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import count_changes
 
 
 @check("purity.attributes", Level.SHOULD)

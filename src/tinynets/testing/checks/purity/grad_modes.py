@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from ...._torch.state.random_states import seed_everything
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...locate.divergence import first_difference
 from ...measure.compare import Difference, Leaf, detached, worst
-from ...subject import Subject
 
 
 @check("purity.grad_modes", Level.MUST)

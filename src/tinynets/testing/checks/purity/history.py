@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ....errors import Failure, Skip
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...locate.divergence import first_difference
 from ...measure.compare import Difference, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 
 
 @check("purity.history", Level.MUST)

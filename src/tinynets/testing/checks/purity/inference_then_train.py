@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.model_walk import reachable
-from ....errors import Failure, Skip
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
 from ...measure.compare import objective
 from ...measure.model_errors import raised
-from ...subject import Subject
 
 
 @check("purity.inference_then_train", Level.MUST)

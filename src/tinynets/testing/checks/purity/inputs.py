@@ -7,13 +7,11 @@ from functools import partial
 from typing import Any
 
 from ...._torch.state.tensors import write_count
-from ....errors import Failure
 from ....inputs.arguments import Arguments
+from ... import Failure, Level, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...locate.divergence import culprits
 from ...measure.compare import outline, same_bits
-from ...subject import Subject
 
 
 @check("purity.inputs", Level.MUST)

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
 from ...._torch.state.walk_item import Role
-from ....errors import Failure, Skip
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, worst
 from ...measure.model_errors import raised
 from ...measure.state_compare import perturb, tied_by_data
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 
 
 @check("purity.live_weights", Level.MUST)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 
 from ...._torch.state.walk_item import Role
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
-from ...snapshot.changes import MISSING, Change
+from ...snapshot.changes import MISSING, Change, count_changes
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
-from ._shared import count_changes
 
 _REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 

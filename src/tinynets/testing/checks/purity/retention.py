@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from ...._torch.modules.module_tables import computed_by_a_hook, named_modules
 from ...._torch.state.foreign import has_attribute
 from ...._torch.state.model_walk import reachable
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
 from ...measure.compare import leaves
-from ...subject import Subject
 
 _CALLS = 3  # what grows twice in a row will go on growing
 

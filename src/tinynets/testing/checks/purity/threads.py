@@ -15,13 +15,12 @@ import torch
 from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import RandomStates
 from ...._torch.state.walk_item import Role
-from ....errors import CheckTimeout, Failure, Skip, ThreadStopped
+from ....errors import CheckTimeout, ThreadStopped
 from ....inputs.arguments import Arguments
+from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
-from ...definition import Level, check
 from ...measure.compare import FLOAT32_LIMIT, Leaf, worst
 from ...snapshot.snapshot import Snapshot
-from ...subject import Subject
 
 _BATCHES = 4
 _VISITS = 2  # of a line by each thread in lock step; later visits run freely

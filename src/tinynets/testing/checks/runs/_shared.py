@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
+from ... import Failure, Subject
 from ...measure.compare import leaves
-from ...subject import Subject
 
 
 def assert_finite_outputs(subject: Subject, *, training: bool) -> None:

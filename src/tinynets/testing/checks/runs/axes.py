@@ -8,10 +8,9 @@ from types import FunctionType, MethodType
 from jaxtyping import AnnotationError
 
 from ...._contract.contract import contract, contract_of
-from ....errors import ContractError, Failure, Skip
+from ....errors import ContractError
 from ....inputs.inputs import forward_specs
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Failure, Level, Skip, Subject, check
 
 
 @check("runs.axes", Level.MUST, valueless=True)

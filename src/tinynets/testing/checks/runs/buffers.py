@@ -11,11 +11,9 @@ from torch.overrides import TorchFunctionMode
 from ...._torch.modules.layers import BatchOrInstanceNorm
 from ...._torch.modules.module_tables import named_modules
 from ...._torch.tracing.pytree import tree_leaves
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import Leaf, worst
-from ...subject import Subject
-from ...wording import quoted
 
 _MOST = 32  # each costs two calls
 _LOOKS = frozenset(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Level, Subject, check
 from ._shared import assert_finite_outputs
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
+from ... import Failure, Level, Subject, check
 
 
 @check("runs.repr", Level.MUST, static=True)

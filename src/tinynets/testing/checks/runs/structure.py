@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.compare import outline
-from ...subject import Subject
 
 
 @check("runs.structure", Level.MUST, valueless=True)

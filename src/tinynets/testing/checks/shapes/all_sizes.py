@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ...._prove.proof import first_line
-from ....errors import Failure, InputError, Skip
-from ...definition import Level, check
-from ...subject import Subject
+from ....errors import InputError
+from ... import Failure, Level, Skip, Subject, check
 
 
 @check("shapes.all_sizes", Level.MUST, slow=True)

@@ -6,12 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ....errors import Failure
-from ...measure.state_compare import (
-    perturb,
-)
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Subject
+from ...call_helpers import quoted
+from ...measure.state_compare import perturb
 
 
 def train_and_perturb(subject: Subject) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import worst
 from ...measure.state_compare import (
     closures,
@@ -19,8 +19,6 @@ from ...measure.state_compare import (
     tied_by_data,
     ties,
 )
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("state.deepcopy", Level.MUST)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ...._torch.state.random_states import RandomStates, seeds_torch
-from ....errors import Failure
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
-from ...definition import Level, check
-from ...subject import Subject
 
 
 @check("state.globals", Level.SHOULD, static=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import Leaf
 from ...measure.training import take_step
-from ...subject import Subject
-from ...wording import quoted
 
 _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and start at one
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 
 
 @check("state.noncontiguous", Level.INFO, static=True)

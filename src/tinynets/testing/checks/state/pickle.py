@@ -6,11 +6,9 @@ import pickle
 
 from torch import nn
 
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.compare import worst
 from ...measure.state_compare import find_failing_attribute, perturb, short, state_difference_cause
-from ...subject import Subject
 
 
 @check("state.pickle", Level.CAPABILITY)

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from ...._torch.state.model_walk import unregistered, unregistered_tensors
 from ...._torch.state.walk_item import Reachable
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import same_bits
 from ...measure.state_compare import storage
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("state.registered", Level.MUST, static=True)

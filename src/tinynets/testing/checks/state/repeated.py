@@ -5,10 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Subject, check
+from ...call_helpers import quoted
 
 
 @check("state.repeated", Level.SHOULD, static=True)

@@ -8,12 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import worst
 from ...measure.state_compare import short, state_difference_cause
-from ...subject import Subject
-from ...wording import quoted
 from ._shared import extra_state, train_and_perturb
 
 

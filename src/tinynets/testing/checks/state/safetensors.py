@@ -7,16 +7,10 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model  # pyright: ignore[reportUnknownVariableType]
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import same_bits
-from ...measure.state_compare import (
-    short,
-    spelled,
-    ties,
-)
-from ...subject import Subject
-from ...wording import quoted
+from ...measure.state_compare import short, spelled, ties
 from ._shared import extra_state, train_and_perturb
 
 

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from ...._torch.state.random_states import RandomStates
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import same_bits
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("state.seed", Level.MUST)

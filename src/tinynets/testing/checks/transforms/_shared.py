@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
-from ....errors import Failure
 from ....inputs.arguments import Arguments
+from ... import Failure, Subject
 from ...measure.compare import Leaf, detached, worst
-from ...subject import Subject
 
 
 @contextmanager

@@ -7,10 +7,8 @@ import tempfile
 from pathlib import Path
 
 from ...._torch.tracing.compiler import compile_ahead_of_time
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import detached
-from ...subject import Subject
 from ._shared import assert_same_outputs, export_program, first_paragraph, fresh_compiler
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ...definition import Level, check
+from ... import Level, Subject, check
 from ...measure.compare import FLOAT32_LIMIT, worst
-from ...subject import Subject
 from ._shared import fresh_compiler, traced_outputs
 
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from ...._torch.tracing.compiler import refuse_recompiling
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import FLOAT32_LIMIT, worst
-from ...subject import Subject
 from ._shared import fresh_compiler, traced_outputs
 
 SIZES = (4, 3, 5, 7)

@@ -10,13 +10,11 @@ from torch.func import functional_call
 
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
-from ....errors import Skip
-from ...definition import Level, check
+from ... import Level, Skip, Subject, check
+from ...call_helpers import quoted
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
 from ...measure.model_errors import raised
 from ...measure.state_compare import tied_by_data
-from ...subject import Subject
-from ...wording import quoted
 
 
 @check("transforms.functional_call", Level.MUST)

@@ -9,11 +9,8 @@ from torch import nn
 
 from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure
-from ...call_helpers import has_forward
-from ...definition import Level, check
-from ...subject import Subject
-from ...wording import quoted
+from ... import Failure, Level, Subject, check
+from ...call_helpers import has_forward, quoted
 
 
 @check("transforms.hooks", Level.MUST)

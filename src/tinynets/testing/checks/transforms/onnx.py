@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from ....errors import Failure, Skip
-from ...definition import Level, check
+from ...._torch.tracing.torch_warnings import to_onnx
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Leaf
-from ...subject import Subject
 from ._shared import assert_same_outputs, export_program, first_paragraph
 
 
@@ -30,13 +27,11 @@ def onnx(subject: Subject, *, tolerance: float = 1e-3) -> None:
     import onnxruntime  # pyright: ignore
 
     program = export_program(subject)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        try:
-            torch.onnx.export(program, f=path, dynamo=True, verbose=False)  # pyright: ignore[reportUnknownMemberType]
-        except Exception as error:
-            raise Failure(f"torch.onnx.export raised {first_paragraph(_root(error))}", error=error) from error
-        session: Any = onnxruntime.InferenceSession(path.read_bytes())  # pyright: ignore
+    try:
+        model = to_onnx(program)
+    except Exception as error:
+        raise Failure(f"torch.onnx.export raised {first_paragraph(_root(error))}", error=error) from error
+    session: Any = onnxruntime.InferenceSession(model.SerializeToString())  # pyright: ignore
     other = subject.batch(3)
     expected = subject.outputs(other)
     names = [entry.name for entry in session.get_inputs()]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 
 from ...._inference.optimized import OptimizedModel
-from ....errors import Failure
-from ...definition import Level, check
+from ... import Failure, Level, Subject, check
 from ...measure.compare import worst
-from ...subject import Subject
 from ._shared import seeded_outputs
 
 

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ...._torch.modules.module_tables import named_modules
-from ....errors import Failure, Skip
 from ....inputs.arguments import Arguments
-from ...definition import Level, check
+from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Difference, objective
 from ...measure.model_errors import raised
 from ...measure.state_compare import short
-from ...subject import Subject
 
 
 @check("transforms.per_sample_grads", Level.CAPABILITY)
