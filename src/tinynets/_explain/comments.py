@@ -33,9 +33,9 @@ class Finding:
 
 
 def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Finding]:
-    """Compare the lines of a file with what ran: `forward` functions, and the methods that they call.
+    """Compare the comments of a file with the shapes of its lines, in `forward` and the methods it calls.
 
-    A comment on a line that makes different shapes is checked, but none is written there.
+    On a line that makes different shapes, an existing comment is checked, but no new one is written.
     """
     text = _decode(path.read_bytes())[0]
     ends, comments = _ends_of_statements(text), _comments(text)
@@ -52,7 +52,7 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
         if written and not wrong:
             continue
         shape = (wrong[0] if wrong else same[0]).values[0].shape
-        tensors = all(not line.values[0].label for line in same)  # not a dict or a list that holds one
+        tensors = all(not line.values[0].label for line in same)  # not a dict or a list of tensors
         plain = not written and end not in comments and len(shapes) == 1 and tensors
         if (wrong or plain) and "?" not in " ".join(shape):
             stale = f"[{', '.join(written.split())}]" if written else ""
@@ -113,7 +113,7 @@ def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
 
 
 def comments_diff(path: Path, findings: Iterable[Finding]) -> str:
-    """Return what `write_comments` would change, as a unified diff; `""` for nothing."""
+    """Return the changes of `write_comments` as a unified diff; `""` if there are none."""
     old, new = _decode(path.read_bytes())[0], with_comments(path, findings)
     name = path.as_posix()
     lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
@@ -121,10 +121,10 @@ def comments_diff(path: Path, findings: Iterable[Finding]) -> str:
 
 
 def defines_models(source: bytes) -> bool:
-    """Return whether a file has a class with a forward pass, by its text alone.
+    """Return whether a file has a class with a forward pass, without running it.
 
     Raises:
-        SyntaxError, ValueError: it is no Python.
+        SyntaxError, ValueError: the file is not Python.
     """
     classes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef))
     return any(

@@ -1,4 +1,4 @@
-"""`Explanation`: the rows of a forward pass, and the ways to look at them."""
+"""`Explanation`: the rows of a forward pass, and the formats to show them in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .records import Frame, Line, Run
 from .render.view import View
 
-if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+if TYPE_CHECKING:  # proofs import sympy, which `import tinynets` avoids
     from .._prove.proof import Proof
 
 
@@ -49,10 +49,10 @@ class Explanation:
 
     @property
     def proof(self) -> Proof | None:
-        """Which annotated lines hold for every size of the free axes, by the first run.
+        """Which annotated lines hold for every size of the free axes, according to the first run.
 
-        The trace goes one way, on which the proof is under conditions; `tinynets prove` looks at the others.
-        None if no line is annotated, or no axis is free.
+        The trace takes one path through the branches, and the proof assumes its conditions; `tinynets prove`
+        checks the other paths. None if no line is annotated, or no axis is free.
         """
         return self.run.proof
 
@@ -65,8 +65,8 @@ class Explanation:
         """Return a plain table.
 
         Args:
-            width: maximum length of a line, at least 60; by default what `COLUMNS` or the terminal gives,
-                and 110 where there is neither.
+            width: maximum length of a line, at least 60; by default `COLUMNS` or the width of the terminal,
+                or 110 if neither is known.
             depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain

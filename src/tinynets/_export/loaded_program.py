@@ -27,7 +27,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """A program that can be run, and what it says about its tensors."""
+    """A program that can be run, and its description of its tensors."""
 
     run: Callable[[list[Tensor]], Any]
     inputs: list[TensorInfo]
@@ -68,7 +68,7 @@ class Exported:
                 if result is not MISS:
                     return result
             except Exception:
-                pass  # what is wrong is said below
+                pass  # the error is raised below
         values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
         bindings = self.signature.check_inputs(values)
         returned = self._run(values)

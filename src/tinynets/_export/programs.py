@@ -1,6 +1,6 @@
-"""From a model to the program that torch exports, and the contract that the program keeps."""
+"""Export a model to a program of torch, together with the contract of the program."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false
 from __future__ import annotations
@@ -44,9 +44,9 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     """Export a model in eval mode, with every named axis of its contract free.
 
     Raises:
-        TypeError: the shapes of the inputs are unknown, or `forward` returns a class of the user.
+        TypeError: the shapes of the inputs are unknown, or `forward` returns a user-defined class.
         ValueError: torch can export the model only with one size for an axis that should be free.
-        Exception: what the model itself raises for these inputs.
+        Exception: any error of the model for these inputs.
     """
     returned = forward_specs(model).get("return")
     if isinstance(returned, FieldsSpec) and not returned.by_key:
@@ -95,7 +95,7 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
 
 
 def _raise_refusal(model: nn.Module, values: tuple[Any, ...]) -> None:
-    """Call a model that could not be exported: if it refuses its inputs, its error has their actual sizes."""
+    """Call a model that could not be exported: its own error for bad inputs has the actual sizes."""
     try:
         model(*values)
     except Exception as error:
@@ -103,7 +103,7 @@ def _raise_refusal(model: nn.Module, values: tuple[Any, ...]) -> None:
 
 
 def _forget_places(exported: ExportedProgram) -> None:
-    """Drop the stack traces that torch keeps: they contain the paths of the machine that exported."""
+    """Drop the stack traces that torch stores: they contain paths of the exporting machine."""
     for module in exported.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -148,7 +148,7 @@ def _names(axis: Axis) -> frozenset[str]:
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
-    """Return the fake tensor that torch keeps for a name in the program."""
+    """Return the fake tensor of a name in the program."""
     value = next((node.meta.get("val") for node in exported.graph.nodes if node.name == name), None)
     if not isinstance(value, torch.Tensor):
         raise TypeError("a model that takes or returns anything but tensors cannot be exported")
@@ -244,7 +244,7 @@ def _ranges(exported: ExportedProgram, symbols: Mapping[str, str]) -> dict[str, 
 
 
 def _config(model: nn.Module) -> dict[str, Any] | None:
-    """Return the constructor's arguments, or None if they are not kept or not plain data."""
+    """Return the constructor's arguments, or None if they are not stored or not plain data."""
     try:
         config = config_of(model)
         json.dumps(config, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The tests at the edge of a straight line: they accept what is like the traced arguments."""
+"""The input tests of a straight line: they accept arguments that match the traced ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .trace import Trace
 
-# What the source refers to besides weights, arguments, sizes and operators. Of Python's functions those that
-# it may call, and no others: torch's own modules call their argument `input`, which is 10 us faster by name.
+# The names in the source besides weights, arguments, sizes and operators. Python functions are reserved only
+# if the source may call them: torch's own modules name their argument `input`, and passing it by name is 10
+# us faster.
 RESERVED = frozenset(
     """abs any bool float int len list map max min pow round slice str type
     MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
@@ -35,7 +36,7 @@ class Accept:
 
 
 def accept_tests(trace: Trace, variables: Mapping[str, str]) -> Accept:
-    """Write the tests that accept what is like the traced arguments."""
+    """Write the tests that accept arguments like the traced ones."""
     accept = Accept()
     sizes = accept.sizes
     for placeholder, leaf in trace.leaves.items():
@@ -106,7 +107,7 @@ def free_name(name: str, taken: Container[str]) -> str:
 
 
 def name_of(path: str) -> str:
-    """Return a path as a name that is free."""
+    """Return a path as an unused identifier."""
     name = re.sub(r"\W", "_", path)
     name = name if name.isidentifier() else f"_{name}"
     return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name

@@ -1,4 +1,4 @@
-"""Compilers that may take the place of the operations: what they need, how they make a program of a trace."""
+"""Compilers that may replace the operations: their requirements, and how they compile a trace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ class Backend:
 
 
 def backend_of(name: str) -> Backend:
-    """Return a backend by its name; raise ValueError if there is none."""
+    """Return a backend by its name.
+
+    Raises:
+        ValueError: there is no such backend.
+    """
     if name not in _BACKENDS:
         known = " or ".join(f'"{known}"' for known in _BACKENDS)
         raise ValueError(f"backend is None, for Python, or {known}, got {name!r}")
@@ -41,7 +45,11 @@ def backend_of(name: str) -> Backend:
 
 
 def require_packages(reason: str) -> None:
-    """Import the packages for ONNX; raise ModuleNotFoundError, with the reason first, if one is missing."""
+    """Import the packages for ONNX.
+
+    Raises:
+        ModuleNotFoundError: a package is not installed; the message starts with the reason.
+    """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             importlib.import_module(name)
@@ -66,7 +74,7 @@ def _require_onnx(model: nn.Module) -> None:
 
 
 def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
-    from .._torch.tracing.inductor import compile_list  # what it imports costs a second
+    from .._torch.tracing.inductor import compile_list  # its imports take a second
 
     values = {**trace.tensors, **trace.leaves}
     program = program_of_tensors(trace.program, taken, [values[name] for name in taken])

@@ -1,10 +1,11 @@
 """The operations of a traced graph as straight-line Python.
 
-They are the operations that the model calls, in the same order, so that results are the same to the bit. Left
-out is what computes nothing: dropout in eval mode, checks of the trace, views that the next view replaces.
+These are the operations that the model calls, in the same order, so that results are bit-identical.
+Operations without effect are omitted: dropout in eval mode, checks of the trace, views that the next view
+replaces.
 """
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ class BodyWriter:
     ) -> None:
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {}
-        self.replaced: list[str] = []  # the weights of operators for which a twin was taken
+        self.replaced: list[str] = []  # the weights of operators that a twin replaces
         self._inputs, self._sizes, self._exact = inputs, sizes, not autocast
         names = itertools.chain("xyz", (f"x{number}" for number in itertools.count(1)))
         self._names = (name for name in names if name not in taken)
@@ -107,7 +108,7 @@ class BodyWriter:
         return node not in self._aliases and (self._uses[node] > 0 or _must_run(node))
 
     def _joined_views(self) -> dict[Any, Any]:
-        """Return what a view can be made of directly, where another view lies between."""
+        """Return the tensors that views can be made of directly, past intermediate views."""
         joined: dict[Any, Any] = {}
         for node in self._nodes:
             if _is_reshape(node) and node.target is torch.ops.aten.reshape.default:
@@ -216,7 +217,7 @@ class BodyWriter:
         return name
 
     def _release(self, node: Any) -> None:
-        """Note that a node was written; the variables of what nothing else reads are free."""
+        """Mark a node as written, and free the variables of inputs that no other node reads."""
         for one in set(self._inputs_of(node)):
             self._uses[one] -= 1
             name = self._values.get(one, "")
@@ -266,7 +267,7 @@ def _is_reshape(node: Any) -> bool:
 
 
 def _must_run(node: Any) -> bool:
-    """Return whether an operation does more than to return a value."""
+    """Return whether an operation does more than return a value."""
     if not is_operator(node.target):
         return False
     return computes(node) and (

@@ -1,4 +1,4 @@
-"""A straight line: one generated function that accepts what was traced and computes it, or returns `MISS`."""
+"""A straight line: a generated function that computes the traced call, or returns `MISS` for others."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def write_line(
 
 
 def _tensor_names(trace: Trace) -> dict[str, str]:
-    """Return a variable for each tensor that the graph reads: its path, as far as it can be a name."""
+    """Return a variable for each tensor that the graph reads: its path, as an identifier."""
     names: dict[str, str] = {}
     for placeholder in trace.tensors:
         names[placeholder] = free_name(name_of(trace.paths.get(placeholder, placeholder)), names.values())
@@ -132,7 +132,7 @@ def _tensor_names(trace: Trace) -> dict[str, str]:
 
 
 def _parameters(trace: Trace, signature: inspect.Signature, taken: frozenset[str]) -> list[str]:
-    """Return the arguments by name, or nothing where they are to be flattened."""
+    """Return the names of the arguments, or nothing if they must be flattened."""
     named = [
         name
         for name, parameter in signature.parameters.items()
@@ -147,7 +147,7 @@ def _indented(*lines: str) -> list[str]:
 
 
 def _require(tests: list[str]) -> list[str]:
-    """Write the source that gives up unless all tests hold."""
+    """Write the source that returns `MISS` unless all tests hold."""
     if not tests:
         return []
     return [

@@ -1,6 +1,6 @@
-"""The call of a compiled program in place of the operations, and what its weights must still be."""
+"""The call of a compiled program instead of the operations, and the tests of its weights."""
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .backends import Backend
 from .trace import Trace
 
 MISS = object()
-"""What a straight line returns for arguments, or a model, that it was not traced for."""
+"""The return value of a straight line for arguments, or a model, that it was not traced for."""
 
 _OF_WIDE_RANGE = (torch.float32, torch.float64)
 
-version_of = attrgetter("_version")  # of a tensor: most operations in place add one
+version_of = attrgetter("_version")  # of a tensor: most in-place operations increment it
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Body:
 def write_program(
     trace: Trace, inputs: Mapping[str, str], read: Mapping[str, Tensor], backend: Backend
 ) -> Body:
-    """Compile a trace, and write its call.
+    """Compile a trace, and write the call of the program.
 
     `inputs` maps placeholders to variables, and `read` variables to tensors of the model.
 
     Raises:
-        ValueError: it cannot be compiled.
+        ValueError: the trace cannot be compiled.
     """
     returned: Any = trace.graph.output_node().args[0]
     if not all(isinstance(getattr(node, "meta", {}).get("val"), Tensor) for node in returned):
@@ -91,16 +91,17 @@ def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tup
 
 
 def within_range(array: Any) -> bool:
-    """Return whether squares of the values, and their sum, are finite.
+    """Return whether the squares of the values, and their sum, are finite.
 
-    A compiler may compute a variance, say, in another way, which overflows elsewhere; NaN it may lose.
+    A compiler may compute, for example, a variance by another formula, which overflows for other values; it
+    may also lose NaNs.
     """
     values = array.ravel()
     return isfinite(values.dot(values))
 
 
 def _untouched(tensors: list[Tensor]) -> tuple[list[str], dict[str, Any]]:
-    """Test whether tensors were written to, as far as torch keeps count of it."""
+    """Write tests of whether tensors were modified, as far as torch counts versions."""
     counted = [tensor for tensor in tensors if not tensor.is_inference()]
     return [
         "[*map(version_of, counted)] == versions",

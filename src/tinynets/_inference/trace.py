@@ -1,6 +1,6 @@
-"""A model traced for some arguments: its graph, what the graph reads, and for which sizes it holds."""
+"""A model traced for some arguments: its graph, the inputs of the graph, and the sizes it is valid for."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def trace(
     any_size: bool,
     batch_axes: Sequence[int | None] | None = None,
 ) -> Trace:
-    """Trace a call in eval mode, for its sizes alone or for as many as possible.
+    """Trace a call in eval mode, only for its sizes or for as many as possible.
 
     With `any_size`, every axis that is longer than 1 is free; with the batch axis of each tensor, that alone,
     for every size.
 
     Raises:
-        ValueError: it cannot be traced; the message says why, and in which line.
+        ValueError: the call cannot be traced; the message says why, and in which line.
     """
-    # A copy of the modules, with the same tensors: while torch traces, it replaces the tensors in the tables.
+    # Copy the modules, but not the tensors: torch replaces the tensors in the tables while it traces.
     state = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     copy = shallow_copy(model, state)
     args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), (args, kwargs))
@@ -84,7 +84,7 @@ def trace(
             torch.no_grad(),
         ):
             program = export_program(copy, args, kwargs, any_size=any_size, batch_axes=batch_axes)
-    except Exception as error:  # whatever torch and the model make of it
+    except Exception as error:  # torch and the model may raise anything
         raise ValueError(_why(error)) from error
     if buffers := mutated_buffers(program):
         raise ValueError(f"it assigns its buffer {buffers[0]} when it is called")
@@ -117,7 +117,8 @@ def trace(
 def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace aliases by the tensors of the model that they stand for.
 
-    Registered ones too: a patched `forward` may reach them by a closure, past the copy that was traced.
+    This includes registered tensors: a patched `forward` may reach them through a closure, bypassing the
+    traced copy.
     """
     registered = (*model.parameters(), *model.buffers())
     own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
@@ -131,7 +132,7 @@ def _storage(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _why(error: BaseException) -> str:
-    """Return what torch or the model said, and the innermost line that is not theirs."""
+    """Return the message of torch or the model, and the innermost line of the user's code."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
     text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")[:300]
     frames = traceback.extract_tb(error.__traceback__)

@@ -59,7 +59,8 @@ def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> N
     """Draw flax's default for a convolution or linear layer: truncated normal, variance 1/fan_in."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         # A unit normal truncated at 2 has a standard deviation of .8796; flax divides by it. Inverting the
-        # distribution is hundreds of times faster than torch's trunc_normal_, which draws until all fit.
+        # distribution is hundreds of times faster than torch's trunc_normal_, which redraws until all values
+        # fit.
         std = math.sqrt(1 / module.weight[0].numel()) / 0.87962566103423978
         inside = math.erf(math.sqrt(2))
         init.uniform_(module.weight, -inside, inside, generator=generator)
@@ -69,7 +70,7 @@ def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> N
 
 
 def init_normal(module: nn.Module, generator: torch.Generator | None = None, *, std: float) -> None:
-    """Draw normal weights of a given width for a convolution or linear layer; biases are 0."""
+    """Draw normal weights of a given standard deviation for a convolution or linear layer; biases are 0."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         init.normal_(module.weight, std=std, generator=generator)
         _zero_bias(module)

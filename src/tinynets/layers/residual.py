@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from ..module import Module
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class ZeroPadShortcut(Module):
     """Shortcut A of ResNet (arXiv 1512.03385, section 4.2): every `stride`-th pixel, new channels all zero.
 
-    Owns no weights. The new channels are split evenly before and after the old ones.
+    It has no weights. The new channels are split evenly before and after the old ones.
     """
 
     in_channels: int
@@ -32,7 +32,7 @@ class ZeroPadShortcut(Module):
         self.stride = stride
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Thin out the pixels and pad the channels."""
+        """Subsample the pixels and pad the channels."""
         missing = self.channels - self.in_channels
         kept: Float[Tensor, "batch in_channels out_height out_width"] = inputs[
             :, :, :: self.stride, :: self.stride
@@ -42,14 +42,14 @@ class ZeroPadShortcut(Module):
 
 
 class BasicBlock(Module):
-    """Two 3x3 convolutions around which the input is added back (arXiv 1512.03385, figure 5 left).
+    """Two 3x3 convolutions with a residual connection (arXiv 1512.03385, figure 5 left).
 
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
         stride: step of the first convolution and of the shortcut.
-        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects (1x1
-            convolution and BatchNorm). An input whose shape stays is added as it is.
+        shortcut: how to add an input whose shape changes: "A" pads with zeros, "B" projects (1x1 convolution
+            and BatchNorm). An input of the same shape is added unchanged.
     """
 
     in_channels: int
@@ -78,7 +78,7 @@ class BasicBlock(Module):
             )
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Add what two convolutions make of the input to the input."""
+        """Add the output of two convolutions to the input."""
         first: Strided = F.relu(self.bn1(self.conv1(inputs)), inplace=True)
         second: Strided = self.bn2(self.conv2(first))
         carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)

@@ -34,7 +34,7 @@ LOCUSLAB_KEYS: Renaming = {
 
 
 class ConvMixerBlock(Module):
-    """A depthwise convolution around which the input is added back, then a 1x1 convolution."""
+    """A depthwise convolution with a residual connection, then a 1x1 convolution."""
 
     channels: int
 
@@ -50,7 +50,7 @@ class ConvMixerBlock(Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Mix over places, then over channels."""
+        """Mix over positions, then over channels."""
         places: Float[Tensor, "batch channels height width"] = self.depthwise_bn(
             F.gelu(self.depthwise(inputs))
         )

@@ -1,4 +1,4 @@
-"""RepVGG: trained with three branches a layer, which are one 3x3 convolution afterwards."""
+"""RepVGG: trained with three branches per layer, which are fused into one 3x3 convolution afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 # Channels, blocks and first stride of each stage: A0 of the paper's table 2, with stride 1 instead of 2 in
@@ -24,13 +24,13 @@ STAGES = ((48, 2, 1), (96, 4, 2), (192, 14, 2), (1280, 1, 2))
 
 
 class RepVggBlock(Module):
-    """A 3x3, a 1x1 convolution and, where its shape stays, the input, each with BatchNorm; their sum, ReLU.
+    """The ReLU of a sum: 3x3, 1x1 and, if its shape does not change, the input, each with BatchNorm.
 
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
         stride: step of both convolutions.
-        fused: whether there is only one convolution, with a bias, which computes the same.
+        fused: whether to use one equivalent convolution with a bias.
     """
 
     in_channels: int
@@ -64,7 +64,7 @@ class RepVggBlock(Module):
         return F.relu(summed, inplace=True)
 
     def kernel_and_bias(self) -> tuple[Tensor, Tensor]:
-        """Return the 3x3 kernel and the bias of the one convolution that computes what eval mode does."""
+        """Return the 3x3 kernel and the bias of the single convolution that is equivalent in eval mode."""
         assert self.fused is None, "it has no branches any more"
         kernel, bias = _folded(self.conv3.weight, self.bn3)
         point, point_bias = _folded(self.conv1.weight, self.bn1)
@@ -80,8 +80,8 @@ class RepVggA0Cifar(ImageClassifier):
     """RepVGG-A0 with two strides fewer, for small images; 7,840,874 parameters, 7,041,194 fused.
 
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages of 48,
-    96, 192 and 1280 channels at strides 1, 2, 4 and 8. `fuse()` returns the net for inference, whose blocks
-    are one convolution each.
+    96, 192 and 1280 channels at strides 1, 2, 4 and 8. `fuse()` returns the net for inference, with one
+    convolution per block.
 
     "RepVGG: Making VGG-style ConvNets Great Again", arXiv 2101.03697.
 
@@ -125,7 +125,7 @@ class RepVggA0Cifar(ImageClassifier):
         self._allocate(generator)
 
     def fuse(self) -> Self:
-        """Return a net for inference that computes what this one does in eval mode; this one stays as it is.
+        """Return a net for inference that is equivalent to this one in eval mode; this one does not change.
 
         Raises:
             ValueError: it is fused already.

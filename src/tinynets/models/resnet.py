@@ -27,13 +27,13 @@ class CifarResNet(ImageClassifier):
     16, 32 and 64 channels at strides 1, 2 and 4.
 
     "Deep Residual Learning for Image Recognition", arXiv 1512.03385, section 4.2. Shortcut A is the paper's
-    choice there; most code that is called ResNet-20 has B, with 2,752 parameters more.
+    choice there; most code that is called ResNet-20 has B, with 2,752 more parameters.
 
     Parity partner: reference in the test. Differs from the paper: none (with shortcut A).
 
     Args:
         depth: number of weighted layers, `6 n + 2`.
-        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects.
+        shortcut: how to add an input whose shape changes: "A" pads with zeros, "B" projects.
         in_channels: channels of the images.
         num_classes: width of the output.
         generator: source of the initial weights; the global random state if None.
@@ -100,7 +100,7 @@ class CifarResNet(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        return cls.from_chenyaofo(state_dict)  # the layout but for the head's name, which both readers know
+        return cls.from_chenyaofo(state_dict)  # same layout but for the head's name, which it also reads
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -127,14 +127,14 @@ class CifarResNet(ImageClassifier):
 
 
 class ResNet18Cifar(ImageClassifier):
-    """ResNet-18 whose stem keeps small images whole; 11,173,962 parameters.
+    """ResNet-18 whose stem keeps the size of small images; 11,173,962 parameters.
 
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages of
     64, 128, 256 and 512 channels at strides 1, 2, 4 and 8.
 
-    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, except for the stem: a 3x3
     convolution of stride 1 and no max pooling. A net that keeps the max pooling has the same number of
-    parameters and other outputs.
+    parameters but other outputs.
 
     Parity partner: torchvision, timm. Differs from the paper: 3x3 stem, no max pooling.
 
@@ -177,10 +177,10 @@ class ResNet18Cifar(ImageClassifier):
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of torchvision's or timm's `resnet18` whose first convolution is 3x3.
 
-        Weights do not tell whether their net keeps the max pooling; this one does not.
+        Weights do not show whether their net has the max pooling; this one does not.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+            CheckpointError: names or shapes do not fit, such as the 7x7 stem for large images.
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
         return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
@@ -192,7 +192,7 @@ class ResNet18Cifar(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        return cls.from_torchvision(state_dict)  # the layout but for two names, which both readers know
+        return cls.from_torchvision(state_dict)  # same layout but for two names, which it also reads
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

@@ -1,4 +1,4 @@
-"""ResNet-34 and ResNet-50 whose stem keeps small images whole."""
+"""ResNet-34 and ResNet-50 whose stem keeps the size of small images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class DeepResNetCifar(ImageClassifier):
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages at
     strides 1, 2, 4 and 8, of 64 to 512 channels at depth 34 and of 256 to 2048 at depth 50.
 
-    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, except for the stem: a 3x3
     convolution of stride 1 and no max pooling, as in pytorch-cifar. ResNet-50 has the stride in the 3x3
-    convolutions, as torchvision and pytorch-cifar have it; the paper has it in the 1x1 before.
+    convolutions, as in torchvision and pytorch-cifar; the paper has it in the 1x1 before.
 
     Parity partner: torchvision. Differs from the paper: 3x3 stem, no max pooling; stride in the 3x3.
 
@@ -77,11 +77,11 @@ class DeepResNetCifar(ImageClassifier):
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of `resnet34` or `resnet50` whose first convolution is 3x3.
 
-        Weights do not tell whether their net keeps the max pooling; this one does not. pytorch-cifar
-        (kuangliu) has the same layout.
+        Weights do not show whether their net has the max pooling; this one does not. pytorch-cifar (kuangliu)
+        has the same layout.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+            CheckpointError: names or shapes do not fit, such as the 7x7 stem for large images.
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
         return weights.build(

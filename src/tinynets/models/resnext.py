@@ -88,5 +88,5 @@ class ResNeXt29(ImageClassifier):
         return third
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights, the head's too."""
+        """Draw He normal weights, including the head's."""
         init_he(module, generator, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in")

@@ -1,4 +1,4 @@
-"""SE-ResNet: residual blocks that weigh their channels by what the whole image shows."""
+"""SE-ResNet: residual blocks with gates on the channels, computed from the whole image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
@@ -52,7 +52,7 @@ class SeBlock(Module):
 
     Args:
         in_channels: channels of the input.
-        channels: channels of the output; where they change, a 1x1 convolution and BatchNorm carry the input.
+        channels: channels of the output; if they change, a 1x1 convolution and BatchNorm project the input.
         stride: step of the first convolution and of the shortcut.
         reduction: how many times narrower the gates' hidden layer is.
     """
@@ -160,5 +160,5 @@ class SeResNet(ImageClassifier):
         return third
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal convolutions over the inputs; linear layers get torch's default."""
+        """Draw He normal convolutions (fan-in); linear layers get torch's default."""
         init_he_but_linear(module, generator, mode="fan_in")

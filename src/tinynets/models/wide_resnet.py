@@ -24,12 +24,12 @@ XTERNALZ_KEYS = {
     r"^bn1\.": "bn.",
     r"^fc\.": "head.",
 }
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class WideBlock(Module):
-    """`BatchNorm, ReLU, 3x3, BatchNorm, ReLU, Dropout, 3x3` around which the input is added back.
+    """`BatchNorm, ReLU, 3x3, BatchNorm, ReLU, Dropout, 3x3` with a residual connection.
 
     Where the channels change, the shortcut is a 1x1 convolution of the activated input.
 
@@ -59,7 +59,7 @@ class WideBlock(Module):
         )
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Add what two convolutions make of the input to the input."""
+        """Add the output of two convolutions to the input."""
         active: Float[Tensor, "batch in_channels height width"] = F.relu(self.bn1(inputs), inplace=True)
         first: Strided = F.relu(self.bn2(self.conv1(active)), inplace=True)
         kept: Strided = F.dropout(first, self.dropout, self.training)
@@ -169,7 +169,7 @@ class WideResNet(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights over the inputs, the head included, as the authors' PyTorch code does.
+        """Draw He normal weights (fan-in), including the head's, as the authors' PyTorch code does.
 
         That code also draws the scales of BatchNorm from [0, 1]; here they start at 1.
         """

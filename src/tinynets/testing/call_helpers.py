@@ -22,13 +22,13 @@ SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 def call_no_grad(
     subject: Subject, arguments: Arguments, model: nn.Module | None = None, *, seed: int | None = None
 ) -> list[Leaf]:
-    """Call the model without gradients, in the mode it is in.
+    """Call the model without gradients, in its current mode.
 
     Args:
         subject: what to call.
         arguments: the arguments of the call.
         model: another model to call instead.
-        seed: seeds the generators first; if None, they stay as they are.
+        seed: seeds the generators first; None does not seed.
     """
     if seed is not None:
         seed_everything(seed)
@@ -47,7 +47,7 @@ def uses_rng(subject: Subject) -> bool:
 
 
 def has_forward(module: nn.Module) -> bool:
-    """Whether a module has a forward of Python: lists and dicts of modules have none, scripts another."""
+    """Return whether a module has a Python `forward`; lists and dicts of modules, and scripts, do not."""
     return not isinstance(module, torch.jit.ScriptModule) and type(module).forward is not nn.Module.forward
 
 
@@ -62,7 +62,7 @@ def named_or_type(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def still_training(model: nn.Module) -> str:
-    """Name the modules in training mode; of unregistered ones, those that behave differently in it."""
+    """Name the modules in training mode; unregistered ones only if they behave differently in it."""
     left = [
         f"{named_module(path, module)} is in training mode"
         for path, module in cast("Any", model).named_modules()
@@ -78,7 +78,7 @@ def still_training(model: nn.Module) -> str:
 
 
 def listed(items: list[str], limit: int = 5) -> str:
-    """Join what was found, the first few in full."""
+    """Join the first few items, and count the others."""
     more = f"; and {len(items) - limit} more" if len(items) > limit else ""
     return "; ".join(items[:limit]) + more
 

@@ -36,7 +36,7 @@ class CheckItem(pytest.Item):
         """Run the check."""
         try:
             self.run()
-        except (TypeError, ValueError) as error:  # the model cannot be checked: no inputs, for example
+        except (TypeError, ValueError) as error:  # the model cannot be checked: missing inputs, for example
             pytest.fail(str(error), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
@@ -48,11 +48,11 @@ def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
     """Yield the items of every model that the command line and the project name.
 
     Args:
-        session: of pytest.
+        session: the pytest session.
         option: the options of the command line.
 
     Raises:
-        pytest.UsageError: a model cannot be imported, or an option is written wrong.
+        pytest.UsageError: a model cannot be imported, or an option is malformed.
     """
     try:
         cases = project_cases(session.config.rootpath) if option.tinynets_project else []

@@ -1,4 +1,4 @@
-"""Compare the shapes that lines declare with those that they made."""
+"""Compare the declared shapes of lines with the actual ones."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -83,7 +83,7 @@ def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
     if equal.axes and equal.decided:
         return equal.always
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
-    # Rounded quotients have no normal form: the current sizes decide.
+    # Rounded quotients have no normal form: compare them at the current sizes.
     return (
         symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
     )

@@ -30,7 +30,7 @@ _RANDOM = {
     "randn_like",
     "multinomial",
 } | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
-# The functional losses that broadcast although the code does not say so.
+# The functional losses that broadcast implicitly.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
 
 

@@ -36,7 +36,7 @@ def _recurrent_layer(inputs: Any, weight_input: Any, weight_hidden: Any, *_: Any
     return 2 * inputs.shape[0] * inputs.shape[1] * (weight_input.numel() + weight_hidden.numel())
 
 
-# CPU kernels that torch's counter does not know.
+# CPU kernels that torch's FLOP counter lacks.
 _ALSO_COUNTED = {
     getattr(torch.ops.aten, name, None): count
     for name, count in (
@@ -44,7 +44,7 @@ _ALSO_COUNTED = {
         ("mkldnn_rnn_layer", _recurrent_layer),
     )
 }
-# Kernels in C++ that turn symbols into numbers, where torch has one in Python that makes the same memory.
+# C++ kernels that turn symbols into numbers, although torch has a Python one that allocates the same memory.
 _TIE_SYMBOLS = {torch.ops.aten.constant_pad_nd.default}
 
 
@@ -61,12 +61,13 @@ class OpCounter(TorchDispatchMode):
         self.running = running
         self.warn = warn
         self.unroll = unroll
-        # Every storage so far, weakly, so that none is taken for another; and its size if the pass made it.
+        # Weak references to all storages so far, so that ids are not confused; with the size of those that
+        # the pass made.
         self.seen: dict[Any, Counter[Product] | None] = {}
         self._known_macs: dict[Any, Counter[Product]] = {}
 
     def mark_seen(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Count the memory of tensors as there before the pass."""
+        """Count the memory of tensors as allocated before the pass."""
         for tensor in tensors:
             storage = storage_of(tensor)
             if storage is not None:

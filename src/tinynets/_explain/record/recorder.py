@@ -1,4 +1,4 @@
-"""Record a forward pass line by line, through Python's trace function and torch's modes."""
+"""Record a forward pass line by line, with Python's trace function and torch's dispatch modes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .modules import (
 from .op_counter import FunctionObserver, OpCounter, num_bytes
 from .sources import Source, named_tensors, source_of
 
-_MOST_LINES = 200_000  # lines run; more than that is a loop over values, not the shape of a network
+_MOST_LINES = 200_000  # lines run; more would be a loop over values
 
 
 @dataclass
 class _Active:
-    """One function of the model that is running."""
+    """A running function of the model."""
 
     frame: FrameType
     call: CallEvent
@@ -65,7 +65,7 @@ class Recorder:
         self.autocast = autocast_of(self._devices)
 
     def run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Call the model and record what happens; its errors propagate."""
+        """Call the model and record it; its errors propagate."""
         self._counter.mark_seen(tensor for _, tensor in tensors_in((arguments, named)))
         hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
         previous = sys.gettrace()
@@ -110,7 +110,7 @@ class Recorder:
         if self.root is None:
             self.root = call
         active = _Active(frame, call, source, container)
-        if parent is None and source is None and not container:  # one layer on its own is one line
+        if parent is None and source is None and not container:  # a single layer is one line
             active.line = LineEvent(None, summary(owner))
             call.lines.append(active.line)
         self._active.append(active)
@@ -134,14 +134,14 @@ class Recorder:
 
     def _raised(self, active: _Active, error: BaseException) -> None:
         if active.raised is error:
-            return  # a handler, perhaps the contract's own, raises it again
+            return  # a handler, perhaps the contract, raises it again
         active.raised, active.suspect = error, active.line
         if active.line is not None and active.line.statement is not None:
             active.line.operands = operands_of(active.line.statement.node, active.frame.f_locals)
 
     def _finish(self, active: _Active, returned: Any) -> None:
         frame = active.frame
-        # Python reports a frame that raised as one that returned None: its last instruction decides.
+        # Python reports a frame that raised as one that returned None: look at its last instruction.
         if dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "YIELD")):
             self._close(active, returned=returned)
             active.raised = None
@@ -152,7 +152,7 @@ class Recorder:
         if suspect is not None:
             suspect.failed = True
             place = next((index for index, line in enumerate(lines) if line is suspect), len(lines))
-            del lines[place + 1 :]  # what a handler did before it raised again
+            del lines[place + 1 :]  # lines of a handler that raised again
 
     def _line(self, active: _Active) -> None:
         statement = active.source.statements.get(active.frame.f_lineno) if active.source else None
@@ -257,7 +257,7 @@ class Recorder:
         storage = storage_of(tensor)
         if storage is not None and storage not in self._saved:
             self._saved.add(storage)
-            size = self._counter.seen.get(storage) or num_bytes(tensor)  # a view keeps the whole
+            size = self._counter.seen.get(storage) or num_bytes(tensor)  # a view keeps the whole storage
             for line in self._running():
                 line.saved.update(size)
         return tensor
@@ -268,7 +268,7 @@ def _named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _callee(frame: FrameType) -> FrameType | None:
-    """Return the frame of the library function that a line of the model called, if it is what calls torch."""
+    """Return the frame of the library function that a line of the model called, if that one calls torch."""
     found: FrameType | None = None
     current: FrameType | None = sys._getframe(3)  # pyright: ignore[reportPrivateUsage]
     while current is not None and current is not frame:

@@ -91,7 +91,7 @@ def _statements(
             last = max(node.lineno, inner[0].lineno - 1)
         statement = _statement(node, indent, lines, comments.get(last, "") if not inner else "", last)
         for line in range(node.lineno, last + 1):
-            if line not in found or found[line].kind == "control":  # of `a = f(x); b = a` the first counts
+            if line not in found or found[line].kind == "control":  # of `a = f(x); b = a`, keep the first
                 found[line] = statement
     return found
 
@@ -146,7 +146,7 @@ def _code(node: ast.stmt, lines: tuple[str, ...], last: int) -> str:
 
 
 def _joined(lines: list[str]) -> str:
-    """Write lines as one, without a space behind a bracket that opens or before one that closes."""
+    """Join lines into one, without a space after an opening or before a closing bracket."""
     text = ""
     for line in map(str.strip, lines):
         text += line if not text or text[-1] in "([{" or line[:1] in tuple(")]}") else f" {line}"

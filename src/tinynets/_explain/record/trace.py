@@ -1,4 +1,4 @@
-"""Run a forward pass on tensors without values; fall back to real ones where a model needs them."""
+"""Run a forward pass on fake tensors; fall back to real ones for a model that needs values."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
@@ -38,7 +38,7 @@ def explained(
     modes: Sequence[str],
 ) -> list[Run]:
     """Run the model once in each mode."""
-    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # what torch.compile wraps
+    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # the model that torch.compile wraps
     return [_explained(model, inputs, named, on, mode) for mode in modes]
 
 
@@ -109,7 +109,7 @@ def _attempt(
                     recorder.run(positional, keywords)
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
-    # Where the model compares the batch with a number, or loops over it, the real one decides.
+    # If the model compares the batch with a number, or loops over it, use the real batch size.
     if unusual and (isinstance(error, LoopsOverAxisError) or not sizes.same_branches()):
         return _attempt(model, inputs, named, mode, method, reason, keep_symbols=keep_symbols, unusual=False)
     if recorder.root is None:

@@ -1,4 +1,4 @@
-"""What every renderer says about a line and about a run, in words."""
+"""The text that all renderers show for a line and for a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_active(note: str) -> bool:
 
 
 def code_of(line: Line) -> str:
-    """Return the code of a line without its annotation, which the verdict stands for."""
+    """Return the code of a line without its annotation, since the verdict is shown instead."""
     if line.kind == "assign" and line.declared_by == "annotation" and line.names:
         _, equals, value = line.code.partition(" = ")
         return f"{line.names[0]}{equals}{value}" if equals else line.code
@@ -79,7 +79,7 @@ def costs_of(line: Line) -> tuple[Fact, Fact, Fact]:
 
 
 def notes_of(line: Line) -> list[str]:
-    """Return what a line does that its code, shape and costs do not tell."""
+    """Return what a line does besides its code, shape and costs."""
     if line.kind == "control":
         return []
     notes = [f"declares [{', '.join(line.declared.split())}]"] if line.verdict == "≠" else []
@@ -125,7 +125,7 @@ def header(run: Run) -> list[str]:
 
 
 def assumed(run: Run, axis: str) -> str:
-    """Write that nobody gave the size of an axis, or `""`."""
+    """Write that the size of an axis was not given, or `""`."""
     return " (assumed)" if axis in run.assumed else ""
 
 
@@ -156,7 +156,7 @@ def parameters_of(run: Run) -> str:
 
 
 def totals(run: Run) -> list[Fact]:
-    """Return the totals of a run: parameters, costs, and what is known of its shapes."""
+    """Return the totals of a run: parameters, costs, and what is known about its shapes."""
     return [
         Fact(parameters_of(run)),
         Fact("", run.macs, " MACs", "MACs"),

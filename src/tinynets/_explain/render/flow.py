@@ -31,14 +31,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Flow:
-    """The boxes from the arguments to the result, and arrows between their positions."""
+    """The boxes from the arguments to the result, and the arrows between their positions."""
 
     boxes: list[Box]
     arrows: list[tuple[int, int]]
 
 
 def flow(frame: Frame) -> Flow:
-    """Connect the lines of a function by the names they make and read."""
+    """Connect the lines of a function by the names they assign and read."""
     latest: dict[str, int] = {}
     arrows: dict[tuple[int, int], None] = {}
     drawn = [
@@ -68,9 +68,9 @@ def _boxes(
     Args:
         frame: whose lines to draw.
         known: variable -> its name in the caller, until it is assigned to.
-        inside: what its other variables begin with, so that they are not taken for the caller's.
+        inside: prefix of its other variables, so that they are not confused with the caller's.
         result: the names to which the caller assigns the result.
-        last: whether the result is that of the model.
+        last: whether the result is the output of the model.
     """
 
     def rename(name: str) -> str:
@@ -87,7 +87,7 @@ def _boxes(
         if len(own) == len(line.ops) == 1 and (returns or line.kind == "assign"):
             tensors = [name for name in reads if not name.endswith("self")]
             labels = [re.split(r"[\[.]", argument.label)[0] for argument in own[0].arguments]
-            called = dict(zip(dict.fromkeys(labels), tensors, strict=False))  # a list has a label an item
+            called = dict(zip(dict.fromkeys(labels), tensors, strict=False))  # a list has one label per item
             prefix = f"{inside}{own[0].function}."
             yield from _boxes(
                 own[0], known={**called, "": ""}, inside=prefix, result=makes, last=kind == "output"
@@ -121,7 +121,7 @@ def _boxes(
 
 
 def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
-    """Yield a box for each item of a container; the last one makes what the container made."""
+    """Yield a box for each item of a container; the last one returns the output of the container."""
     name = _name(op)
     for index, item in enumerate(items):
         number, kind = _item(item)
@@ -142,7 +142,7 @@ def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
 def _sum(
     line: Line, terms: tuple[ast.Name, ast.expr], box: Box, rename: Callable[[str], str]
 ) -> Iterator[Box]:
-    """Yield `name + call(...)` as two boxes, so that what goes around the call is seen."""
+    """Yield `name + call(...)` as two boxes, so that the tensor that bypasses the call is visible."""
     name, call = terms
     part = f"{line.line}+"
     before = replace(line, ops=line.ops[:-1])
@@ -160,7 +160,7 @@ def _sum(
 
 
 def _title(line: Line) -> str:
-    """Return `fc1 > relu` for calls of which one takes what the other makes, `left, right` for others."""
+    """Return `fc1 > relu` for calls where one takes the result of the other, `left, right` for others."""
     title, calls = "", _module_calls(_value(line))
     for op, previous in zip(line.ops[:4], [None, *line.ops], strict=False):
         apart = previous is not None and _are_apart(calls.get(_name(previous)), calls.get(_name(op)))
@@ -179,18 +179,18 @@ def _module_calls(value: ast.AST | None) -> dict[str, ast.Call]:
 
 
 def _are_apart(first: ast.Call | None, second: ast.Call | None) -> bool:
-    """Return whether the second call cannot take what the first one makes."""
+    """Return whether the second call cannot take the result of the first one."""
     return first is not None and second is not None and first not in ast.walk(second)
 
 
 def _name(op: Op) -> str:
-    """Name a call: by the attribute that holds the module, or by its class where that is a number."""
+    """Name a call by the attribute of the module, or by its class if that is a number."""
     attribute = op.module.rpartition(".")[2]
     return op.name if attribute.isdecimal() else attribute or op.name
 
 
 def _item(line: Line) -> tuple[str, str]:
-    """Return the positions and the class of what a container called."""
+    """Return the positions and the class of the items that a container called."""
     number, _, kind = line.code.partition("): ")
     return number.strip("("), kind.partition("(")[0]
 
@@ -210,7 +210,7 @@ def _holds(line: Line) -> str:
 
 
 def _unlike_items(line: Line) -> list[Line]:
-    """Return the items of the container that a line calls if they make tensors of several shapes."""
+    """Return the items of the container that a line calls, if they return tensors of several shapes."""
     if len(line.ops) != 1 or not line.frames:
         return []
     items = line.frames[0].lines
@@ -231,7 +231,7 @@ def _terms(line: Line, value: ast.AST | None) -> tuple[ast.Name, ast.expr] | Non
 
 
 def _value(line: Line) -> ast.AST | None:
-    """Parse what a line computes; an annotation reads nothing that flows."""
+    """Parse the value that a line computes, without its annotation, which reads no tensors."""
     if line.kind == "module":
         return None
     code = line.code.replace("return", "_ =", 1) if line.kind == "return" else line.code

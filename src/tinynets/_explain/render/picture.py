@@ -1,4 +1,4 @@
-"""Where the boxes and arrows of a flow stand, and the picture of them as an SVG file that stands alone."""
+"""The layout of the boxes and arrows of a flow, and their picture as a self-contained SVG file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .view import Pieces, View, colours_of, split
 
 _MOST_BOXES = 60
 _WIDTH, _HEIGHT, _GAP, _LANE, _MARGIN = 210, 30, 42, 16, 16
-_CHARACTER = 7.0  # width of one in the font of the labels, rounded up
+_CHARACTER = 7.0  # width of a character in the font of the labels, rounded up
 
 
 def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str, Panel]]:
-    """Lay out one pass for the page, and below it every module that a box can be clicked to see inside.
+    """Lay out one pass for the page, and below it every module that opens with a click on its box.
 
     Returns titles and panels, the model first; a function of too many lines is left out. The ids of panels
     begin with `name`: no two in a document may be the same.
@@ -26,7 +26,7 @@ def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str,
         return f"{box.line} · frozen" if box.frozen else box.line
 
     frames, panels = [run.frame], list[tuple[str, Panel]]()
-    for number, frame in enumerate(frames):  # which grow while they are walked
+    for number, frame in enumerate(frames):  # which grow during the loop
         found = flow(frame)
         if not _is_drawn(found):
             continue
@@ -47,10 +47,10 @@ def _is_drawn(found: Flow) -> bool:
 
 
 def picture(view: View, *blocks: View) -> str:
-    """Draw a model, and beside it the blocks that it is made of, as an SVG document that stands alone.
+    """Draw a model, and beside it the blocks that it consists of, as a self-contained SVG document.
 
     Args:
-        view: the model; below the names of the axes stand their sizes, the batch excepted.
+        view: the model; sizes are below the names of the axes, except for the batch.
         blocks: modules inside; their sizes depend on the place, and are not shown.
     """
     shown = (view, *blocks)
@@ -85,7 +85,7 @@ def picture(view: View, *blocks: View) -> str:
 
 @dataclass(frozen=True)
 class Label:
-    """A shape on an arrow, and below it the sizes of its axes."""
+    """A shape at an arrow, and below it the sizes of its axes."""
 
     x: int
     y: int
@@ -95,7 +95,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Arrow:
-    """An arrow as an SVG path, with the shape of what it hands on."""
+    """An arrow as an SVG path, with the shape of its tensor."""
 
     path: str
     label: Label | None
@@ -103,7 +103,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class DrawnBox:
-    """A box, and the arrow that leaves the picture if the function returns what it makes."""
+    """A box, and an arrow out of the picture if the function returns its result."""
 
     y: int
     title: str
@@ -159,7 +159,7 @@ class Panel:
         first, last = self._y(start) + 2 * _HEIGHT // 3, self._y(end) + _HEIGHT // 3
         path = f"M{self.box_width} {first}H{lane - 10}Q{lane} {first} {lane} {first + 10}V{last - 10}"
         path += f"Q{lane} {last} {lane - 10} {last}H{self.box_width + 2}"
-        # The shape stands below the box: on the arrow that goes straight down, if there is one.
+        # The shape is below the box: at the arrow that goes straight down, if there is one.
         told = (start, start + 1) in self._flow.arrows
         return Arrow(path, None if told else self._label(start))
 
@@ -190,7 +190,7 @@ class Panel:
 
 
 def _lanes(arrows: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Give arrows that run side by side lanes of their own, the shortest nearest to the boxes."""
+    """Assign separate lanes to arrows that run side by side, the shortest nearest to the boxes."""
     lanes: dict[tuple[int, int], int] = {}
     for start, end in sorted(arrows, key=lambda arrow: arrow[1] - arrow[0]):
         taken = {lane for other, lane in lanes.items() if other[0] < end and start < other[1]}

@@ -15,13 +15,13 @@ from ._shared import assert_same_outputs, export_program, first_paragraph
 
 @check("transforms.onnx", Level.CAPABILITY, slow=True, opt_in=True)
 def onnx(subject: Subject, *, tolerance: float = 1e-3) -> None:
-    """The model as ONNX, with a dynamic batch, gives the same values in ONNX Runtime.
+    """Exported to ONNX with a dynamic batch, the model gives the same outputs in ONNX Runtime.
 
     Needs the packages onnx, onnxscript and onnxruntime.
 
-    Why: it is how models get into other run times and languages.
-    Fix: see `transforms.export`; an operation that ONNX lacks is named.
-    Declare: by `supports=`, which also turns the check on.
+    Why: ONNX takes models to other runtimes and languages.
+    Fix: see `transforms.export`; the message names operations that ONNX lacks.
+    Declare: with `supports=`, which also turns the check on.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
     import onnxruntime  # pyright: ignore
@@ -48,5 +48,5 @@ def _needs(*packages: str) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the exception that started it."""
+    """Return the exception at the start of the chain."""
     return error if error.__cause__ is None else _root(error.__cause__)
