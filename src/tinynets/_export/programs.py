@@ -160,9 +160,7 @@ def _symbols(
 ) -> dict[str, str]:
     """Match the symbols of torch with the free axes of the contract.
 
-    Args:
-        model: named in errors.
-        tensors: name, axes, fake tensor, value and free axes of each tensor.
+    Of each tensor are given its name, axes, fake tensor, value and free axes.
 
     Raises:
         ValueError: torch has tied an axis to a number or to another axis.
