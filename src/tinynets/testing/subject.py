@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._torch.state.random_states import RandomStates, seed_everything
+from .._torch.state.random_states import preserved_random_states, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
@@ -215,12 +215,9 @@ class Subject:
         """
         if self.factory is None:
             raise Skip("needs a factory: pass the class, or a function that makes the model")
-        states = RandomStates()
-        try:
+        with preserved_random_states():
             seed_everything(seed)
             return self.factory()
-        finally:
-            states.restore()
 
     def pristine(self) -> nn.Module:
         """Return a copy of the model as it was before the first check.
