@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from .._torch.modules.hook_recorder import forward_hooks
 from .._torch.modules.module_tables import named_modules
 from .._torch.state.model_walk import unregistered_modules
 from .._torch.state.random_states import RandomStates, seed_everything
+from ..errors import Failure
 from ..inputs.arguments import Arguments
 from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
@@ -49,6 +52,25 @@ def uses_rng(subject: Subject) -> bool:
 def has_forward(module: nn.Module) -> bool:
     """Whether a module has a forward of Python: lists and dicts of modules have none, scripts another."""
     return not isinstance(module, torch.jit.ScriptModule) and type(module).forward is not nn.Module.forward
+
+
+def called_modules(subject: Subject, modules: list[tuple[str, nn.Module]]) -> set[int]:
+    """Return the ids of the modules that are called, also if they raise, in eval or in training mode."""
+    called: set[int] = set()
+
+    def before(path: str, module: nn.Module, *_: object) -> None:
+        called.add(id(module))
+
+    with forward_hooks(modules, before=before):
+        run_both_modes(subject)
+    return called
+
+
+def run_both_modes(subject: Subject) -> None:
+    """Run the model in eval mode and, as far as it goes, in training mode."""
+    subject.run(subject.batch())
+    with suppress(Failure):  # runs.train reports it
+        subject.run(subject.batch(training=True), training=True)
 
 
 def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -64,12 +64,9 @@ def described(path: str, module: nn.Module) -> str:
     """Say which module it is, and by which of its settings it mixes samples, if one of them tells."""
     kind = type(module).__name__
     if not path:
-        return f"{kind}.forward itself does it" + (", between its submodules" if _nested(module) else "")
+        nested = next(module.children(), None) is not None
+        return f"{kind}.forward itself does it" + (", between its submodules" if nested else "")
     return f"`{path}` ({kind}) does it" + (f": {reason}" if (reason := _reason(module)) else "")
-
-
-def _nested(module: nn.Module) -> bool:
-    return next(module.children(), None) is not None
 
 
 def _reason(module: nn.Module) -> str:

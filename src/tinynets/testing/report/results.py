@@ -73,16 +73,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """What became of every check of one model, in the order they ran.
-
-    `report["batch.neighbour"]` is the result of one check.
-
-    Args:
-        name: of the model.
-        results: one for every check.
-        environment: versions and machine, as a table would name them.
-        unneeded: the exemptions of several checks that none of them needs.
-    """
+    """What became of every check of one model; `Report` documents the fields."""
 
     name: str
     results: tuple[Result, ...]

@@ -23,7 +23,6 @@ def autocast(subject: Subject) -> str | None:
     Declare: an exemption.
     """
     batch = subject.batch(training=True)
-
     device = next((t.device.type for t in (*subject.model.parameters(), *batch.tensors)), "cpu")
 
     def step(enabled: bool) -> bool:
@@ -61,7 +60,6 @@ def _finite(output: object, subject: Subject) -> None:
     for leaf in leaves(output):
         if not leaf.tensor.isfinite().all():
             raise Failure("the output is not finite", where=leaf.name)
-    grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     bad = [name for name, grad in grads if grad is not None and not grad.isfinite().all()]
     if bad:

@@ -23,14 +23,11 @@ def training_passes(subject: Subject) -> tuple[Pass, ...]:
     return found.passes
 
 
-def count_parameters(number: int, total: int) -> str:
-    """Return the start of a message: `3 of 10 parameters get`."""
-    return f"{number} of {total} parameters {'gets' if number == 1 else 'get'}"
-
-
-def list_parameters(names: list[str]) -> str:
-    """Return the first five names, and how many more there are."""
-    return quoted(names, most=5)
+def parameters_get(what: str, names: list[str], total: int, *, size: str = "", cause: str = "") -> Failure:
+    """Return the failure that says of some parameters what they get: `3 of 10 parameters get a gradient`."""
+    get = "gets" if len(names) == 1 else "get"
+    message = f"{len(names)} of {total} parameters {get} {what}"
+    return Failure(message, where=quoted(names, most=5), size=size, cause=cause)
 
 
 def example_loss(subject: Subject, seed: int = 0) -> Tensor:

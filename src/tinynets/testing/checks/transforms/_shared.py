@@ -16,6 +16,7 @@ from ...._torch.tracing import pytree
 from ....inputs.arguments import Arguments
 from ... import Failure, Subject
 from ...measure.compare import Leaf, detached, worst
+from ...measure.state_compare import short
 
 
 @contextmanager
@@ -88,11 +89,10 @@ def assert_same_outputs(ours: list[Leaf], expected: list[Leaf], tolerance: float
         raise found.failure(f"{who} gives another output for a batch of 3", tolerance)
 
 
-def first_paragraph(error: BaseException, most: int = 300) -> str:
+def first_paragraph(error: BaseException) -> str:
     """Return the first paragraph of a message: what torch adds are stacks, links and its own settings."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
-    text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")
-    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"
+    return short(error, text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', ""))
 
 
 def user_code(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
 from ... import Level, Skip, Subject, check
-from ...call_helpers import quoted
+from ...call_helpers import named_state, quoted
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
 from ...measure.model_errors import raised
 from ...measure.state_compare import tied_by_data
@@ -54,8 +54,7 @@ def _other_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
     """Call the model by functional_call with its own weights, some of them replaced."""
-    named = (*subject.model.named_parameters(), *subject.model.named_buffers())
-    state = {name: tensor.detach().clone() for name, tensor in named} | replaced
+    state = {name: tensor.detach().clone() for name, tensor in named_state(subject.model)} | replaced
     batch = subject.batch()
     seed_everything(subject.seed)
     try:
