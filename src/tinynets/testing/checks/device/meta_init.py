@@ -1,5 +1,3 @@
-"""The check `device.meta_init`."""
-
 from __future__ import annotations
 
 import torch

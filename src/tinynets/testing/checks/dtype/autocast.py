@@ -1,5 +1,3 @@
-"""The check `dtype.autocast`."""
-
 from __future__ import annotations
 
 import torch

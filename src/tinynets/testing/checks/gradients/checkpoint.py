@@ -1,5 +1,3 @@
-"""The check `gradients.checkpoint`."""
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,3 @@
-"""The check `gradients.eval_reach`."""
-
 from __future__ import annotations
 
 from ... import Level, Subject, check

@@ -1,5 +1,3 @@
-"""The check `gradients.finite`."""
-
 from __future__ import annotations
 
 import math

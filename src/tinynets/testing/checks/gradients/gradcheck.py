@@ -1,5 +1,3 @@
-"""The check `gradients.gradcheck`."""
-
 from __future__ import annotations
 
 import re

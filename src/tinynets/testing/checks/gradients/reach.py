@@ -1,5 +1,3 @@
-"""The check `gradients.reach`."""
-
 from __future__ import annotations
 
 from ... import Level, Subject, check

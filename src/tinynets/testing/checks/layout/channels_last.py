@@ -1,5 +1,3 @@
-"""The check `layout.channels_last`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `purity.alias`."""
-
 from __future__ import annotations
 
 import torch

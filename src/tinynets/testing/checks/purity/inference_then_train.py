@@ -1,5 +1,3 @@
-"""The check `purity.inference_then_train`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `purity.live_weights`."""
-
 from __future__ import annotations
 
 from contextlib import suppress

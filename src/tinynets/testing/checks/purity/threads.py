@@ -1,5 +1,3 @@
-"""The check `purity.threads`."""
-
 from __future__ import annotations
 
 import contextlib

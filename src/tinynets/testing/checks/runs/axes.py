@@ -1,5 +1,3 @@
-"""The check `runs.axes`."""
-
 from __future__ import annotations
 
 from contextlib import suppress

@@ -1,5 +1,3 @@
-"""The check `runs.buffers`."""
-
 from __future__ import annotations
 
 from typing import Any

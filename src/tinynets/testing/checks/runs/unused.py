@@ -1,5 +1,3 @@
-"""The check `runs.unused`."""
-
 from __future__ import annotations
 
 from ...._torch.modules.module_tables import named_modules

@@ -1,5 +1,3 @@
-"""The check `state.deepcopy`."""
-
 from __future__ import annotations
 
 import copy

@@ -1,5 +1,3 @@
-"""The check `state.globals`."""
-
 from __future__ import annotations
 
 from ...._torch.state.random_states import preserved_random_states, seeds_torch

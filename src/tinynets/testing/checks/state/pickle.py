@@ -1,5 +1,3 @@
-"""The check `state.pickle`."""
-
 from __future__ import annotations
 
 import pickle

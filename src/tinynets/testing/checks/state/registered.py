@@ -1,5 +1,3 @@
-"""The check `state.registered`."""
-
 from __future__ import annotations
 
 from functools import partial

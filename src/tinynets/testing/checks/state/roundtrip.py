@@ -1,5 +1,3 @@
-"""The check `state.roundtrip`."""
-
 from __future__ import annotations
 
 import io

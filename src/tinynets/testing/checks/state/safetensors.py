@@ -1,5 +1,3 @@
-"""The check `state.safetensors`."""
-
 from __future__ import annotations
 
 import tempfile

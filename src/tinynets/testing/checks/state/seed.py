@@ -1,5 +1,3 @@
-"""The check `state.seed`."""
-
 from __future__ import annotations
 
 import torch

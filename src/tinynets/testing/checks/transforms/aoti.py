@@ -1,5 +1,3 @@
-"""The check `transforms.aoti`."""
-
 from __future__ import annotations
 
 import shutil

@@ -1,5 +1,3 @@
-"""The check `transforms.functional_call`."""
-
 from __future__ import annotations
 
 import time

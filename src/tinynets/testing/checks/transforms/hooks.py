@@ -1,5 +1,3 @@
-"""The check `transforms.hooks`."""
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,3 @@
-"""The check `transforms.onnx`."""
-
 from __future__ import annotations
 
 import importlib.util

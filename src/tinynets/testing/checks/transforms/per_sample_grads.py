@@ -1,5 +1,3 @@
-"""The check `transforms.per_sample_grads`."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
