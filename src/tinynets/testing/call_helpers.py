@@ -25,14 +25,7 @@ SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 def call_no_grad(
     subject: Subject, arguments: Arguments, model: nn.Module | None = None, *, seed: int | None = None
 ) -> list[Leaf]:
-    """Call the model without gradients, in the mode it is in.
-
-    Args:
-        subject: what to call.
-        arguments: the arguments of the call.
-        model: another model to call instead.
-        seed: seeds the generators first; if None, they stay as they are.
-    """
+    """Call the model, or another one, without gradients in the mode it is in; first set the seed, if any."""
     if seed is not None:
         seed_everything(seed)
     with torch.no_grad():

@@ -31,12 +31,7 @@ UNJUDGED = "tinynets could not judge this"
 
 
 class Runner:
-    """Runs the checks of one model, each when it is asked for.
-
-    Args:
-        subject: the model.
-        plan: what to run.
-    """
+    """Runs the checks of one model, each when it is asked for."""
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject = subject

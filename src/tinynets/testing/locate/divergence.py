@@ -19,11 +19,6 @@ def culprits(model: nn.Module, call: Callable[[], object], watch: Watch) -> list
     """Return the modules in whose own code something changes during a call, in the order of their calls.
 
     A module is not to blame for what happens in a module that it calls.
-
-    Args:
-        model: whose modules.
-        call: calls the model.
-        watch: starts watching what may change.
     """
     found: dict[str, None] = {}
     # Of each: what to ask, and whether modules below did it.

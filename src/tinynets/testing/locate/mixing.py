@@ -23,12 +23,7 @@ def mixing_module(
 ) -> str:
     """Say which module treats some samples differently in two calls in eval mode; `""` if none can be named.
 
-    Args:
-        subject: what to run.
-        ours: one call.
-        theirs: another one.
-        pick: samples of `ours`.
-        match: the same samples in `theirs`.
+    The samples are those at `pick` in `ours`, and at `match` in `theirs`.
     """
     size = ours.size or 0
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -19,10 +21,30 @@ def set_mode(model: nn.Module, training: bool) -> None:
     try:
         model.train(training)
     except Exception as error:
-        cause = f"{type(model).__name__} has a method train of its own: torch calls it as train(mode)"
         failure = raised(error, f"model.train({training}) raised")
-        failure.cause = cause
+        failure.cause = f"{type(model).__name__} has a method train of its own: torch calls it as train(mode)"
         raise failure from error
+
+
+@contextmanager
+def as_failure(
+    how: str = "the model raised",
+    text: Callable[[Exception], str] | None = None,
+    place: Callable[[Exception], str] | None = None,
+) -> Generator[None]:
+    """Turn what the block raises into a `Failure`.
+
+    Args:
+        how: what comes before the exception in the message.
+        text: returns the exception in words; if None, it is what `raised` makes of it, with the user's line.
+        place: returns where it was raised, beside `text`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if text is None:
+            raise raised(error, how) from error
+        raise Failure(f"{how} {text(error)}", where=place(error) if place else "", error=error) from error
 
 
 def raised(error: Exception, how: str = "the model raised", *, own: bool = False) -> Failure:
@@ -41,3 +63,9 @@ def raised(error: Exception, how: str = "the model raised", *, own: bool = False
     ] or (every if own else [])
     where = f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return Failure(f"{how} {what}", where=where, error=error)
+
+
+def short(error: BaseException, message: str = "", most: int = 300) -> str:
+    """Return an exception in one line, with another message if one is given."""
+    text = " ".join((message or str(error)).split())
+    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"

@@ -125,9 +125,3 @@ def closures(model: nn.Module) -> str:
         if getattr(value, "__closure__", None)
     ]
     return f"{quoted(found)}: a function keeps looking at the model that it was made for" if found else ""
-
-
-def short(error: BaseException, message: str = "", most: int = 300) -> str:
-    """Return an exception in one line, with another message if one is given."""
-    text = " ".join((message or str(error)).split())
-    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"

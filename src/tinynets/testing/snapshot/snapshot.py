@@ -97,7 +97,6 @@ class _SavedTensor:
         self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
-        """Yield how it differs from what it was."""
         path, role, tensor = self.item.path, self.item.role, self.tensor
         if self._moved():
             yield Change(path, role, self.home, tensor)
@@ -115,7 +114,6 @@ class _SavedTensor:
                 yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
 
     def restore(self) -> None:
-        """Put it back, into the same memory."""
         tensor = self.tensor
         with torch.no_grad():
             if self.is_leaf and not tensor.is_leaf:

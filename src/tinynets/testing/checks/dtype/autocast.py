@@ -7,7 +7,7 @@ from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
-from ...measure.state_compare import short
+from ...measure.model_errors import as_failure, short
 
 
 @check("dtype.autocast", Level.MUST)
@@ -34,10 +34,8 @@ def autocast(subject: Subject) -> str | None:
             _finite(output, subject)
             if loss is None or not loss.requires_grad:
                 return False
-            try:
+            with as_failure("backward raised", short):
                 torch.autograd.backward(loss)
-            except Exception as error:
-                raise Failure(f"backward raised {short(error)}", error=error) from error
         _finite(None, subject)
         return True
 

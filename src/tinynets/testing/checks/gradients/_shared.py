@@ -7,7 +7,7 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ... import Failure, Skip, Subject
 from ...call_helpers import quoted
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure
 from ...measure.training import Pass, run_backward, trained, training
 
 
@@ -39,10 +39,8 @@ def example_loss(subject: Subject, seed: int = 0) -> Tensor:
     subject.model.train()
     seed_everything(subject.seed + seed)
     output = subject.call(subject.train_example.clone())
-    try:
+    with as_failure("loss= raised"):
         loss = subject.loss(output)
-    except Exception as error:
-        raise raised(error, "loss= raised") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Failure("loss= must return a tensor of one value", size=f"got {got}")

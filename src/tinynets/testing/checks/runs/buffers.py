@@ -91,11 +91,7 @@ def _awaken(subject: Subject) -> None:
 
 
 class _Computes(TorchFunctionMode):
-    """Notes which tensors are arguments of an operation.
-
-    Args:
-        watched: the names of tensors by their ids.
-    """
+    """Notes the names of the tensors, watched by their ids, that are arguments of an operation."""
 
     def __init__(self, watched: dict[int, str]) -> None:
         super().__init__()

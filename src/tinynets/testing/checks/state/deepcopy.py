@@ -5,11 +5,11 @@ import copy
 from ... import Failure, Level, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import worst
+from ...measure.model_errors import short
 from ...measure.state_compare import (
     closures,
     find_failing_attribute,
     perturb,
-    short,
     spelled,
     state_difference_cause,
     storage,

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import torch
 
-from ... import Failure, Level, Skip, Subject, check
+from ... import Level, Skip, Subject, check
 from ...measure.compare import Leaf
+from ...measure.model_errors import as_failure
 from ._shared import assert_same_outputs, export_program, first_paragraph
 
 
@@ -28,10 +29,8 @@ def onnx(subject: Subject, *, tolerance: float = 1e-3) -> None:
     program = export_program(subject)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        try:
+        with as_failure("torch.onnx.export raised", lambda error: first_paragraph(_root(error))):
             torch.onnx.export(program, f=path, dynamo=True, verbose=False)  # pyright: ignore[reportUnknownMemberType]
-        except Exception as error:
-            raise Failure(f"torch.onnx.export raised {first_paragraph(_root(error))}", error=error) from error
         session: Any = onnxruntime.InferenceSession(path.read_bytes())  # pyright: ignore
     other = subject.batch(3)
     expected = subject.outputs(other)
