@@ -17,7 +17,7 @@ from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
 from ..inputs.examples import MakeInputs, float_dtype, made_arguments
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
-from .measure.model_errors import raised, set_mode
+from .measure.model_errors import as_skip, raised, set_mode
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4
@@ -168,13 +168,11 @@ class Subject:
         size = self.default_size
         other = size - 1 if size > 1 else 2
         large, small = self.batch(size), self.batch(other)
-        try:
+        with as_skip(f"the model does not take {size} and {other} samples alike: {{}}"):
             ours = leaves(self.run(large))
             if self.stateful:  # what it remembers of the first batch does not fit the second
                 self.restore()
             theirs = leaves(self.run(small))
-        except Failure as failure:
-            raise Skip(f"the model does not take {size} and {other} samples alike: {failure.what}") from None
         axes: list[int | None] = []
         for a, b in zip(ours, theirs, strict=False):
             moved = [

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from ..._torch.modules.source_files import TORCH_FOLDER
-from ...errors import Failure
+from ...errors import Failure, Skip
 
 
 def set_mode(model: nn.Module, training: bool) -> None:
@@ -45,6 +45,15 @@ def as_failure(
         if text is None:
             raise raised(error, how) from error
         raise Failure(f"{how} {text(error)}", where=place(error) if place else "", error=error) from error
+
+
+@contextmanager
+def as_skip(reason: str) -> Generator[None]:
+    """Turn a `Failure` of the block into a `Skip`; `{}` in the reason stands for what failed."""
+    try:
+        yield
+    except Failure as failure:
+        raise Skip(reason.replace("{}", failure.what)) from None
 
 
 def raised(error: Exception, how: str = "the model raised", *, own: bool = False) -> Failure:

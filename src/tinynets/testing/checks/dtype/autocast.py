@@ -3,11 +3,11 @@ from __future__ import annotations
 import torch
 
 from ...._torch.state.random_states import seed_everything
-from ... import Failure, Level, Skip, Subject, check
+from ... import Failure, Level, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
-from ...measure.model_errors import as_failure, short
+from ...measure.model_errors import as_failure, as_skip, short
 
 
 @check("dtype.autocast", Level.MUST)
@@ -42,10 +42,8 @@ def autocast(subject: Subject) -> str | None:
     try:
         trained = step(True)
     except Failure as failure:
-        try:
+        with as_skip("without autocast it does not train either: see runs.train"):
             step(False)
-        except Failure:
-            raise Skip("without autocast it does not train either: see runs.train") from None
         failure.what += ", under autocast only"
         failure.cause = failure.cause or left_behind(subject.model, torch.bfloat16)
         raise
