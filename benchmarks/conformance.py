@@ -1,7 +1,7 @@
-"""Measure `check_model` on every model of the zoo: all checks but the slow ones, on one thread.
+"""Measure `check_model` on every model of the zoo: all checks except the slow ones, on one thread.
 
 Run `python benchmarks/conformance.py`; it prints the figures and writes them to `benchmarks/results`. Seconds
-are processor time of this process.
+are CPU time of this process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def seconds(name: str) -> tuple[float, dict[str, int]]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    seconds("lenet5")  # imports and caches are not part of any model
+    seconds("lenet5")  # imports and caches do not count for any model
     found = {name: seconds(name) for name in tn.list_models()}
     print(table(("model", "s", "checks"), [(n, f"{s:.2f}", str(counts)) for n, (s, counts) in found.items()]))
     times = [s for s, _ in found.values()]

@@ -1,6 +1,6 @@
-"""What it costs to check every shape of a forward pass: the table of the README, and what lies behind it.
+"""Measure the cost of checking every shape of a forward pass: the table of the README, and more details.
 
-One thread, eval mode, `torch.inference_mode()`: where a forward pass is fastest, a check weighs most.
+One thread, eval mode, `torch.inference_mode()`: the faster the forward pass, the larger the share of checks.
 Each figure is a median with its quartiles over rounds in which all sides take turns.
 """
 
@@ -42,7 +42,7 @@ def compare(rounds: int) -> Record:
         Variant(PLAIN, plain),
         Variant(UNCHECKED, model, checks_off),
         Variant(CHECKED, model),
-        # Outside of tn.inference, every call looks for a forgotten train mode.
+        # Outside of tn.inference, every call checks for a forgotten train mode.
         Variant(BY_HAND, copy.deepcopy(model).eval()),
         Variant(DLTYPED, with_weights_of(model, Dltyped())),
         Variant(JAXTYPED, with_weights_of(model, Jaxtyped())),
@@ -127,7 +127,7 @@ def compiled(rounds: int) -> Record:
 
 
 def twin(module_class: type[tn.TinyVisionMLP]) -> type[tn.TinyVisionMLP]:
-    """Derive a class with a code object of its own, since that is where dynamo keeps what it compiled."""
+    """Derive a class with a separate code object, since dynamo caches compiled code per code object."""
 
     class Twin(module_class):  # type: ignore[misc, valid-type]
         pass
@@ -142,7 +142,7 @@ def twin(module_class: type[tn.TinyVisionMLP]) -> type[tn.TinyVisionMLP]:
 
 
 def errors(rounds: int) -> Record:
-    """Raise for channels-last images, with the message made."""
+    """Raise the error for channels-last images, including its message."""
     images = digits(4).permute(0, 2, 3, 1)
     model = tn.TinyVisionMLP().eval()
 
@@ -167,7 +167,7 @@ def errors(rounds: int) -> Record:
 
 
 def class_creation() -> Record:
-    """Define a class of five annotated lines, again and again."""
+    """Define a class with five annotated lines repeatedly."""
     milliseconds = []
     for _ in range(20):
         began = time.thread_time()
@@ -179,7 +179,7 @@ def class_creation() -> Record:
 
 
 def memory(calls: int) -> Record:
-    """Count the bytes that stay after many checked calls of changing batch size."""
+    """Count the bytes that remain allocated after many checked calls with changing batch sizes."""
     model = tn.TinyVisionMLP(hidden=4).eval()
     inputs = [digits(batch) for batch in (1, 2, 3, 4)]
     for images in inputs * 10:
@@ -198,7 +198,7 @@ def memory(calls: int) -> Record:
 
 
 def bars(record: Record) -> str:
-    """Hold the medians against what the project promises."""
+    """Compare the medians with the targets of the project."""
     batches, blocks = record["TinyVisionMLP"]["batches"], record["deep model"]
     median = {batch: figures["checked to unchecked"]["median"] for batch, figures in batches.items()}
     each = {depth: figures["nanoseconds per checked tensor"]["median"] for depth, figures in blocks.items()}

@@ -1,4 +1,4 @@
-"""What each form of annotation costs a call, beside jaxtyping with beartype (`contract.py --forms`)."""
+"""Measure the cost per call of each form of annotation, beside jaxtyping (`contract.py --forms`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tinynets as tn
 
 
 class OwnArray:
-    """An array of a library that neither side knows."""
+    """An array type that neither side knows."""
 
     def __init__(self) -> None:
         self.shape, self.dtype = (2, 3), np.dtype("float32")
@@ -23,7 +23,7 @@ class OwnArray:
 
 T = Float[Tensor, "b d"]
 x = torch.ones(2, 3)
-# A row: what the table says, the hints of two arguments, and their values.
+# A row: its label in the table, the hints of one or two arguments, and their values.
 FORMS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ('`"b d"`', (T,), (x,)),
     ('`"b d"`, bound', (T, T), (x, x)),
@@ -39,12 +39,12 @@ FORMS: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
     ("`T`, `tuple[T, T]` or None, a tuple", (Optional[Union[T, tuple[T, T]]],), ((x, x),)),  # noqa: UP007, UP045
     ("`T`, `tuple[T, T]` or None, None", (Optional[Union[T, tuple[T, T]]],), (None,)),  # noqa: UP007, UP045
 ]
-LEAST = 3  # how many times cheaper each form is to be
+LEAST = 3  # each form must be this many times cheaper
 PLAIN, OURS, THEIRS = "nothing", "tinynets", "jaxtyped + beartype"
 
 
 def functions(hints: tuple[Any, ...]) -> list[Variant]:
-    """Return a function that does nothing, unchecked and checked by both sides."""
+    """Return a function that does nothing: unchecked, and checked by either library."""
 
     def one(x: Any) -> None:
         pass
@@ -65,7 +65,7 @@ def functions(hints: tuple[Any, ...]) -> list[Variant]:
 
 
 def compare_forms(rounds: int) -> dict[str, Any]:
-    """Print what a call costs more than an unchecked one, for each form."""
+    """Print the extra cost of a call over an unchecked one, for each form."""
     record: dict[str, Any] = {}
     rows: list[list[str]] = []
     for name, hints, values in FORMS:

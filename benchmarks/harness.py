@@ -1,4 +1,4 @@
-"""Time variants in turns, and record what was measured where."""
+"""Time variants in turns, and record the measurements with the machine."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ def interleaved(
 ) -> Seconds:
     """Time one turn of each variant in every round, on one thread.
 
-    Noise on a shared machine comes in waves longer than a round, so a ratio taken within a round is steadier
-    than one of two medians. What ran before leaves the caches as it likes, so the order is shuffled in every
-    round, and each turn starts with calls that are not timed. The base is timed twice, as itself and as
-    `CONTROL`: `control` tells what the figures of a run are worth.
+    Noise on a shared machine comes in waves longer than a round, so a ratio within a round is more stable
+    than a ratio of two medians. The previous turn affects the caches, so the order is shuffled in every
+    round, and each turn starts with untimed calls. The base is timed twice, as itself and as
+    `CONTROL`: `control` shows how reliable the figures of a run are.
 
     Args:
         variants: the sides.
         inputs: the arguments of each call.
-        rounds: how many turns each side takes.
+        rounds: the number of turns of each side.
         base: the side that the others are compared with; by default the first.
-        milliseconds: the least time of a turn.
-        clock: by default, the thread's own time, without what other programs took of the processor; for sides
-            that compute in threads of their own, `time.process_time`.
+        milliseconds: the minimum duration of a turn.
+        clock: by default the CPU time of the thread, which excludes other programs; for sides that use
+            several threads, pass `time.process_time`.
     """
     base = base or variants[0].name
     again = next(side for side in variants if side.name == base)
@@ -107,7 +107,7 @@ def interleaved(
 
 
 def control(seconds: Seconds, base: str) -> str:
-    """Say how the base compares with itself, and whether the figures of the run can be believed."""
+    """Report the ratio of the base to itself, and whether the figures of the run are reliable."""
     found = ratio(seconds, CONTROL, base)
     believable = 0.98 <= found.median <= 1.02
     return (
@@ -126,7 +126,7 @@ def difference(seconds: Seconds, name: str, base: str) -> Spread:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine that the figures come from."""
+    """Describe this machine."""
     packages = ("torch", "einops", "jaxtyping", "beartype", "dltype", "numpy")
     return {
         "processor": processor(),
@@ -139,7 +139,7 @@ def machine() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str:
-    """Return the version of a package, or "" where it is not installed: few benchmarks need all of them."""
+    """Return the version of a package, or "" if it is not installed: few benchmarks need all of them."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -147,7 +147,7 @@ def version_of(package: str) -> str:
 
 
 def processor() -> str:
-    """Name the processor, which `platform` leaves empty on Linux."""
+    """Return the name of the processor, which `platform` leaves empty on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -156,13 +156,13 @@ def processor() -> str:
 
 
 def blas() -> str:
-    """Name the library that multiplies matrices: MKL takes other paths on AMD than on Intel."""
+    """Return the name of the BLAS library: MKL uses different code paths on AMD and on Intel."""
     found = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return f"{found[1] if found else 'unknown'}, {torch.get_num_threads()} threads"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a markdown table: names to the left, figures to the right."""
+    """Format a Markdown table with names aligned left and figures aligned right."""
     rule = [":--", *["--:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 

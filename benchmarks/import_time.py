@@ -1,4 +1,4 @@
-"""What `import tinynets` adds to `import torch`, in fresh interpreters that take turns."""
+"""Measure what `import tinynets` adds to `import torch`, in fresh interpreters that take turns."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 
 from harness import Spread, table, write
 
-# As for an installed package: bytecode is written by the first import, and every later one finds it.
+# As for an installed package: the first import writes the bytecode, and later ones read it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def processor_seconds(module: str) -> float:
-    """Time an interpreter that starts, imports the module and ends; other programs' share is not counted."""
+    """Return the CPU time of an interpreter that starts, imports the module and exits."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True, env=ENVIRONMENT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -24,7 +24,7 @@ def processor_seconds(module: str) -> float:
 
 
 def cumulative_seconds(module: str) -> dict[str, float]:
-    """Import torch, then the module, under `-X importtime`: seconds of each, what it imports included."""
+    """Import torch, then the module, under `-X importtime`; return the cumulative seconds of each module."""
     command = [sys.executable, "-X", "importtime", "-c", f"import torch, {module}"]
     log = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stderr
     rows = re.findall(r"^import time: +\d+ \| +(\d+) \| +([\w.]+)$", log, re.MULTILINE)

@@ -1,11 +1,11 @@
-"""What one call costs: plain modules, ours, straight lines, exported files and the compilers, in one run.
+"""Measure one call of plain modules, ours, straight lines, exported files and the compilers, in one run.
 
 Run `python benchmarks/inference.py` on an idle machine; it prints ratios to the plain module and writes them
 to `benchmarks/results`. The clock counts the whole process, since ONNX Runtime has threads of its own.
 
-Of larger batches it prints the page faults of a call too: the C library gives the memory of large tensors
-back to the system and gets it again page by page. How often depends on its heap. With `--keep-memory` it
-keeps it.
+For larger batches it also prints the page faults of a call: the C library returns the memory of large
+tensors to the system and gets it back page by page. How often depends on its heap. `--keep-memory` makes the
+C library keep the memory.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ import tinynets as tn
 NETS = ("tiny_vision_mlp", "lenet5", "resnet20", "cct_2_3x2")
 BASE, OURS, LINE, AOTI, ONNX = "plain", "tinynets", "straight line", "backend aoti", "backend onnxruntime"
 BARE, AOTI_ALONE, ONNX_ALONE = "bare functions", "AOTI alone", "ONNX Runtime alone"
-# What no check at the edge can be faster than: a program that is given what it takes, and checks nothing.
+# Lower bounds of any version with checks: the same program without checks of its inputs.
 FLOORS = {LINE: BARE, AOTI: AOTI_ALONE, ONNX: ONNX_ALONE}
-# What is promised at one image, as a ratio to the plain module.
+# The targets for one image, as ratios to the plain module.
 BARS = {
     LINE: {"tiny_vision_mlp": 0.60, "lenet5": 0.80, "resnet20": 0.85, "cct_2_3x2": 0.92},
     AOTI: {"tiny_vision_mlp": 0.60, "lenet5": 0.65, "resnet20": 0.65, "cct_2_3x2": 0.50},
@@ -44,7 +44,7 @@ BARS = {
 
 
 class PlainMLP(nn.Module):
-    """What people write without a library."""
+    """The model as written without a library."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,9 +55,9 @@ class PlainMLP(nn.Module):
 
 
 def base(model: nn.Module) -> Variant:
-    """Return what all others are compared with.
+    """Return the side that all others are compared with.
 
-    The MLP has a twin without tinynets. The other nets are compared with themselves, their checks off.
+    The MLP has a twin without tinynets. The other nets are compared with themselves with checks off.
     """
     if not isinstance(model, tn.TinyVisionMLP):
         return Variant(BASE, model, lambda: tn.checks(False))
@@ -67,13 +67,13 @@ def base(model: nn.Module) -> Variant:
 
 
 def bare_functions(model: tn.TinyVisionMLP) -> Callable[[Tensor], Tensor]:
-    """Return the least that Python can do: the operations alone, with the weights at hand."""
+    """Return the minimum in Python: only the operations, with the weights in local variables."""
     w1, b1, w2, b2 = model.parameters()
     return lambda images: F.linear(torch.relu(F.linear(images.reshape(-1, 784), w1, b1)), w2, b2)
 
 
 def exports(model: nn.Module, images: Tensor, folder: Path) -> list[Variant]:
-    """Return what is traced, exported or compiled, as far as it can be had here."""
+    """Return the traced, exported and compiled versions that are available on this machine."""
     found = [
         Variant("torch.export(...).module()", torch.export.export(model, (images,)).module()),
         Variant("jit trace and freeze", torch.jit.freeze(torch.jit.trace(model, images))),
@@ -132,7 +132,7 @@ def measure(name: str, batch: int, rounds: int, peers: bool) -> dict[str, Spread
 
 
 def page_faults(call: Callable[[Tensor], Any], images: Tensor) -> int:
-    """Return how often a call has to ask the system for memory that was given back."""
+    """Return how often a call has to get memory from the system again."""
     call(images)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
@@ -141,7 +141,7 @@ def page_faults(call: Callable[[Tensor], Any], images: Tensor) -> int:
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed, as MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ do from outside."""
+    """Make glibc keep freed memory, like the variables MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_."""
     trim_threshold, mmap_threshold = -1, -3
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or not all(mallopt(setting, 2**30) for setting in (trim_threshold, mmap_threshold)):
@@ -149,7 +149,7 @@ def keep_memory() -> None:
 
 
 def verdicts(name: str, found: dict[str, Spread]) -> None:
-    """Say which bars were reached at one image, and how far above its floor a side is."""
+    """Print which targets were met at one image, and how far each side is above its lower bound."""
     for side, bars in BARS.items():
         if name in bars and side in found:
             ours, bar, floor = found[side].median, bars[name], found.get(FLOORS[side])
@@ -170,7 +170,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
-    tn.optimize_for_inference(nn.Linear(1, 1), "batch 1")  # what torch imports for its first trace
+    tn.optimize_for_inference(nn.Linear(1, 1), "batch 1")  # triggers torch's imports for its first trace
     record: dict[str, Any] = {
         "rounds": options.rounds,
         "keep_memory": options.keep_memory,

@@ -1,7 +1,7 @@
-"""Models beside public implementations at equal weights: forward, and forward with backward.
+"""Compare models with public implementations at equal weights: forward, and forward with backward.
 
-Wants torchvision and timm (`make parity` brings them). One thread; both sides take turns.
-`--compiled` compiles both sides, which takes minutes; `--only lenet5 cct_2_3x2` takes some of the models.
+Needs torchvision and timm (`make parity` installs them). One thread; both sides take turns.
+`--compiled` compiles both sides, which takes minutes; `--only lenet5 cct_2_3x2` selects models.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tinynets.models import (
     WideResNet,
 )
 
-# Partners of the parity tests, where those are what people run.
+# For the partners of the parity tests, where those are the code that people run.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
 import references
 import timm_nets
@@ -46,7 +46,7 @@ from references import cct_without_dropout, in_order
 
 @dataclass(frozen=True)
 class Pair:
-    """A partner, what it is called, and how to build ours from its weights."""
+    """A partner, its name, and how to build our model from its weights."""
 
     label: str
     partner: Callable[[], nn.Module]
@@ -56,13 +56,13 @@ class Pair:
     def build(self) -> tuple[ImageClassifier, nn.Module]:
         partner = self.partner()
         for parameter in partner.parameters():
-            if not parameter.any():  # a head of zeros would make all nets agree
+            if not parameter.any():  # with a zero head, all nets would agree
                 nn.init.normal_(parameter, std=0.02)
         return self.ours(partner.state_dict()), partner
 
 
 def airbench() -> nn.Module:
-    """Freeze what the authors' code freezes."""
+    """Return airbench94 with the same parameters frozen as in the authors' code."""
     partner = references.airbench_reference()
     for module in partner.modules():
         if isinstance(module, nn.BatchNorm2d) or module is partner[0]:
@@ -111,7 +111,7 @@ PAIRS: dict[str, Pair] = {
 
 
 def forward(model: nn.Module) -> Callable[[Tensor], object]:
-    """Return what is timed as inference."""
+    """Return the call that is timed as inference."""
 
     def call(images: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -121,7 +121,7 @@ def forward(model: nn.Module) -> Callable[[Tensor], object]:
 
 
 def forward_backward(model: nn.Module) -> Callable[[Tensor], object]:
-    """Return what is timed as training."""
+    """Return the call that is timed as training."""
 
     def call(images: Tensor) -> None:
         model(images).sum().backward()
@@ -153,7 +153,7 @@ def compare(pair: Pair, batch: int, rounds: int, compiled: bool) -> dict[str, di
             **{
                 side.name: ratio(seconds, side.name, "partner") for side in variants if side.name != "partner"
             },
-            # What a busy machine does to a call only makes it slower: the fastest calls compare best.
+            # A busy machine can only slow calls down, so the fastest calls compare best.
             "control": ratio(seconds, CONTROL, "partner"),
             "fastest": min(seconds["ours"]) / min(seconds["partner"]),
         }
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(PAIRS), choices=list(PAIRS), metavar="NAME")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", UserWarning)  # torch.compile's hints on its own settings
+    warnings.simplefilter("ignore", UserWarning)  # torch.compile's hints about its settings
     torch.manual_seed(0)
 
     record: dict[str, Any] = {"batch": options.batch, "compiled": options.compiled, "models": {}}

@@ -1,4 +1,4 @@
-"""What the mode blocks and the guard cost, against what people write by hand. One thread, sides interleaved.
+"""Measure the mode blocks and the guard against code written by hand. One thread, sides interleaved.
 
 Run `python benchmarks/modes.py`; it prints the figures and writes them to `benchmarks/results`.
 """
@@ -26,7 +26,7 @@ BY_HAND = "1,000 modules, m.eval(); m.train()"
 
 
 def thousand_modules() -> nn.Module:
-    """Make a root with 333 blocks of a linear layer and a dropout: 1,000 modules."""
+    """Return a root with 333 blocks of a linear layer and a dropout: 1,000 modules."""
     return nn.Sequential(*[nn.Sequential(nn.Linear(1, 1), nn.Dropout()) for _ in range(333)])
 
 
@@ -58,7 +58,7 @@ def sides() -> dict[str, Callable[[], None]]:
 
 
 def guard_timers(entered: nn.Module) -> dict[str, Timer]:
-    """Time the guard alone, as the generated forward calls it. An empty function shows what a call costs."""
+    """Time the guard alone, as the generated forward calls it, and an empty function for comparison."""
     plain = nn.Sequential(nn.Linear(1, 1), nn.Dropout()).eval()
     big = thousand_modules().eval()
     setup = {"guard": guard, "empty": lambda module: None}
@@ -71,10 +71,10 @@ def guard_timers(entered: nn.Module) -> dict[str, Timer]:
 
 
 def measure() -> dict[str, list[float]]:
-    """Return microseconds per side and repeat; each repeat runs every side once, in another order."""
+    """Return microseconds per side and repeat; each repeat runs every side once, in a different order."""
     entered = nn.Sequential(nn.Linear(1, 1), nn.Dropout())
     timers = {name: Timer("f()", globals={"f": run}) for name, run in sides().items()} | guard_timers(entered)
-    with evaluating(entered):  # approves it, as inference does
+    with evaluating(entered):  # marks the mode as chosen on purpose, as tn.inference does
         numbers = {name: max(1, int(SECONDS / timer.timeit(1).median)) for name, timer in timers.items()}
         for name, timer in timers.items():
             numbers[name] = max(1, int(SECONDS / timer.timeit(min(numbers[name], 1000)).median))

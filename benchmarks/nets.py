@@ -1,4 +1,4 @@
-"""The lesson's perceptron in every way in which its shapes can be checked, and a deep model."""
+"""The README's perceptron with each way to check its shapes, and a deep model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import tinynets as tn
 
 
 class Plain(nn.Module):
-    """The lesson's module: a submodule for every step, and nothing checked."""
+    """The perceptron with a submodule for every step, unchecked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Dltyped(Plain):
 
 
 class Bare(nn.Module):
-    """No module but this one: what the arithmetic costs."""
+    """A single module without submodules: the cost of the arithmetic."""
 
     def __init__(self, fc1: nn.Linear, fc2: nn.Linear) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Block(tn.Module):
 
 
 class Deep(tn.Module):
-    """A stack of blocks; two tensors checked of its own."""
+    """A stack of blocks; checks two tensors itself."""
 
     width: int
 
@@ -102,7 +102,7 @@ class Deep(tn.Module):
 
 
 def define() -> type[nn.Module]:
-    """Define a class like TinyVisionMLP, which is what a user's module pays for once."""
+    """Define a class like TinyVisionMLP: the one-time cost of a user's module."""
 
     class Fresh(tn.Module):
         hidden: int

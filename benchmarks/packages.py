@@ -1,7 +1,7 @@
-"""`tn.install_import_hook` on public packages: imports, forwards, graphs and a test suite of their own.
+"""Run `tn.install_import_hook` on public packages: imports, forwards, graphs and their own test suites.
 
-Run by `make packages` in an environment of its own, where the versions are pinned. It answers: does anything
-crash, what is not true in the annotations, and what does it cost beside no hook and beside jaxtyping's.
+`make packages` runs this in a separate environment with pinned versions. It answers: does anything crash,
+which annotations are not true, and what does the hook cost compared with no hook and with jaxtyping's?
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from public_models import MODELS, Called
 import tinynets as tn
 from tinynets._packages.lenient import Lenient
 
-# What is imported of a package: nerfstudio itself imports nothing.
+# The modules to import from each package: importing `nerfstudio` alone imports nothing else.
 PACKAGES = {
     "linear_operator": "linear_operator",
     "transformer_lens": "transformer_lens",
     "nerfstudio": "nerfstudio.configs.method_configs",
     "alphafold3_pytorch": "alphafold3_pytorch",
 }
-# As for an installed package: bytecode is written by the first import, and every later one finds it.
+# As for an installed package: the first import writes the bytecode, and later ones read it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 INSTALL = {
     "none": "",
@@ -42,7 +42,7 @@ SUITE = "linear_operator==0.6"  # the last release with annotations: 1,244 of th
 
 
 def import_seconds(package: str, hook: str) -> float | None:
-    """Time one fresh import, after what the hooks themselves import; None if it raises."""
+    """Time one fresh import, without the imports of the hooks themselves; None if it raises."""
     code = [
         "import time, torch, jaxtyping, einops, tinynets, beartype, warnings, importlib",
         "warnings.simplefilter('ignore')",
@@ -66,7 +66,7 @@ def imports(rounds: int) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for package in PACKAGES:
         seconds: dict[str, list[float]] = {hook: [] for hook in INSTALL}
-        for turn in range(rounds + 1):  # the first of them compiles, and is not counted
+        for turn in range(rounds + 1):  # the first round compiles, and is not counted
             for hook in INSTALL:
                 taken = import_seconds(package, hook)
                 if turn and taken is not None:
@@ -112,7 +112,7 @@ def forwards(name: str, rounds: int) -> dict[str, Any]:
 
 
 def graphs(name: str, hook: str) -> dict[str, str]:
-    """Compile a model in a process of its own: dynamo finds modules by their names."""
+    """Compile a model in a separate process: dynamo looks up modules by name."""
     command = [sys.executable, "-W", "ignore", __file__, "--folder", ".", "--graphs", name, hook]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     found = dict(re.findall(r"^(graph breaks|fullgraph): (.*)", run.stdout, re.MULTILINE))
@@ -120,7 +120,7 @@ def graphs(name: str, hook: str) -> dict[str, str]:
 
 
 def compile_here(name: str, hook: str) -> None:
-    """Print the graph breaks of a model that was called once, as docs/packages.md advises."""
+    """Print the graph breaks of a model after one call, as docs/packages.md advises."""
     package, make = MODELS[name]
     if hook == "tinynets":
         Lenient.collector = lambda lie: None
@@ -141,7 +141,7 @@ def compile_here(name: str, hook: str) -> None:
 
 
 def linear_operator_tests(folder: Path) -> Path:
-    """Return the tests in the sdist of linear_operator, which is downloaded if need be."""
+    """Return the tests in the sdist of linear_operator; download it if needed."""
     if not list(folder.glob("linear_operator-*")):
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
         subprocess.run([*pip, "-d", folder, SUITE], check=True)
@@ -151,7 +151,7 @@ def linear_operator_tests(folder: Path) -> Path:
 
 
 def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> tuple[list[str], float]:
-    """Run tests under a hook; return the lines of pytest and the seconds of processor."""
+    """Run tests under a hook; return the lines that pytest prints and the CPU seconds."""
     options = [f"--tinynets-packages={package}"] if hook == "tinynets" else []
     pytest = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
     command = [*pytest, "--continue-on-collection-errors", *options, *tests]

@@ -1,7 +1,7 @@
-"""Nets as public repositories write them: a module for each block, layer and activation, nothing checked.
+"""Nets as public repositories write them: a module for each block, layer and activation, unchecked.
 
-The partners of the parity tests say the same mathematics in fewer lines, loops over blocks in one `forward`;
-nobody trains those. The names of the submodules, and with them the order of the weights, are theirs.
+The partners of the parity tests compute the same in fewer lines, with loops over blocks in one `forward`, but
+nobody trains those. The submodules here have the same names, and so the same order of weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def perceptron(*sizes: int, dropout: bool) -> nn.Sequential:
-    """Build the nets of every course; without dropout as those who never train them write it."""
+    """Build a perceptron as in any course, with or without dropout."""
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes[:-1]):
         layers += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(0.1)] if dropout else [])]

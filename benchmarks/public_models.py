@@ -14,7 +14,7 @@ Called = tuple[nn.Module, Callable[[], Any]]
 
 
 def transformer_lens() -> Called:
-    """Return a transformer of two layers with all its hook points; everything but the checks is small."""
+    """Return a transformer of two layers with all its hook points; small, so that checks dominate."""
     lens = importlib.import_module("transformer_lens")
     config = lens.HookedTransformerConfig(
         n_layers=2, d_model=64, n_ctx=64, d_head=16, n_heads=4, d_mlp=256, d_vocab=100,
@@ -68,7 +68,7 @@ def nerfacto_field() -> Called:
 
 
 def alphafold3() -> Called:
-    """Return the model of the README of alphafold3-pytorch, of width 8 and one block each, and its input."""
+    """Return the model in alphafold3-pytorch's README, with width 8 and one block each, and its input."""
     package = importlib.import_module("alphafold3_pytorch")
     utilities = importlib.import_module("alphafold3_pytorch.utils.model_utils")
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def alphafold3() -> Called:
     return model, lambda: model(**inputs)
 
 
-# By name: the package, and what makes the model.
+# By name: the package, and the function that builds the model.
 MODELS: dict[str, tuple[str, Callable[[], Called]]] = {
     "transformer_lens": ("transformer_lens", transformer_lens),
     "nerfstudio, vanilla-nerf": ("nerfstudio", vanilla_field),

@@ -1,8 +1,8 @@
 """Compare conformance suites: which seeded bugs of the gallery does each one flag?
 
 Run `python benchmarks/rivals.py` in an environment with `torchtest2==0.1.0` and `pytest-torch==1.1.0`. A
-suite catches a bug if one of its checks flags the broken model and passes the mended one. Every model is
-checked in a process of its own.
+suite catches a bug if one of its checks flags the broken model and passes the fixed one. Every model is
+checked in a separate process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ours(bug: Any, factory: Callable[[], Any]) -> Iterable[str]:
 
 
 def arguments(bug: Any, factory: Callable[[], Any]) -> tuple[Any, int | None]:
-    """Return what the other suites get: the tensors that ours draws, and the batch axis."""
+    """Return the inputs of the other suites: the tensors that tinynets draws, and the batch axis."""
     subject, _ = prepare(factory, bug.inputs, Options(**bug.options))
     drawn = subject.batch()
     axis = next((axis for axis in drawn.axes if axis is not None), None)
@@ -107,7 +107,7 @@ def flags(suite: str, index: int, side: str, answer: Any) -> None:
 
 
 def in_a_process(suite: str, index: int, side: str) -> list[str]:
-    """Return what a suite flags, in a process of its own; breaking and hanging count as flags."""
+    """Return what a suite flags, run in a separate process; a crash or a hang counts as a flag."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=flags, args=(suite, index, side, sender), daemon=True)

@@ -1,7 +1,7 @@
-"""What the contract costs each process of a group, and what a look at models too large to hold costs.
+"""Measure the cost of the contract in each process of a group, and of inspecting models on the meta device.
 
 Run `python benchmarks/scale.py`; it prints the figures and writes them to `benchmarks/results`. Images per
-second go by the clock, so run it on an idle machine; the rest is processor time. See `docs/scale.md`.
+second are wall-clock figures, so run it on an idle machine; the rest is CPU time. See `docs/scale.md`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import tinynets as tn
 from tinynets.models import SimpleViT
 
 BATCH = 32  # images per process
-# Small, so that the cost of checks, which does not grow with the sizes, is seen at its largest.
+# Small, so that the relative cost of checks, which does not grow with the sizes, is largest.
 SMALL = {"embed_dim": 64, "depth": 4, "num_heads": 4, "hidden": 256}
 # 12 * depth * embed_dim ** 2 parameters, patches of 14 pixels: 256 tokens an image.
 LARGE: dict[str, dict[str, int]] = {
@@ -41,7 +41,7 @@ CHECKED, UNCHECKED, ALONE = "2 processes, checked", "2 processes, unchecked", "1
 
 
 def looks() -> dict[str, Callable[[nn.Module], object]]:
-    """Return what to time for each large model on the meta device, each in a process of its own."""
+    """Return what to time for each large model on the meta device, each in a separate process."""
     return {
         "build": lambda model: model,
         "explain": lambda model: str(tn.explain(model, "batch 3 224 224")),
@@ -50,7 +50,7 @@ def looks() -> dict[str, Callable[[nn.Module], object]]:
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> float:
-    """Take one training step; return the seconds of this thread in the forward pass, where the checks are."""
+    """Take one training step; return the CPU seconds of the forward pass in this thread."""
     begun = time.thread_time()
     logits = model(images)
     forward = time.thread_time() - begun
@@ -61,7 +61,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tenso
 
 
 def worker(rank: int, file: str, rounds: int, results: Any) -> None:
-    """Take the steps of all sides in turns; the process that has no part in a side waits."""
+    """Take the steps of all sides in turns; a process without a part in a side waits."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
@@ -137,9 +137,9 @@ def steps(rounds: int) -> dict[str, Any]:
 
 
 def look(size: str, what: str, results: Any) -> None:
-    """Build a large model without its weights and look at it; runs in a process of its own."""
+    """Build a large model without its weights and inspect it; runs in a separate process."""
     torch.set_num_threads(1)
-    tn.explain(tn.TinyVisionMLP())  # imports what an explanation imports
+    tn.explain(tn.TinyVisionMLP())  # triggers the imports of tn.explain
     tn.testing.list_checks()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
@@ -152,7 +152,7 @@ def look(size: str, what: str, results: Any) -> None:
 
 
 def large(repeats: int) -> dict[str, Any]:
-    """Measure time and memory of each look at each large model, building it included."""
+    """Measure time and memory of each inspection of each large model, including its construction."""
     context = multiprocessing.get_context("spawn")
     record: dict[str, Any] = {}
     rows: list[list[str]] = []

@@ -1,8 +1,8 @@
-"""`examples/serve.py` beside a naive handler and LitServe: latency, processor time, every answer compared.
+"""Compare `examples/serve.py` with a naive handler and LitServe: latency, CPU time, every answer verified.
 
-Run `python benchmarks/serve.py`; without `pip install fastapi litserve` it has no rivals. All servers have
-the same model, the same functions that read an image, uvicorn with uvloop and httptools, and one thread for
-torch. They get turns: one answers, the others are stopped (SIGSTOP). The clients share the machine with them.
+Run `python benchmarks/serve.py`; it needs `pip install fastapi litserve` for the other servers. All have the
+same model, the same functions that read an image, uvicorn with uvloop and httptools, and one thread for
+torch. They take turns: one answers, the others are stopped (SIGSTOP). The clients run on the same machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import tinynets as tn
 HERE = Path(__file__).parent
 SERVER = HERE.parent / "examples" / "serve.py"
 OURS = "serve.py"
-SIDES: dict[str, list[object]] = {  # the command, and below what it needs
+SIDES: dict[str, list[object]] = {  # the command of each side
     OURS: [SERVER],
     "naive": [HERE / "serve_naive.py"],
     "LitServe": [HERE / "serve_litserve.py"],
@@ -43,10 +43,10 @@ PACKAGES = ("starlette", "uvicorn", "uvloop", "httptools", "orjson", "pillow", "
 
 @dataclass(frozen=True)
 class Turn:
-    """What one server did while it was its turn."""
+    """The measurements of one server in one turn."""
 
     load: Load
-    server_seconds: float  # of processor time, with its children
+    server_seconds: float  # CPU time, including its children
 
     def figures(self) -> dict[str, float]:
         return {
@@ -94,7 +94,7 @@ class Server:
 
 @contextmanager
 def served(*command: object) -> Iterator[Server]:
-    """Start a server on a free port, and stop it as an operator would."""
+    """Start a server on a free port, and stop it with SIGTERM."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     whole = [sys.executable, *map(str, command), "--port", str(port)]
@@ -118,7 +118,7 @@ def served(*command: object) -> Iterator[Server]:
             try:
                 server.process.wait(timeout=30)
             finally:
-                for member in family:  # LitServe leaves its workers behind
+                for member in family:  # LitServe does not stop its workers
                     with suppress(psutil.NoSuchProcess):
                         member.kill()
                 server.process.wait()
@@ -195,7 +195,7 @@ def recorded(table: dict[str, dict[str, Spread]]) -> dict[str, dict[str, dict[st
 
 
 def report(model: str, turns: Turns) -> None:
-    """Print the figures of every side, then ours over theirs round by round, and write both down."""
+    """Print the figures of every side, then our ratios to the others round by round; write both to a file."""
     names = list(next(iter(turns.values())))
     figures: dict[str, dict[str, Spread]] = {}
     ratios: dict[str, dict[str, Spread]] = {}

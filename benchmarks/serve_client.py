@@ -1,8 +1,8 @@
-"""Clients of a server: as many connections as asked for, in one thread, every answer compared with the truth.
+"""Clients of a server: any number of connections in one thread, and a check of every answer.
 
 An answer is wrong if its status is not 200, its label is not the most probable class of the model alone, or
 a probability differs by more than 1e-5 from that of the model alone, called on this image in one thread.
-Equality would be too much to ask: another batch size takes the sums of a matrix product in another order.
+Exact equality is not required: the summation order of a matrix product depends on the batch size.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients saw."""
+    """The measurements of the clients."""
 
     answers: list[Answer]
     seconds: float
-    client_seconds: float  # of processor time
+    client_seconds: float  # CPU time
 
     @property
     def throughput(self) -> float:
@@ -70,7 +70,7 @@ class Load:
 
 
 class Client:
-    """One connection, kept alive, that asks one question at a time."""
+    """One keep-alive connection that sends one request at a time."""
 
     def __init__(self, port: int, *, seconds: float) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
@@ -82,7 +82,7 @@ class Client:
         self.socket.sendall(question.request)
 
     def answer(self) -> Answer | None:
-        """Take what has arrived, and give the answer if it is whole."""
+        """Read the available data, and return the answer if it is complete."""
         part = self.socket.recv(65536)
         if not part:
             raise ConnectionError("the server closed a connection before it had answered")
@@ -99,7 +99,7 @@ class Client:
 
 
 def load(port: int, asked: Sequence[Question], *, clients: int, requests: int, seconds: float) -> Load:
-    """Connect clients and let them ask until all is answered or the time is over."""
+    """Connect clients and let them send requests until all are answered or the time is over."""
     with connected(port, clients=clients, seconds=seconds) as group:
         return ask(group, asked, requests=requests, seconds=seconds)
 
@@ -114,7 +114,7 @@ def connected(port: int, *, clients: int, seconds: float) -> Iterator[list[Clien
 
 
 def ask(clients: Sequence[Client], asked: Sequence[Question], *, requests: int, seconds: float) -> Load:
-    """Let clients ask until all is answered or the time is over; an answer may take as long again."""
+    """Let clients send requests until all are answered or time is over; answers may take as long again."""
     questions = itertools.islice(itertools.cycle(asked), requests)
     answers: list[Answer] = []
     processor, start = time.process_time(), time.perf_counter()
@@ -142,7 +142,7 @@ def ask(clients: Sequence[Client], asked: Sequence[Question], *, requests: int, 
 
 
 def difference(answer: Answer) -> float:
-    """Compare an answer with the truth: the largest difference of a probability, infinity for a refusal."""
+    """Return the largest error of a probability; infinity for an error status or a wrong label."""
     if answer.status != 200:
         return float("inf")
     given, truth = json.loads(answer.body), answer.question.truth
@@ -152,7 +152,7 @@ def difference(answer: Answer) -> float:
 
 
 def questions(model: nn.Module, number: int) -> list[Question]:
-    """Ask about random images, every other one as PNG; no two have the same answer, so mix-ups would show."""
+    """Return requests with random images, every other one as PNG; answers differ, so mix-ups are detected."""
     pixels = torch.randint(
         256, (number, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -1,4 +1,4 @@
-"""The same model behind LitServe, for `benchmarks/serve.py`: as it comes, or with `--max-batch`."""
+"""Serve the same model with LitServe, for `benchmarks/serve.py`: with its defaults, or with `--max-batch`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The handler that one writes first, for `benchmarks/serve.py`: every image alone, on the event loop."""
+"""Serve with a naive handler, for `benchmarks/serve.py`: every image alone, on the event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = FastAPI()
 
 
 @app.post("/predict")
-async def predict(request: Request):  # with a return type, FastAPI would validate the answer, too
+async def predict(request: Request):  # with a return type, FastAPI would also validate the answer
     image = READERS[request.headers["content-type"]](await request.body())
     with torch.inference_mode():
         probabilities = model(image[None]).softmax(dim=1)[0].tolist()

@@ -1,11 +1,11 @@
 """Training state in files without pickles: safetensors, JSON, and a SHA-256 of every file.
 
-    step-6/rank-0.safetensors   what process 0 held: its shards, and its part of what all of them hold
-    step-6/state.json           which rows of which tensor are in which file; and all that is no tensor
-    step-6/SHA256SUMS           the digests, as `sha256sum --check SHA256SUMS` reads them
+    step-6/rank-0.safetensors   the shards of process 0, and its part of the tensors that all processes have
+    step-6/state.json           which rows of which tensor are in which file; everything that is not a tensor
+    step-6/SHA256SUMS           the digests, in the format of `sha256sum --check SHA256SUMS`
 
-A checkpoint is written beside its place, synced, and renamed: a folder with its name was whole once. Whether
-it still is, reading finds out, since nothing is parsed before its digest is compared.
+A checkpoint is written to a temporary folder, synced, and renamed, so a folder with the final name was
+complete when it was written. Reading detects later damage: no file is parsed before its digest is verified.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Shard(NamedTuple):
 
 
 def steps(folder: Path) -> tuple[list[int], list[str]]:
-    """Return the steps that a folder has checkpoints of, newest first, and names that only look like one."""
+    """Return the steps of the checkpoints in a folder, newest first, and similar names that are none."""
     names = sorted(path.name for path in folder.glob("step-*") if not UNFINISHED.fullmatch(path.name))
     found = [int(match[1]) for match in map(NAME.fullmatch, names) if match]
     return sorted(found, reverse=True), [name for name in names if not NAME.fullmatch(name)]
 
 
 def begin(path: Path) -> None:
-    """Make room for a checkpoint beside its place; what killed processes left unfinished is removed."""
+    """Create the temporary folder of a checkpoint, and remove unfinished ones of killed processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for unfinished in path.parent.iterdir():
         if UNFINISHED.fullmatch(unfinished.name):
@@ -66,12 +66,12 @@ def begin(path: Path) -> None:
 
 
 def beside(path: Path) -> Path:
-    """Return the folder that becomes a checkpoint when it is whole."""
+    """Return the temporary folder, which is renamed when the checkpoint is complete."""
     return path.with_name(path.name + ".part")
 
 
 def write_shards(path: Path, rank: int, shards: Mapping[str, Shard]) -> dict[str, Any]:
-    """Write what a process holds of a checkpoint, and return what `finish` has to know about it."""
+    """Write the shards of one process, and return the entry that `finish` needs for them."""
     file = f"rank-{rank}.safetensors"
     content = safetensors_bytes({name: shard.rows.contiguous() for name, shard in shards.items()})
     write_whole(beside(path) / file, content)
@@ -84,7 +84,7 @@ def write_shards(path: Path, rank: int, shards: Mapping[str, Shard]) -> dict[str
 
 
 def finish(path: Path, state: Mapping[str, Any], written: Sequence[Mapping[str, Any]]) -> None:
-    """Add all that is no tensor and the digests, and put the checkpoint in its place."""
+    """Write the other state and the digests, and rename the temporary folder."""
     tensors: dict[str, Any] = {}
     for part in written:
         for name, (first, count) in part["rows"].items():
@@ -99,14 +99,14 @@ def finish(path: Path, state: Mapping[str, Any], written: Sequence[Mapping[str, 
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
     write_whole(beside(path) / SUMS, "".join(lines).encode())
     _sync(beside(path))
-    if path.exists():  # one that could not be used, or this run would have gone on from it
+    if path.exists():  # an unusable one, or this run would have resumed from it
         shutil.rmtree(path)
     beside(path).rename(path)
     _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk, as `fsync` of a file does with its content."""
+    """Flush the entries of a folder to disk, as `fsync` does for the content of a file."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -115,13 +115,13 @@ def _sync(folder: Path) -> None:
 
 
 class Checkpoint:
-    """A checkpoint to read from. Everything raises `UnusableError` where it is not what was written.
+    """A checkpoint to read from. All methods raise `UnusableError` if a file differs from what was written.
 
     Args:
         path: its folder.
 
     Attributes:
-        state: all that is no tensor.
+        state: everything that is not a tensor.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,9 +137,9 @@ class Checkpoint:
                 raise UnusableError(f"{STATE} is of step {self.state['step']}")
 
     def read(self, wanted: Mapping[str, Shard], *, rank: int, world: int) -> dict[str, Tensor]:
-        """Return new tensors in place of the rows of `wanted`, whatever processes wrote them.
+        """Return new tensors with the rows of `wanted`, whichever processes wrote them.
 
-        All processes together verify every file; each keeps in memory what it needs.
+        The processes share the work of verifying every file; each keeps in memory only what it needs.
         """
         loaded: dict[str, dict[str, Tensor]] = {}
         with _parsing(STATE):
@@ -206,7 +206,7 @@ class Checkpoint:
 
 @contextmanager
 def _parsing(name: str) -> Iterator[None]:
-    """Say which file has the right digest and yet a content that this script never writes."""
+    """Name the file if its digest is right but its content is not what this script writes."""
     try:
         yield
     except (

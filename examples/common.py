@@ -1,4 +1,4 @@
-"""What both training scripts share: the loop, the demonstrations and the files that they write."""
+"""Code that the training scripts share: the loop, the demonstrations and the files that they write."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Data:
     class_names: Sequence[str]
 
     def to(self, device: torch.device | str) -> Data:
-        """Return the same on a device: few enough to lie there all together."""
+        """Return a copy on a device; the data sets are small enough to fit there whole."""
         tensors = (self.train_images, self.train_labels, self.held_out_images, self.held_out_labels)
         return Data(*(tensor.to(device) for tensor in tensors), self.class_names)
 
@@ -52,7 +52,7 @@ class Epoch(NamedTuple):
 def run(
     load: Callable[[], Data], build: Callable[[Data], ImageClassifier], options: argparse.Namespace
 ) -> int:
-    """Do the whole job with a model for the data, and return the exit code of the script."""
+    """Train and evaluate a model for the data, write the files, and return the exit code of the script."""
     weights: Path = options.out / "weights.safetensors"
     history: list[Epoch] = []
     try:
@@ -82,7 +82,7 @@ def run(
             f"{weights} holds the weights after epoch {len(history)}" if history else "no epoch was finished"
         )
         print(f"Interrupted: {kept}.", file=sys.stderr)
-        return 130  # what a shell reports for a command that Ctrl-C ended
+        return 130  # the exit code of a shell for a command ended by Ctrl-C
     except (ScriptError, tn.CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -133,13 +133,13 @@ def infer(model: tn.Module, images: Tensor) -> Tensor:
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Move a whole batch by up to two pixels, so that the model cannot learn positions by heart."""
+    """Shift a whole batch by up to two pixels, so that the model cannot memorize positions."""
     right, down = torch.randint(-2, 3, (2,)).tolist()
     return F.pad(images, (right, -right, down, -down))  # a negative pad crops
 
 
 def show_refusal(model: tn.Module, images: Tensor) -> None:
-    """Give the model channels-last images; without a contract a perceptron would take them silently."""
+    """Call the model with channels-last images, which a perceptron without a contract accepts silently."""
     channels_last = rearrange(images, "b c h w -> b h w c")
     try:
         infer(model, channels_last)
@@ -162,7 +162,7 @@ def show_dropout(model: tn.Module, images: Tensor) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that `path` holds the old content or the new, never a part of it."""
+    """Write a file atomically: `path` has the old content or the new, never a part of it."""
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as file:
@@ -195,7 +195,7 @@ def draw(data: Data, logits: Tensor, history: Sequence[Epoch]) -> bytes:
     for axes in (loss_axes, accuracy_axes):
         axes.grid(alpha=0.3)
 
-    # Three rows as they come, then one of the mistakes that the model was surest of.
+    # Three rows in order, then one of the mistakes with the highest confidence.
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     wrong = (predicted != data.held_out_labels).nonzero().flatten()
     surest = wrong[confidence[wrong].argsort(descending=True)][:8].tolist()
@@ -212,7 +212,7 @@ def draw(data: Data, logits: Tensor, history: Sequence[Epoch]) -> bytes:
 
 
 def draw_image(axes: Axes, image: Tensor, predicted: str, true: str) -> None:
-    """Show one image under its predicted and true class; a wrong one in red."""
+    """Show one image under its predicted and true class; mistakes in red."""
     axes.axis("on")
     axes.set(xticks=[], yticks=[])
     axes.imshow(rearrange(image, "c h w -> h w c").numpy(), cmap="gray_r", vmin=0, vmax=1)
@@ -225,7 +225,7 @@ def draw_image(axes: Axes, image: Tensor, predicted: str, true: str) -> None:
 def parser(
     description: str | None, *, out: str, epochs: int, learning_rate: float
 ) -> argparse.ArgumentParser:
-    """Build the parser of both scripts, which names the option whose value is out of range."""
+    """Build the parser of the scripts; its errors name the option whose value is out of range."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -238,13 +238,13 @@ def parser(
 
 
 def add_device(options: argparse.ArgumentParser) -> None:
-    """Add what a script of one process can be told about where and how exactly it computes."""
+    """Add the options of single-process scripts for device and precision."""
     options.add_argument("--device", type=device, default="cpu", help="such as cuda, cuda:1 or mps")
     options.add_argument("--bfloat16", action="store_true", help="train with automatic mixed precision")
 
 
 def device(name: str) -> torch.device:
-    """Parse a device that is there, as an argparse type."""
+    """Parse an available device, as an argparse type."""
     try:
         torch.empty(1, device=name).cpu()
         return torch.device(name)
@@ -255,7 +255,7 @@ def device(name: str) -> torch.device:
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """Make an argparse type for whole numbers from `lowest` to what a torch seed can hold."""
+    """Return an argparse type for integers from `lowest` to the largest seed of torch."""
 
     def whole_number(text: str) -> int:
         number = int(text) if text.isdecimal() else -1

@@ -1,4 +1,4 @@
-"""What uvicorn leaves to a proxy: heads of requests without an end, and clients that close their half."""
+"""What uvicorn leaves to a proxy: endless request headers, and clients that close their sending half."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 10  # for the head of a request, the lines before its body, to arrive
+HEAD_SECONDS = 10  # until the request line and headers must have arrived
 HEAD_BYTES = 64 * 1024
 
 
@@ -38,11 +38,11 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and not self.transport.is_closing():  # else more are in the pipeline
+        if self.cycle.response_complete and not self.transport.is_closing():  # else more are pipelined
             self.wait_for_head()
 
     def eof_received(self) -> bool:
-        """Answer a request that was whole before its client closed its side, then close ours."""
+        """Answer a request that was complete when the client closed its sending half, then close ours."""
         waits = self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
         if waits:
             self.cycle.keep_alive = False

@@ -1,4 +1,4 @@
-"""What the examples for Lightning Fabric and Accelerate share: options, data, model and optimizer."""
+"""Code that the examples for Lightning Fabric and Accelerate share: options, data, model and optimizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Batches = DataLoader[tuple[Tensor, ...]]
 
 
 def options(description: str | None, *, out: str) -> argparse.ArgumentParser:
-    """Parse the options of both scripts."""
+    """Return the parser of both scripts."""
     both = parser(description, out=out, epochs=5, learning_rate=3e-3)
     both.add_argument("--model", type=digit_model, default="simple_vit", metavar="NAME", help="of the zoo")
     both.add_argument("--freeze", metavar="PART", help="submodule that stays as it is, such as `patches`")
@@ -29,7 +29,7 @@ def options(description: str | None, *, out: str) -> argparse.ArgumentParser:
 
 
 def run(work: Callable[[argparse.Namespace], None], chosen: argparse.Namespace) -> int:
-    """Do the work; print an error that the user can mend in one line, and return the exit code."""
+    """Do the work, and return the exit code; errors that the user can fix are printed in one line."""
     try:
         work(chosen)
     except (ScriptError, OSError) as error:
@@ -39,7 +39,7 @@ def run(work: Callable[[argparse.Namespace], None], chosen: argparse.Namespace) 
 
 
 def model_and_data(chosen: argparse.Namespace) -> tuple[ImageClassifier, Data]:
-    """Build the same model on every process, freeze what is asked for, and load the digits."""
+    """Build the same model on every process, freeze the chosen part, and load the digits."""
     data = load_digits(seed=chosen.seed)
     part = slice(chosen.limit)
     data = replace(
@@ -57,7 +57,7 @@ def model_and_data(chosen: argparse.Namespace) -> tuple[ImageClassifier, Data]:
         except AttributeError:
             parts = ", ".join(name for name, _ in model.named_children())
             raise ScriptError(f"--freeze {chosen.freeze}: {chosen.model} has the parts {parts}") from None
-        tn.freeze(frozen)  # before the optimizer is made; holds whatever a loop does to the rest
+        tn.freeze(frozen)  # before the optimizer is built; train() does not undo it
     return model, data
 
 

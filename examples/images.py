@@ -1,4 +1,4 @@
-"""Images as they come over a wire, PNG, JPEG or JSON, to tensors; nothing of what they claim is believed."""
+"""Decode untrusted PNG, JPEG or JSON images from the network to tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-MAX_PIXELS = 256 * 256  # as a PNG declares them: a small file can unpack to gigabytes
-MAX_SCANS = 64  # of a progressive JPEG, which needs ten: each goes over all pixels again
+MAX_PIXELS = 256 * 256  # as declared in the header: a small file can unpack to gigabytes
+MAX_SCANS = 64  # of a progressive JPEG, which needs ten; each passes over all pixels again
 MAX_DEPTH = 8  # of nested lists; torch itself gives up at 64
 CHANNELS = {"L": 1, "RGB": 3}  # by Pillow's name for the kind of pixel
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns until it is passed twice; ours refuses
+Image.MAX_IMAGE_PIXELS = None  # Pillow's limit only warns up to twice its value; ours raises
 
 
 class ImageError(Exception):
-    """The bytes hold no image; the message says why."""
+    """The bytes are not a valid image; the message says why."""
 
 
 def read_png(content: bytes) -> Tensor:
@@ -37,7 +37,7 @@ def read_jpeg(content: bytes) -> Tensor:
 
 
 def decode(content: bytes, name: str, prepare: Callable[[bytes], bytes]) -> Tensor:
-    """Decode an image of one format, whose size and kind of pixel are read first."""
+    """Decode an image of one format, after its size and pixel format were checked."""
     try:
         image = Image.open(io.BytesIO(prepare(content)), formats=[name])  # reads the header only
         if image.width * image.height > MAX_PIXELS:
@@ -49,16 +49,16 @@ def decode(content: bytes, name: str, prepare: Callable[[bytes], bytes]) -> Tens
         pixels = bytearray(image.tobytes())
     except ImageError:
         raise
-    except Exception:  # damage shows as any of a dozen types
+    except Exception:  # a damaged file can raise any of a dozen types
         raise ImageError(f"this is no whole {name} image") from None
     grid = torch.frombuffer(pixels, dtype=torch.uint8).float() / 255
     return rearrange(grid, "(h w c) -> c h w", h=image.height, c=CHANNELS[image.mode])
 
 
 def critical_chunks(png: bytes) -> bytes:
-    """Keep the chunks that hold the pixels: the others, text and colour profiles, can unpack to gigabytes.
+    """Keep only the chunks with the pixels: the others, text and colour profiles, can unpack to gigabytes.
 
-    Every chunk has to be whole and to have its checksum, which Pillow does not compare when it decodes.
+    Every chunk must be complete and match its checksum, which Pillow does not verify when it decodes.
     """
     kept, start, name = [png[:8]], 8, b""
     while name != b"IEND":
@@ -72,7 +72,7 @@ def critical_chunks(png: bytes) -> bytes:
 
 
 def read_json(content: bytes) -> Tensor:
-    """Read `{"image": ...}`, nested lists of numbers in [0, 1]; which shape fits, the model says."""
+    """Read `{"image": ...}`, nested lists of numbers in [0, 1]; the model checks the shape."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -87,7 +87,7 @@ def read_json(content: bytes) -> Tensor:
         raise ImageError(f"lists may be nested {MAX_DEPTH} deep, these are {image.ndim} deep")
     if image.numel():
         low, high = image.aminmax()
-        if not (low >= 0 and high <= 1):  # NaN is neither
+        if not (low >= 0 and high <= 1):  # false for NaN too
             raise ImageError(
                 f"numbers must lie in [0, 1], got {low:g} to {high:g}; divide 8-bit pixels by 255"
             )

@@ -1,4 +1,4 @@
-"""Start the processes of one machine from Python, with what torchrun is made of, and quietly."""
+"""Start several processes on one machine from Python, quietly, with the API behind torchrun."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-# By the process that all others are forked from, restarted ones too.
+# Imported by the fork server, from which all processes are forked, restarted ones too.
 IMPORTED_ONCE = ["torch.distributed.fsdp", "tinynets", "matplotlib.figure"]
 Main = Callable[[Sequence[str]], int]
 
 
 def launch(main: Main, arguments: Sequence[str], *, processes: int, restarts: int) -> int:
-    """Run `main(arguments)` on several processes of this machine, and return the exit code of all together.
+    """Run `main(arguments)` on several processes of this machine, and return their highest exit code.
 
-    What `main` returns is the end, also where it is not 0: an error that a restart would meet again, such
-    as a full disk. After an exception, or when a process was killed, all of them are started again.
+    If `main` returns, the run is over, even if the code is not 0: that is an error that a restart would hit
+    again, such as a full disk. After an exception, or if a process was killed, all of them are restarted.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):
@@ -46,10 +46,10 @@ def launch(main: Main, arguments: Sequence[str], *, processes: int, restarts: in
         if failure.exitcode < 0:
             ended_by = signal.Signals(-failure.exitcode).name
             print(f"error: rank {rank} was ended by {ended_by}", file=sys.stderr)
-        return 1  # any other has said why
+        return 1  # otherwise the process itself has printed why
     except SignalException as stop:
         print(f"ended by {signal.Signals(stop.sigval).name}", file=sys.stderr)
-        return 128 + stop.sigval  # what a shell reports
+        return 128 + stop.sigval  # the exit code of a shell
     return max(codes.values())
 
 
@@ -60,5 +60,5 @@ def _work(main: Main, arguments: Sequence[str]) -> int:
     try:
         return main(arguments)
     except Exception:
-        sys.excepthook(*sys.exc_info())  # torch's, which names the rank
+        sys.excepthook(*sys.exc_info())  # torch's hook, which names the rank
         raise SystemExit(1) from None

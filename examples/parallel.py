@@ -1,4 +1,4 @@
-"""One model on several processes: replicated by DDP or sharded by FSDP2, in mixed precision, recomputed."""
+"""Distribute a model: DDP or FSDP2, mixed precision, activation checkpointing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": t
 
 
 def refuse_batch_norm(model: ImageClassifier, name: str) -> None:
-    """Refuse a model whose statistics would depend on how many processes share a batch."""
+    """Reject a model whose statistics would depend on how many processes share a batch."""
     if any(isinstance(module, _BatchNorm) for module in model.modules()):
         raise ScriptError(
             f"{name} has batch normalisation: its statistics would be those of a share of the batch. "
@@ -30,7 +30,7 @@ def refuse_batch_norm(model: ImageClassifier, name: str) -> None:
 
 
 def recompute_stages(model: ImageClassifier, name: str) -> None:
-    """Keep only what enters each stage of the model; the backward pass computes the rest once more."""
+    """Save only the input of each stage of the model; the backward pass recomputes the rest."""
     if not model.stages:
         raise ScriptError(f"{name} has no stages to recompute: leave --activation-checkpointing away")
     for stage in model.stages:
@@ -42,25 +42,25 @@ def recompute_stages(model: ImageClassifier, name: str) -> None:
 def distribute(model: ImageClassifier, strategy: str, precision: str, device: torch.device) -> nn.Module:
     """Replicate or shard a model that is the same on every process.
 
-    What comes back divides gradients by the number of processes. Make the optimizer after this call: sharded
-    parameters are new objects.
+    The returned module divides gradients by the number of processes. Build the optimizer after this call:
+    sharded parameters are new objects.
     """
     if strategy == "ddp":
         return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-    # In bfloat16, weights are gathered and used as such; they are kept, and gradients summed, in float32.
+    # Weights are stored, and gradients summed, in float32; weights are gathered and used in bfloat16.
     mixed = precision == "bfloat16"
     inner = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if mixed else MixedPrecisionPolicy()
-    for stage in model.stages:  # each is gathered when it is its turn, and freed after
+    for stage in model.stages:  # each is gathered when it runs, and freed afterwards
         fully_shard(model.get_submodule(stage.name), mp_policy=inner)
     outer = replace(inner, output_dtype=torch.float32) if mixed else inner  # for the loss
     return fully_shard(model, mp_policy=outer)
 
 
 def settle(model: nn.Module, images: Tensor) -> None:
-    """Have DDP put its gradients into the order that it keeps, which it else does after the first step.
+    """Make DDP choose its final order of gradients now, which it otherwise does after the first step.
 
-    A sum over three or more processes rounds by the place of a gradient among the others. So the first step
-    of a resumed run would be another than the same step of a run that was not interrupted.
+    In a sum over three or more processes, rounding depends on the position of a gradient in this order. So
+    the first step of a resumed run would differ from the same step of an uninterrupted run.
     """
     if isinstance(model, DistributedDataParallel):
         with tn.training(model):
@@ -69,13 +69,13 @@ def settle(model: nn.Module, images: Tensor) -> None:
 
 
 def casting(strategy: str, precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of a forward pass: autocast where FSDP's own policy does not cast."""
+    """Return the context of a forward pass: autocast, unless FSDP's own policy casts."""
     mixed = precision == "bfloat16" and strategy == "ddp"
     return torch.autocast(device.type, torch.bfloat16) if mixed else nullcontext()
 
 
 def accumulating(model: nn.Module, *, last: bool) -> AbstractContextManager[object]:
-    """Return the context of one micro-batch: gradients are exchanged in the last one only."""
+    """Return the context of one micro-batch: gradients are synchronized only in the last one."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(last)
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Say which digit a picture shows: any size, grey or colour, dark on light or light on dark."""
+"""Classify the digit in an image: any size, grey or colour, dark on light or light on dark."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"error: {missing.name} is not installed: pip install 'tinynets[examples]'") from None
 
-FAINTEST = 0.2  # of the darkest ink: what is fainter is paper
+FAINTEST = 0.2  # of the darkest ink; anything fainter is paper
 
 
 class PictureError(Exception):
-    """The picture shows nothing that could be a digit; the message says why."""
+    """The image cannot contain a digit; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one line a picture, and return the exit code of the script."""
+    """Print one line per image, and return the exit code of the script."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             digit, probability = predict(model, as_mnist(ink(read(path))))
         except (PictureError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            failed = True  # Pillow raises any of them for a damaged file
+            failed = True  # Pillow may raise any of these for a damaged file
             print(f"error: {path}: {error}", file=sys.stderr)
         else:
             print(f"{path}: {digit} ({probability:.1%})")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def predict(model: tn.models.ImageClassifier, image: Tensor) -> tuple[int, float]:
-    """Return the likeliest digit of one image in [0, 1], `[28 28]`, and its probability."""
+    """Return the most likely digit of one image in [0, 1], `[28 28]`, and its probability."""
     normalization = model.normalization
     assert normalization is not None, "the weights that come with the package have one"
     normalized = (image - normalization.mean[0]) / normalization.std[0]
@@ -57,10 +57,10 @@ def predict(model: tn.models.ImageClassifier, image: Tensor) -> tuple[int, float
 
 
 def read(path: Path) -> Tensor:
-    """Read a picture as brightness, `[height width]`; what is transparent is taken for paper."""
+    """Read an image as brightness, `[height width]`; transparent pixels become paper."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
-        if image.mode.startswith(("I", "F")):  # 16 bits and more, which Pillow would cut off at 255
+        if image.mode.startswith(("I", "F")):  # 16 bits or more, which Pillow would clip at 255
             return torch.from_numpy(np.asarray(image, dtype=np.float32))
         grey, alpha = image.convert("RGBA").convert("LA").split()
     brightness, opacity = (torch.from_numpy(np.asarray(part, dtype=np.float32)) for part in (grey, alpha))
@@ -68,12 +68,12 @@ def read(path: Path) -> Tensor:
     if opacity.max() == 0:
         raise PictureError("all of the picture is transparent")
     seen = (brightness * opacity).sum() / opacity.sum()
-    behind = 255.0 if seen < 128 else 0.0  # dark ink lies on white, light ink on black
+    behind = 255.0 if seen < 128 else 0.0  # dark ink on white, light ink on black
     return brightness * opacity + behind * (1 - opacity)
 
 
 def ink(brightness: Tensor) -> Tensor:
-    """Turn brightness into ink in [0, 1]: how far a pixel is from those at the edge of the picture."""
+    """Convert brightness to ink in [0, 1]: how much a pixel differs from those at the edge of the image."""
     edge = torch.cat((brightness[0], brightness[-1], brightness[:, 0], brightness[:, -1]))
     distance = (brightness - edge.median()).abs()
     if not distance.isfinite().all():
@@ -85,7 +85,7 @@ def ink(brightness: Tensor) -> Tensor:
 
 
 def as_mnist(drawn: Tensor) -> Tensor:
-    """Fit the ink into 20x20 pixels and put its centre of mass into the middle of 28x28, as MNIST did."""
+    """Scale the ink into 20x20 pixels and move its centre of mass to the middle of 28x28, as in MNIST."""
     rows, columns = drawn.any(1).nonzero().flatten(), drawn.any(0).nonzero().flatten()
     cropped = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = 20 / max(cropped.shape)

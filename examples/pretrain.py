@@ -1,4 +1,4 @@
-"""The weights that come with the package: trained on the digits, written with the card that says how."""
+"""Train the weights that come with the package on the digits, and write them with their model card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinynets.checkpoint import read_header
 from tinynets.models import ImageClassifier
 
 NAMES = ("tiny_vision_mlp", "lenet5")
-NORMALIZATION = tn.Normalization(mean=(0.1307,), std=(0.3081,))  # what everybody normalises MNIST with
+NORMALIZATION = tn.Normalization(mean=(0.1307,), std=(0.3081,))  # the usual values for MNIST
 
 CARD = """\
 # Weights that come with tinynets
@@ -113,14 +113,14 @@ def fit(model: ImageClassifier, data: Data, options: argparse.Namespace) -> floa
 
 
 def distorted(images: Tensor) -> Tensor:
-    """Turn, move and scale each image by amounts of its own."""
+    """Rotate, shift and scale each image by different random amounts."""
     turn, scale, right, down = torch.empty(4, len(images)).uniform_(-1, 1)
     turn, scale = turn * math.radians(15), 1 + 0.15 * scale
     cosine, sine = turn.cos() / scale, turn.sin() / scale
-    move = 2 * 2 / images.shape[-1]  # two pixels, where the image is 2 wide
+    move = 2 * 2 / images.shape[-1]  # two pixels, in coordinates where the image is 2 wide
     rows = torch.stack((cosine, -sine, move * right, sine, cosine, move * down), dim=1)
     grid = F.affine_grid(rows.reshape(-1, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)  # what comes in from outside is black
+    return F.grid_sample(images, grid, align_corners=False)  # pads with black
 
 
 def normalized(images: Tensor) -> Tensor:

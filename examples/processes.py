@@ -1,4 +1,4 @@
-"""Several processes that act as one: started together, of one mind about errors, and not waiting for ever."""
+"""Several processes that act as one: a process group with a timeout, collective calls and common errors."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from torch.distributed import Store
 
 import tinynets as tn
 
-TIMEOUT = 60.0  # seconds; no process of a healthy run comes so late
+TIMEOUT = 60.0  # seconds; longer than any process of a healthy run takes
 GRACE = 10.0  # seconds between the first process that gives up waiting and the last
 T = TypeVar("T")
 
 
 @contextmanager
 def process_group(timeout: float = TIMEOUT) -> Iterator[torch.device]:
-    """Be one of the processes that torchrun or `launch` started, on the device given; errors say which.
+    """Join the process group of torchrun or `launch`, and yield this process's device; errors name the rank.
 
     Args:
-        timeout: seconds to wait for another process. Then one of those that waited says which did not answer,
-            and they end.
+        timeout: seconds to wait for another process. After that, one of the waiting processes reports which
+            one did not answer, and all exit.
 
     Raises:
         ScriptError: nothing started this process, or there are too few GPUs.
     """
     device = _device()
     # torchrun keeps one store for all its restarts (torch 2.13, 2.14), in which new processes would find
-    # the addresses of the dead ones. Hence a part of the store for each attempt.
+    # the addresses of the dead ones. So each attempt uses its own prefix.
     kept, rank, world = next(dist.rendezvous("env://"))
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if kept.check(["over"]) and int(kept.get("over")) < attempt:
-        raise SystemExit(1)  # torchrun starts all again, whatever it was; the first attempt has said it
+        raise SystemExit(1)  # torchrun restarts after any error; the first attempt has reported it
     store = dist.PrefixStore(f"attempt-{attempt}", kept)
     store.set(f"process-{rank}", f"process {os.getpid()} on {socket.gethostname()}")
     with _naming_the_silent(store, rank, world, timeout), _left_in_order(rank, world):
@@ -58,13 +58,13 @@ def process_group(timeout: float = TIMEOUT) -> Iterator[torch.device]:
         )
         try:
             yield device
-        except ScriptError:  # would come again
+        except ScriptError:  # would happen again
             kept.set("over", str(attempt))
             raise
 
 
 def _device() -> torch.device:
-    """Return what this process computes on: its GPU, where there are any."""
+    """Return the device of this process: its GPU if there are any, else the CPU."""
     if "LOCAL_RANK" not in os.environ:
         raise ScriptError("not started by torchrun: torchrun --standalone --nproc-per-node 2 SCRIPT")
     if not torch.cuda.is_available():
@@ -82,24 +82,24 @@ def _device() -> torch.device:
 
 @contextmanager
 def _left_in_order(rank: int, world: int) -> Iterator[None]:
-    """Leave the group as a whole, and note in an error which process it comes from."""
+    """Leave the group together with the other processes, and add the rank to errors."""
     try:
         yield
-    except ScriptError as error:  # comes on all processes alike
+    except ScriptError as error:  # raised on all processes
         traceback.clear_frames(error.__traceback__)
         _leave()
         raise
     except Exception as error:
-        # The rest are waiting for this process until they are ended: no group to be left in order.
+        # The other processes wait for this one until they are killed, so there is no barrier to join.
         error.add_note(f"on rank {rank} of {world}")
         raise
     _leave()
 
 
 def _leave() -> None:
-    # A thread of the group that frees a tensor wants Python's lock. Where it waits for that when the group or
-    # the interpreter ends, the process hangs or aborts (pytorch/pytorch#56297). So what holds the group goes
-    # first, the frames of an error included, and the last work is a barrier.
+    # A thread of the group needs the GIL to free a tensor. If it waits for the GIL while the group or the
+    # interpreter shuts down, the process hangs or aborts (pytorch/pytorch#56297). So free everything that
+    # references the group first, including the frames of an error, and make a barrier the last collective.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
@@ -107,7 +107,7 @@ def _leave() -> None:
 
 @contextmanager
 def _naming_the_silent(store: Store, rank: int, world: int, timeout: float) -> Iterator[None]:
-    """Where waiting for others fails, find out who does not say so too, and end with one line about them."""
+    """If waiting for others fails, find the processes that do not report it too, and exit naming them."""
     try:
         yield
     except ScriptError:
@@ -115,21 +115,21 @@ def _naming_the_silent(store: Store, rank: int, world: int, timeout: float) -> I
     except Exception as error:
         store.set(f"failed-{rank}", "")
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
-            raise  # an error of its own
+            raise  # an error of this process
         silent, until = set(range(world)) - {rank}, time.monotonic() + GRACE
         while silent and time.monotonic() < until:
             silent = {other for other in silent if not store.check([f"failed-{other}"])}
             time.sleep(0.1)
         if not silent:
-            time.sleep(GRACE)  # the one whose error it is says it and goes, and then this one is ended
+            time.sleep(GRACE)  # the process that failed reports its error and exits; then this one is killed
             raise
         if store.add("told", 1) == 1:
             names = ", ".join(f"rank {other} ({_process(store, other)})" for other in sorted(silent))
             told = f"{names} did not answer (--timeout {timeout:g}): stopped, stuck, gone or cut off"
             print(f"error: on rank {rank} of {world}: {told}", file=sys.stderr, flush=True)
-        else:  # the first to go has all others ended, so let that be the one that tells
+        else:  # once one process exits, all others are killed, so let the reporting one exit first
             time.sleep(GRACE)
-        os._exit(1)  # on its way out, Python would wait for the group once more
+        os._exit(1)  # a normal exit of Python would wait for the group again
 
 
 def _process(store: Store, rank: int) -> str:
@@ -138,7 +138,7 @@ def _process(store: Store, rank: int) -> str:
 
 
 def exchange(value: Any) -> list[Any]:
-    """Give all processes what each has to say, by rank. It travels as JSON, so nothing that runs."""
+    """Gather a value from every process, by rank. Values are sent as JSON, which cannot run code."""
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
     said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(device)
     size = torch.tensor([len(said)], device=device)
@@ -151,10 +151,10 @@ def exchange(value: Any) -> list[Any]:
 
 
 def on_all(work: Callable[[], T]) -> list[T]:
-    """Do work on every process and return what each of them has, by rank, as JSON gives it back.
+    """Do work on every process, and return the results of all by rank, after a round trip through JSON.
 
     Raises:
-        ScriptError: a file could not be written or read on one of them; it comes on all.
+        ScriptError: a file could not be written or read on one of them; raised on all.
     """
     try:
         mine = {"done": work()}
@@ -168,7 +168,7 @@ def on_all(work: Callable[[], T]) -> list[T]:
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """Do work on rank 0 only, and return on every process what it has.
+    """Do work on rank 0 only, and return its result on every process.
 
     Raises:
         ScriptError: as `on_all`.
@@ -177,7 +177,7 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def report(error: Exception) -> None:
-    """Print an error in one line, with the rank if there is one; what all processes have, on the first."""
+    """Print an error in one line, with its rank if it has one; rank 0 prints errors common to all."""
     if isinstance(error, ScriptError) and os.environ.get("RANK", "0") != "0":
         return
     print(": ".join(["error", *getattr(error, "__notes__", ()), str(error)]), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A distributed run at one step: saved by all processes together, found again after any of them died."""
+"""The state of a distributed run at one step: save it from all processes, and resume after a failure."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Settings = Mapping[str, str | int | float | bool]
 
 
 class Run:
-    """All that a step changes: with settings and the step's number, it decides everything that comes after.
+    """All state that a step changes. With the settings and the step, it determines the rest of the run.
 
-    Which images come next, and all that is random, follows from seed and step: no loader and no random state
-    has to be kept.
+    The order of the images, and everything random, is derived from seed and step, so neither a loader nor a
+    random state needs to be saved.
 
     Args:
-        folder: where checkpoints are kept, one folder each; on a disk that all processes see.
-        settings: what must be the same when the run goes on.
-        losses: mean loss of every step; filled as the run goes.
+        folder: has one folder for each checkpoint; must be on a disk that all processes can access.
+        settings: values that must be the same when the run resumes.
+        losses: mean loss of every step; filled during the run.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class Run:
         self.unusable: set[int] = set()
 
     def save(self, step: int) -> None:
-        """Write a checkpoint whole, or leave none.
+        """Write a complete checkpoint, or none.
 
         Raises:
-            ScriptError: a process could not write, as on a full disk; it comes on all processes alike.
+            ScriptError: a process could not write, as on a full disk; raised on all processes.
         """
         path = self.folder / f"step-{step}"
         rank, world = dist.get_rank(), dist.get_world_size()
         weights, optimizer = get_state_dict(self.model, self.optimizer)
         tensors = self._tensors(weights, optimizer)
-        # What all processes hold is written by each in turn, shards by the process that has them.
+        # Replicated tensors are divided among the processes; shards are written by their own process.
         mine = {
             name: shard_of(tensor)
             for number, (name, tensor) in enumerate(tensors.items())
@@ -88,10 +88,10 @@ class Run:
         on_first(self._remove_old)
 
     def resume(self, *, reshard: bool) -> int:
-        """Load the newest checkpoint that is whole, if there is one, and return the step to go on with.
+        """Load the newest usable checkpoint, if there is one, and return the step to resume at.
 
         Raises:
-            ScriptError: there are checkpoints and none can be used, or they are of another run.
+            ScriptError: there are checkpoints but none can be used, or they belong to another run.
         """
         found, strange = on_first(
             lambda: steps(self.folder)
@@ -112,7 +112,7 @@ class Run:
         return 0
 
     def _load(self, path: Path, *, reshard: bool) -> str | None:
-        """Load a checkpoint on all processes, or nothing of it on any: then return what is wrong with it."""
+        """Load a checkpoint on all processes, or on none; then return what is wrong with it."""
         checkpoint, problem = agreed(lambda: Checkpoint(path))
         if checkpoint is None:
             return problem
@@ -128,14 +128,14 @@ class Run:
         if rows is None:
             return problem
         for name, shard in wanted.items():
-            shard.rows.copy_(rows[name])  # so they are in `weights`, `optimizer` and `losses`
+            shard.rows.copy_(rows[name])  # writes into `weights`, `optimizer` and `losses`
         optimizer["param_groups"] = values["optimizer"]
         set_state_dict(self.model, self.optimizer, model_state_dict=weights, optim_state_dict=optimizer)
         self.schedule.load_state_dict(values["schedule"])
         return None
 
     def _tensors(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return all tensors, under the same names on every process, and under DDP and FSDP."""
+        """Return all tensors, with the same names on every process, under both DDP and FSDP."""
         moments = {
             f"optimizer.{parameter}.{name}": tensor
             for parameter, tensors in optimizer["state"].items()
@@ -146,7 +146,7 @@ class Run:
         )
 
     def _values(self, optimizer: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that is no tensor."""
+        """Return all state that is not a tensor."""
         return {"optimizer": optimizer["param_groups"], "schedule": self.schedule.state_dict()}
 
     def _remove_old(self) -> None:
@@ -157,19 +157,19 @@ class Run:
 
 
 def shard_of(tensor: Tensor) -> Shard:
-    """Return the rows of a tensor that this process holds: of a sharded one its part, of any other all."""
+    """Return this process's rows of a tensor: the local shard, or all rows if it is not sharded."""
     if not isinstance(tensor, DTensor):
         return Shard(torch.atleast_1d(tensor.detach()), 0, tuple(tensor.shape))
     (placement,) = tensor.placements
     assert isinstance(placement, ShardedAlong), placement
     assert placement.dim == 0, "FSDP2 shards along the first axis"
-    most = math.ceil(len(tensor) / tensor.device_mesh.size())  # as torch.chunk does it
+    most = math.ceil(len(tensor) / tensor.device_mesh.size())  # as in torch.chunk
     first = min(tensor.device_mesh.get_local_rank() * most, len(tensor))
     return Shard(tensor.detach().to_local(), first, tuple(tensor.shape))
 
 
 def outline(value: object) -> object:
-    """Return what two states must have in common: names and counts, whatever the values are."""
+    """Return what must be equal in two states: names and counts, not values."""
     if isinstance(value, Mapping):
         return {name: outline(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -178,7 +178,7 @@ def outline(value: object) -> object:
 
 
 def agreed(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
-    """Do work that may find a checkpoint unusable; where one process does, all of them take it so."""
+    """Do work that may find a checkpoint unusable; if it is on one process, it is on all of them."""
     try:
         done, problem = work(), None
     except UnusableError as error:
@@ -190,16 +190,16 @@ def agreed(work: Callable[[], T]) -> tuple[T, None] | tuple[None, str]:
 
 
 def note(text: str) -> None:
-    """Say on one process what is not an error."""
+    """Print a note on rank 0."""
     if dist.get_rank() == 0:
         print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def check_settings(path: Path, found: Settings, wanted: Settings, *, reshard: bool) -> None:
-    """Refuse to go on with a run that was another one.
+    """Check that the checkpoint belongs to the same run.
 
     Raises:
-        ScriptError: a setting differs; the number of processes may if `reshard`.
+        ScriptError: a setting differs; the number of processes may differ if `reshard`.
     """
     theirs, ours = found["processes"], wanted["processes"]
     if theirs != ours and not reshard:
@@ -217,5 +217,5 @@ def check_settings(path: Path, found: Settings, wanted: Settings, *, reshard: bo
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Gather all weights on the CPU of rank 0, under the names of the bare model; the others get none."""
+    """Gather all weights on the CPU of rank 0, with the unwrapped model's names; other ranks get none."""
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

@@ -1,4 +1,4 @@
-"""Serve a model over HTTP: an image in, as PNG, JPEG or JSON, probabilities out; requests share batches."""
+"""Serve a model over HTTP: PNG, JPEG or JSON images in, probabilities out; requests share batches."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ UVICORN = {
 
 
 async def read_body(request: Request) -> bytes:
-    """Collect the body, but no more than `MAX_BODY`, whatever the client declares or sends."""
-    closing = {"Connection": "close"}  # else the rest would be read and thrown away, for as long as it comes
+    """Read the body, but no more than `MAX_BODY`, whatever the client declares or sends."""
+    closing = {"Connection": "close"}  # otherwise the rest would be read and discarded, however long it is
     too_large = HTTPException(413, f"the body may have {MAX_BODY:,} bytes", closing)
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
         raise too_large
@@ -68,13 +68,13 @@ def refusal(_: Request, error: HTTPException) -> Response:
 
 
 def application(model: tn.Module, *, max_batch: int = 64, max_wait: float = 0) -> Starlette:
-    """Build the application; `max_wait` is how many seconds an image may wait for others."""
+    """Build the application; an image waits up to `max_wait` seconds for others."""
     batcher = Batcher(model, max_batch=max_batch, max_wait=max_wait)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with batcher.running():
-            yield  # the server leaves only after the last answer
+            yield  # the server exits only after the last answer
 
     async def health(_: Request) -> Response:
         return as_json({"status": "ok", "model": type(model).__name__, "in_flight": batcher.in_flight})
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (tn.CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    # uvicorn answers what it has accepted, then raises the signal again: for the handler of before, this one.
+    # uvicorn answers the requests that it has accepted, then raises the signal again for this handler.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     app = application(model, max_batch=options.max_batch, max_wait=options.max_wait)

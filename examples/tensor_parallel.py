@@ -1,9 +1,9 @@
-"""Split the layers of a SimpleViT or MlpMixer over processes: each holds and computes a part of every layer.
+"""Split the layers of a SimpleViT or MlpMixer over processes: each stores and computes a part of every layer.
 
     torchrun --standalone --nproc-per-node 2 examples/tensor_parallel.py --model simple_vit
 
-The contract stays in force. What is split is a `DTensor`, whose shape is that of the whole: `hidden` is
-`hidden` on every process. Hence `use_local_output=False` below; without it, the next annotated line refuses
+The contract stays in force. A split tensor is a `DTensor`, whose shape is the global one: `hidden` is
+`hidden` on every process. Hence `use_local_output=False` below; without it, the next annotated line rejects
 the local size.
 """
 
@@ -44,8 +44,8 @@ MODELS = ("simple_vit", "mlp_mixer")
 class HeadwiseParallel(ParallelStyle):
     """Give each process the queries, keys and values of its heads.
 
-    The rows of `qkv` are `(three heads head_dim)`: cut into equal pieces, as `ColwiseParallel` does, they
-    would give one process queries and another values. A strided shard cuts each third instead.
+    The rows of `qkv` are `(three heads head_dim)`. With an even split, as in `ColwiseParallel`, one process
+    would get queries and another values. A strided shard splits each third instead.
     """
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
@@ -61,10 +61,10 @@ class HeadwiseParallel(ParallelStyle):
 
 
 def plan(model: ImageClassifier) -> dict[str, ParallelStyle]:
-    """Return what to split in every block, for `parallelize_module`; all else is the same everywhere.
+    """Return the plan of `parallelize_module` for every block; all other layers are replicated.
 
-    Each pair needs one sum over all processes: the first layer is split by what it puts out, the second by
-    what it takes in.
+    Each pair of layers needs one all-reduce: the first layer is split by its outputs, the second by its
+    inputs.
     """
     styles: dict[str, ParallelStyle] = {}
     for name, module in model.named_modules():
@@ -81,7 +81,7 @@ def split(model: ImageClassifier, mesh: DeviceMesh) -> None:
     """Split a model that is the same on every process of the mesh.
 
     Raises:
-        ScriptError: it cannot be split into so many equal parts, or has nothing to split.
+        ScriptError: the model cannot be split into that many equal parts, or has nothing to split.
     """
     parts = mesh.size()
     for name, module in model.named_modules():
@@ -98,7 +98,7 @@ def split(model: ImageClassifier, mesh: DeviceMesh) -> None:
 
 
 def attention_kernel(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context of forward and backward: DTensor can split the fused attention of GPUs only.
+    """Return the context of forward and backward: DTensor can split fused attention on GPUs only.
 
     On CPUs, infer with `tn.evaluating` and `torch.no_grad`: under `torch.inference_mode`, DTensor (torch
     2.13) takes most of a minute for each layer of unfused attention.
@@ -107,7 +107,7 @@ def attention_kernel(device: torch.device) -> AbstractContextManager[object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare a split model with a whole one, and return the exit code of the script."""
+    """Compare a split model with an unsplit one, and return the exit code of the script."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(chosen: argparse.Namespace, device: torch.device) -> None:
-    """Print how far loss and gradients of the split model are from those of the whole, and what it takes."""
+    """Print how much logits and gradients differ from the unsplit model, and what the split costs."""
     whole, parted = build(chosen).to(device, torch.float64), build(chosen).to(device, torch.float64)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     split(parted, mesh)
@@ -158,7 +158,7 @@ def compare(chosen: argparse.Namespace, device: torch.device) -> None:
 
 
 def build(chosen: argparse.Namespace) -> ImageClassifier:
-    """Build a small model with the same weights on every process, the head's not zero."""
+    """Build a small model with the same weights on every process, and a head that is not zero."""
     torch.manual_seed(0)
     model: ImageClassifier
     if chosen.model == "simple_vit":

@@ -2,7 +2,7 @@
 
     torchrun --standalone --nproc-per-node 2 examples/train_accelerate.py --freeze patches
 
-`accelerate launch` starts it as well, on GPUs; on CPUs it starts one process, however many it is asked for.
+`accelerate launch` works too, on GPUs; on CPUs it starts one process, whatever the requested number.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(chosen: argparse.Namespace) -> None:
-    """Train, look at the held-out images after each epoch, and save."""
-    # Accelerate looks for GPUs by itself, but without this word every process would be a group of its own.
+    """Train, evaluate on the held-out images after each epoch, and save."""
+    # Accelerate finds GPUs by itself, but without `cpu` every CPU process would form a separate group.
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=chosen.precision)
     bare, data = model_and_data(chosen)
     batches, held_out = loaders(data, chosen.batch_size)
@@ -39,7 +39,7 @@ def train(chosen: argparse.Namespace) -> None:
     model, optimizer, batches, held_out = accelerator.prepare(bare, optimizer, batches, held_out)
 
     for epoch in range(1, chosen.epochs + 1):
-        with tn.training(model):  # DDP's wrapper is a module like another
+        with tn.training(model):  # DDP's wrapper is an ordinary module
             for images, labels in batches:
                 loss = F.cross_entropy(model(shifted(images)), labels)
                 optimizer.zero_grad()
@@ -49,7 +49,7 @@ def train(chosen: argparse.Namespace) -> None:
         with tn.inference(model):
             for images, labels in held_out:
                 hits = model(images).argmax(1) == labels
-                right += accelerator.gather_for_metrics(hits).sum().cpu()  # without what fills the last batch
+                right += accelerator.gather_for_metrics(hits).sum().cpu()  # without padding
         share = right.item() / len(data.held_out_labels)
         accelerator.print(f"epoch {epoch:3}   held-out accuracy {share:.4f}")
 
@@ -57,7 +57,7 @@ def train(chosen: argparse.Namespace) -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
         accelerator.unwrap_model(model, keep_fp32_wrapper=False).save(chosen.out / "weights.safetensors")
         accelerator.print(f"Wrote {chosen.out / 'weights.safetensors'}")
-    # Let go of DDP while the group is there: one that outlives it can hang (pytorch/pytorch#56297).
+    # Free DDP while the group exists: a wrapper that outlives its group can hang (pytorch/pytorch#56297).
     model, optimizer, batches, held_out = accelerator.free_memory(model, optimizer, batches, held_out)
     accelerator.end_training()
 

@@ -1,4 +1,4 @@
-"""Train CifarMLP on CIFAR-10 as published for Python: the folder `cifar-10-batches-py`."""
+"""Train CifarMLP on the Python version of CIFAR-10: the folder `cifar-10-batches-py`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_batch(path: Path, num_classes: int) -> tuple[Tensor, Tensor]:
     if not all(type(label) is int and 0 <= label < num_classes for label in labels):
         raise ScriptError(f"{path} is damaged: a label is not a number from 0 to {num_classes - 1}; {REMEDY}")
     match batch.get("data"):
-        # As numpy pickles an array: version, shape, dtype, Fortran order or not, content.
+        # NumPy's pickle of an array: version, shape, dtype, Fortran order or not, content.
         case Pickled(state=(_, (rows, 3072), Pickled(arguments=("u1" | b"u1", *_)), 0, bytes(content))):
             if not rows == len(labels) == len(content) / 3072:
                 raise ScriptError(
@@ -70,7 +70,7 @@ def read_batch(path: Path, num_classes: int) -> tuple[Tensor, Tensor]:
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """Read one file's dictionary without running anything that the file may contain."""
+    """Read one file's dictionary without running any code from the file."""
     try:
         with path.open("rb") as file:
             content = SafeUnpickler(file, encoding="bytes").load()
@@ -87,7 +87,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 
 class Pickled:
-    """Stands for a pickled numpy array or dtype: keeps what it would be built from, and builds nothing."""
+    """Stand-in for a pickled numpy array or dtype: keeps the constructor arguments and builds nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -97,7 +97,7 @@ class Pickled:
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Unpickler for plain values and arrays, in which no name leads to code from outside this file."""
+    """Unpickler for plain values and arrays that resolves no name to code outside this file."""
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
@@ -105,7 +105,7 @@ class SafeUnpickler(pickle.Unpickler):
                 return Pickled
             case ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct"):  # numpy 1, numpy 2
                 return Pickled
-            case ("_codecs", "encode"):  # Python 3 writes bytes so in the old protocols
+            case ("_codecs", "encode"):  # how Python 3 pickles bytes in old protocols
                 return lambda text, _encoding: text.encode("latin1")
         raise pickle.UnpicklingError(f"it asks for {module + '.' + name!r}, which no image file needs")
 

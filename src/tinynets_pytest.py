@@ -1,7 +1,7 @@
 """The pytest plugin of tinynets: its options.
 
-It stands outside the package because pytest imports every installed plugin in every run: importing the
-package would load torch for suites that never ask for it.
+It is outside the package because pytest imports every installed plugin in every run: importing the package
+would load torch for suites that do not use it.
 """
 
 import pytest
@@ -51,8 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Install the import hook before any conftest imports what it is for."""
-    packages = early_config.known_args_namespace.tinynets_packages
+    """Install the import hook before a conftest can import the packages."""
+    options = early_config.known_args_namespace
+    packages = options.tinynets_packages
+    if not packages and (options.tinynets_baseline or options.tinynets_write_baseline):
+        raise pytest.UsageError("a baseline needs --tinynets-packages=PKG,PKG: it is of those packages")
     if packages:
         from tinynets._packages.pytest_lies import start
 
@@ -60,14 +63,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect nothing else where models are named and paths are not."""
+    """Collect nothing else if models are named but paths are not."""
     named = config.getoption("tinynets_check") or config.getoption("tinynets_project")
     if named and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Add the checks of the models that are named."""
+    """Add the checks of the named models."""
     option = session.config.option
     if option.tinynets_check or option.tinynets_project:
         from tinynets.testing.pytest_items import items as made

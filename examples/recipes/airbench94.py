@@ -1,7 +1,7 @@
-"""airbench94: 94 % on CIFAR-10 in 9.9 epochs, with what makes it fast: all images on the device, few steps.
+"""airbench94: 94 % on CIFAR-10 in 9.9 epochs; fast because of few steps, with all images on the device.
 
-A whitened first layer whose bias is trained for three epochs, flips that alternate, a triangular learning
-rate that is large for the biases of batch norms, lookahead, and six views of each image at the end.
+A whitened first layer whose bias is trained for three epochs, alternating flips, a triangular learning
+rate that is larger for the biases of batch norms, lookahead, and six views of each image at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinynets.models import Airbench94Net, ImageClassifier
 
 EPOCHS, BATCH, WHITENING_BIAS_EPOCHS = 9.9, 1024, 3
 MOMENTUM = 0.85
-# A step of Nesterov's momentum is so many gradients long, and the rates are for 1,024 images.
+# A Nesterov step is 1 + 1 / (1 - momentum) gradients long, and the rates are for 1,024 images.
 SCALE = 1024 * (1 + 1 / (1 - MOMENTUM))
 RATE, DECAY = 11.5 / SCALE, 0.0153 * BATCH / SCALE
 BIAS_FACTOR = 64.0
@@ -28,7 +28,7 @@ LOOKAHEAD_STEPS = 5
 
 
 def optimizer(model: ImageClassifier) -> torch.optim.SGD:
-    """Train the biases of batch norms faster; the decay of a step does not depend on the rate."""
+    """Return SGD with a higher rate for batch-norm biases and a weight decay independent of the rate."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     biases = [p for name, p in trained.items() if "norm" in name]
     others = [p for name, p in trained.items() if "norm" not in name]
@@ -64,7 +64,7 @@ RECIPE = Recipe(
 
 
 def train(recipe: Recipe, model: ImageClassifier, data: Data, options: argparse.Namespace) -> float:
-    """Train as the repository does, in place of the loop that the other recipes share."""
+    """Train as the repository does, instead of with the loop that the other recipes share."""
     assert isinstance(model, Airbench94Net)
     normalize = v2.Normalize(recipe.normalization.mean, recipe.normalization.std)
     images, labels = normalize(data.train_images).to(options.device), data.train_labels.to(options.device)
@@ -109,7 +109,7 @@ def train(recipe: Recipe, model: ImageClassifier, data: Data, options: argparse.
 
 
 def shifted(padded: Tensor) -> Tensor:
-    """Cut 32x32 pixels out of each padded image, at a place of its own."""
+    """Crop 32x32 pixels from each padded image, at a different random position."""
     most = padded.shape[-1] - 32
     down, right = torch.randint(most + 1, (2, len(padded)), device=padded.device)
     places = torch.arange(32, device=padded.device)
@@ -120,7 +120,7 @@ def shifted(padded: Tensor) -> Tensor:
 
 
 def look_ahead(model: ImageClassifier, slow: dict[str, Tensor], *, keep: float) -> None:
-    """Move slow weights a part of the way to the model's, and the model to the slow ones."""
+    """Interpolate the slow weights towards the model's, then copy them into the model."""
     with torch.no_grad():
         for name, value in model.state_dict().items():
             if name in slow:
@@ -129,7 +129,7 @@ def look_ahead(model: ImageClassifier, slow: dict[str, Tensor], *, keep: float) 
 
 
 def six_views(model: ImageClassifier, images: Tensor) -> Tensor:
-    """Average the logits of an image, of itself moved by a pixel both ways, and of their mirror images."""
+    """Average the logits of an image, its shifts by a pixel both ways, and the mirror images of all three."""
 
     def mirrored(views: Tensor) -> Tensor:
         return (model(views) + model(views.flip(-1))) / 2

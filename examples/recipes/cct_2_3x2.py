@@ -1,4 +1,4 @@
-"""CCT-2/3x2 as its authors' short script trains it: 200 epochs, 89.17 % on CIFAR-10."""
+"""CCT-2/3x2 as in its authors' short script: 200 epochs, 89.17 % on CIFAR-10."""
 
 from recipe import Recipe, cosine, run
 from torch.optim import AdamW

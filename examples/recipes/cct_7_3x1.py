@@ -1,7 +1,7 @@
 """CCT-7/3x1 with mixup and CutMix: 300 epochs, 96.53 % on CIFAR-10.
 
-Differs: torchvision's RandAugment of magnitude 9, where the authors take timm's `rand-m9-mstd0.5-inc1`; no
-cool-down, and mixing to the end, where they stop after 175 epochs; the crop is random, not of random scale.
+Differs: torchvision's RandAugment of magnitude 9, where the authors use timm's `rand-m9-mstd0.5-inc1`; no
+cool-down, and mixing to the end, where they stop after 175 epochs; random crop without random scale.
 """
 
 from recipe import Recipe, cosine, run

@@ -1,4 +1,4 @@
-"""What the recipes share: data, a loop with torchvision's transforms and torch's schedules, options."""
+"""Code that the recipes share: data, a loop with torchvision's transforms and torch's schedules, options."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Recipe:
 
     Args:
         model: its name in the zoo.
-        accuracy: what the source reports for the test images, in percent, or a sentence if it reports none.
-        source: where it says so.
+        accuracy: test accuracy that the source reports, in percent, or a sentence if it reports none.
+        source: where the accuracy is reported.
         augment: transforms of one training image, uint8 before and after.
-        optimizer: makes the optimizer.
-        schedule: makes the schedule from the optimizer, the steps of an epoch and the epochs.
+        optimizer: builds the optimizer.
+        schedule: builds the schedule from the optimizer, the steps per epoch and the epochs.
         normalized: transforms of one normalised training image.
         mix: mixes the images and labels of a batch, such as `v2.MixUp`.
     """
@@ -65,7 +65,7 @@ class Recipe:
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):
-    """Images `[count 3 32 32]` of uint8 with labels, each transformed when it is taken."""
+    """Images `[count 3 32 32]` of uint8 with labels; each image is transformed on access."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Callable[[Tensor], Tensor]) -> None:
         self.images, self.labels, self.transform = images, labels, transform
@@ -81,7 +81,7 @@ Training = Callable[[Recipe, ImageClassifier, Data, argparse.Namespace], float]
 
 
 def run(recipe: Recipe, arguments: Sequence[str] | None = None, training: Training | None = None) -> int:
-    """Train as the recipe says, or by a loop of its own, and return the exit code of the script."""
+    """Train with the recipe, or with `training` if given, and return the exit code of the script."""
     options = parse(recipe, arguments)
     try:
         data = load(options)
@@ -119,7 +119,7 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None) -> argparse.Namespace
 
 
 def load(options: argparse.Namespace) -> Data:
-    """Load the images that were asked for, as floats `[count 3 32 32]`."""
+    """Load the images chosen by the options, as floats `[count 3 32 32]`."""
     data = load_digits(seed=options.seed) if options.digits else load_cifar(options.data)
     train, held_out = data.train_images[: options.limit], data.held_out_images
     if options.digits:
@@ -174,19 +174,19 @@ def train(recipe: Recipe, model: ImageClassifier, data: Data, options: argparse.
 
 
 def mixed(mix: Callable[[Tensor, Tensor], Any], samples: list[Any]) -> Any:
-    """Collate samples to a batch and mix it."""
+    """Collate samples into a batch and mix it."""
     return mix(*default_collate(samples))
 
 
 def evaluate(model: ImageClassifier, images: Tensor, labels: Tensor, device: torch.device) -> float:
-    """Return the share of images that the model gets right."""
+    """Return the accuracy of the model."""
     with tn.inference(model):
         predicted = torch.cat([model(part.to(device)).argmax(1).cpu() for part in images.split(1000)])
     return (predicted == labels).float().mean().item()
 
 
 def drops(factor: float, *parts: float) -> Callable[[torch.optim.Optimizer, int, int], LRScheduler]:
-    """Multiply the learning rate by a factor after these parts of the training."""
+    """Multiply the learning rate by a factor at these fractions of the training."""
 
     def schedule(optimizer: torch.optim.Optimizer, steps: int, epochs: int) -> LRScheduler:
         milestones = [round(part * steps * epochs) for part in parts]
@@ -196,7 +196,7 @@ def drops(factor: float, *parts: float) -> Callable[[torch.optim.Optimizer, int,
 
 
 def cosine(*, warmup: int) -> Callable[[torch.optim.Optimizer, int, int], LRScheduler]:
-    """Raise the learning rate for some epochs, then let it fall as half a cosine."""
+    """Warm up the learning rate for some epochs, then decay it along half a cosine."""
 
     def schedule(optimizer: torch.optim.Optimizer, steps: int, epochs: int) -> LRScheduler:
         first = min(warmup, epochs // 2) * steps

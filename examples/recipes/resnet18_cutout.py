@@ -1,6 +1,6 @@
 """ResNet-18 with cutout, 96.01 % on CIFAR-10.
 
-Differs: the erased square of 16x16 pixels lies whole in the image; in the paper it may reach over its edge.
+Differs: the erased square of 16x16 pixels is entirely inside the image; in the paper it may cross the edge.
 """
 
 from recipe import Recipe, drops, run

@@ -1,6 +1,6 @@
 """ResNet-20 as in its paper: 64,000 steps, 91.25 % on CIFAR-10.
 
-Differs: channels are normalised by mean and deviation, where the paper subtracts the mean of each pixel.
+Differs: channels are normalised by mean and standard deviation; the paper subtracts the mean of each pixel.
 """
 
 from recipe import Recipe, drops, run

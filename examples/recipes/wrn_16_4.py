@@ -1,4 +1,4 @@
-"""WRN-16-4 as its authors' code trains wide residual nets."""
+"""WRN-16-4, trained like the wide residual nets in its authors' code."""
 
 from recipe import Recipe, drops, run
 from torch.optim import SGD

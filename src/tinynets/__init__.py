@@ -4,40 +4,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._contract.autoreload import support_autoreload
-from ._contract.contract import contract as contract
-from ._contract.toggle import checks as checks
-from ._explain.explain import explain as explain
-from ._export.export import export as export
-from ._export.load import load_exported as load_exported
+from ._contract.contract import contract
+from ._contract.toggle import checks
+from ._explain.explain import explain
+from ._export.export import export
+from ._export.load import load_exported
 from ._version import __version__ as __version__
-from .checkpoint import Normalization as Normalization
-from .errors import CheckpointError as CheckpointError
-from .errors import ContractError as ContractError
-from .errors import DirectForwardWarning as DirectForwardWarning
-from .errors import DtypeError as DtypeError
-from .errors import ModeError as ModeError
-from .errors import ShapeError as ShapeError
-from .modes import evaluating as evaluating
-from .modes import freeze as freeze
-from .modes import frozen as frozen
-from .modes import inference as inference
-from .modes import mode_report as mode_report
-from .modes import training as training
-from .modes import unfreeze as unfreeze
-from .module import Module as Module
+from .checkpoint import Normalization
+from .errors import CheckpointError, ContractError, DirectForwardWarning, DtypeError, ModeError, ShapeError
+from .modes import evaluating, freeze, frozen, inference, mode_report, training, unfreeze
+from .module import Module
 
 if TYPE_CHECKING:
-    from . import models as models
+    from . import models
     from . import testing as testing
-    from ._inference.optimize import optimize_for_inference as optimize_for_inference
-    from ._packages.hook import install_import_hook as install_import_hook
-    from .models import CifarMLP as CifarMLP
-    from .models import TinyVisionMLP as TinyVisionMLP
-    from .models import create_model as create_model
-    from .models import list_models as list_models
-    from .models import load as load
+    from ._inference.optimize import optimize_for_inference
+    from ._packages.hook import install_import_hook
+    from .models import CifarMLP, TinyVisionMLP, create_model, list_models, load
 
-# Imported on first use: checking the contracts of the models takes as long as all else.
+# Imported on first use: building the contracts of the models takes as long as everything else.
 _LATER = {
     **dict.fromkeys(("CifarMLP", "TinyVisionMLP", "create_model", "list_models", "load"), ".models"),
     "optimize_for_inference": "._inference.optimize",

@@ -1,3 +1,3 @@
-"""The version, which is also written into files."""
+"""The version, which is also written to saved files."""
 
 __version__ = "0.1.0"

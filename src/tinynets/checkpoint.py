@@ -1,8 +1,8 @@
-"""Checkpoints that know their model: safetensors, with the class and its arguments in the header.
+"""Checkpoints that describe their model: safetensors, with the class and its arguments in the header.
 
-Reading a file runs no code from it: the header is JSON, the class is one that the caller passes, and names
-and shapes are compared before anything is allocated. The SHA-256 in the header shows damage; it shows that a
-stranger changed the file only to those who keep the digest elsewhere.
+Reading a file does not run code from it: the header is JSON, the caller passes the class, and names and
+shapes are compared before anything is allocated. The SHA-256 in the header detects damage; it detects
+tampering only if the digest is also kept elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .state_dict import (
     misfits,
     mistyped,
     nonfinite,
-    set_buffer,
+    set_tensor,
     share_again,
     with_shared,
     without_shared,
@@ -55,7 +55,7 @@ class Checkpoint:
 def config_of(module: nn.Module) -> dict[str, Any]:
     """Return the constructor arguments of a module, which keeps each as an attribute of the same name.
 
-    `generator` is left out: it says where the initial weights came from, not what the model is.
+    `generator` is left out: it determines the initial weights, not the architecture.
 
     Raises:
         CheckpointError: an argument is not kept as an attribute.
@@ -73,18 +73,19 @@ def config_of(module: nn.Module) -> dict[str, Any]:
 def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the weights, constructor arguments and normalisation of a model to a safetensors file.
 
-    The file appears whole or not at all: it is written beside its place and then renamed. A parameter that
-    two modules share is written once. Buffers that are not in the state dict are computed again by `load`;
-    their dtypes are kept.
+    The file is written atomically: to a temporary file in the same folder, which is then renamed. A parameter
+    that two modules share is written once. `load` recomputes buffers that are not in the state dict; their
+    dtypes are kept.
 
     Raises:
         CheckpointError: an argument of the constructor is not kept as an attribute, or is not plain data, or
-            the normalisation has not one number per channel.
+            the normalisation does not have one number per channel.
+        FileNotFoundError, IsADirectoryError: the folder of the path does not exist, or the path is a folder.
     """
     module = unwrapped(module)
     state_dict = module.state_dict()
     computed = computed_buffers(module, state_dict)
-    normalization = getattr(module, "normalization", None)  # a layer of that name in somebody else's class
+    normalization = getattr(module, "normalization", None)  # may be a layer in a user's class
     header = Header(
         class_name=type(module).__name__,
         config=config_of(module),
@@ -102,7 +103,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         raise CheckpointError(
             f"the arguments of {header.class_name} must be plain data to be saved: {error}"
         ) from None
-    # safetensors refuses strided (channels_last) and shared memory, so each tensor gets its own.
+    # safetensors rejects strided (channels_last) and shared memory, so each tensor is copied.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in without_shared(state_dict).items()
@@ -111,7 +112,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read the header of a checkpoint, without the weights, and so without verifying its digest.
+    """Read the header of a checkpoint without the weights, and therefore without verifying the digest.
 
     Raises:
         CheckpointError: the file was not written by `save`, is damaged, or is newer than this library.
@@ -121,7 +122,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a file whole and compare its bytes with the digest in its header.
+    """Read a whole file and compare its bytes with the digest in its header.
 
     Raises:
         CheckpointError: the file was not written by `save`, is damaged, or is newer than this library.
@@ -135,18 +136,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def load(cls: type[M], path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> M:
-    """Rebuild a model of class `cls` from a file that `save` wrote, on the CPU and in eval mode.
-
-    Args:
-        cls: the class of the model.
-        path: the file, which is read once; the model keeps nothing of it.
-        allow_nonfinite: accept weights that are NaN or infinite.
-
-    Raises:
-        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit, or
-            holds NaN or infinities.
-        FileNotFoundError: there is no such file.
-    """
+    """Rebuild a model of class `cls` from a file that `save` wrote, as `Module.load` does."""
     return rebuild(cls, read_checkpoint(path), allow_nonfinite=allow_nonfinite)
 
 
@@ -167,7 +157,7 @@ def rebuild(cls: type[M], checkpoint: Checkpoint, *, allow_nonfinite: bool = Fal
         raise refusal(f"{file.path} {complaint}; pass allow_nonfinite=True to load it all the same")
     state_dict = with_shared(model, tensors)
     if computed_buffers(model, state_dict) and not _init_buffers(model, state_dict, header):
-        # Their values come from the constructor, which draws weights too: the caller's random state is kept.
+        # Their values come from the constructor, which also draws weights: keep the caller's random state.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # pyright: ignore[reportUnknownMemberType]
             model = cls(**header.config)
     first_names = first_names_of(model)
@@ -185,13 +175,13 @@ def rebuild(cls: type[M], checkpoint: Checkpoint, *, allow_nonfinite: bool = Fal
 
 
 def _build_on_meta(cls: type[M], checkpoint: Checkpoint) -> M:
-    """Build a model without memory; the number of tensors in the file bounds the time that it takes."""
-    # A constructor may replace layers that it has built, or tie the weights of dozens of them.
+    """Build a model without memory; the number of tensors in the file limits the time that it takes."""
+    # A constructor may replace layers that it has built, or tie the weights of many layers.
     most = 2 * len(checkpoint.file.shapes) + 500
     try:
         with torch.device("meta"), WithoutValues(most):
             return cls(**checkpoint.header.config)
-    except Exception as error:  # whatever a constructor raises for arguments that nobody has checked
+    except Exception as error:  # a constructor may raise anything for unchecked arguments
         reason = str(error).partition("\n")[0] or repr(error)  # torch adds a C++ traceback
         raise refusal(
             f"{checkpoint.file.path} asks for a {cls.__name__} that cannot be built: {reason}"
@@ -207,7 +197,7 @@ def _refuse_misfits(checkpoint: Checkpoint, complaints: list[str]) -> None:
 
 
 def _misfit_of(normalization: Normalization | None, model: nn.Module) -> str | None:
-    """Return what is wrong with a normalisation, for a model that says how many channels it takes."""
+    """Return what is wrong with a normalisation, if the model declares its number of input channels."""
     channels = getattr(model, "in_channels", None)
     if normalization is None or not isinstance(channels, int) or len(normalization.mean) == channels:
         return None
@@ -218,21 +208,21 @@ def _misfit_of(normalization: Normalization | None, model: nn.Module) -> str | N
 
 
 def _init_buffers(model: nn.Module, state_dict: Mapping[str, Tensor], header: Header) -> bool:
-    """Compute buffers without the constructor, as the zoo can, and return whether they are what they were.
+    """Compute buffers without the constructor, as the zoo can, and return whether they match the digest.
 
-    A subclass may have computed buffers that its base does not know, which the digest then shows.
+    They do not match if a subclass has computed buffers that its base does not compute.
     """
     init: Callable[[], None] | None = getattr(model, "_init_buffers", None)
     if init is None or header.computed_sha256 is None:
         return False
     for name, buffer in computed_buffers(model, state_dict).items():
-        set_buffer(model, name, torch.zeros_like(buffer, device="cpu"))
+        set_tensor(model, name, torch.zeros_like(buffer, device="cpu"))
     init()
     return digest_of(_as_saved(model, state_dict, header)) == header.computed_sha256
 
 
 def _as_saved(model: nn.Module, state_dict: Mapping[str, Tensor], header: Header) -> dict[str, Tensor]:
-    """Return the computed buffers in the dtypes that they had when the file was saved."""
+    """Return the computed buffers in the dtypes recorded in the file."""
     return {
         name: buffer.to(header.computed_buffers.get(name, buffer.dtype))
         for name, buffer in computed_buffers(model, state_dict).items()
@@ -240,11 +230,11 @@ def _as_saved(model: nn.Module, state_dict: Mapping[str, Tensor], header: Header
 
 
 def _restore_computed(model: nn.Module, state_dict: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
-    """Give computed buffers the dtypes that they had, and say so if their values are not what they were."""
+    """Restore the dtypes of computed buffers, and warn if their values have changed."""
     header = checkpoint.header
     computed = _as_saved(model, state_dict, header)
     for name, buffer in computed.items():
-        set_buffer(model, name, buffer)
+        set_tensor(model, name, buffer)
     if header.computed_sha256 is not None and header.computed_sha256 != digest_of(computed):
         _note(
             f"{', '.join(computed)}, which {header.class_name} computes when it is built, is not what it was "

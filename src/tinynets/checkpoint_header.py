@@ -1,4 +1,4 @@
-"""The header of a checkpoint: what it says about its model, as strings in a file and as values."""
+"""The header of a checkpoint: the description of its model, as strings in a file and as values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from ._version import __version__
 from .weight_file import DIGEST, WeightFile, refusal
 
-FORMAT_VERSION = 2  # 1, of tinynets 0.1.0, has no digest
+FORMAT_VERSION = 2  # version 1 (tinynets 0.1.0) has no digest
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation per channel that images are normalised with: `(image - mean) / std`."""
+    """Mean and standard deviation per channel for normalising images: `(image - mean) / std`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -36,28 +36,19 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a checkpoint.
-
-    Attributes:
-        class_name: name of the model's class.
-        config: constructor arguments of the model.
-        library_version: version of tinynets that wrote the file.
-        normalization: normalisation of the images that the model expects, if it was set.
-        sha256: digest of all that the file holds; None in a file of tinynets 0.1.0.
-        computed_buffers: dtypes of the buffers that are not stored, since the constructor computes them.
-        computed_sha256: digest of those buffers as they were, if there are any.
-    """
+    """Header of a checkpoint."""
 
     class_name: str
-    config: dict[str, Any]
-    library_version: str
-    normalization: Normalization | None = None
-    sha256: str | None = None
+    config: dict[str, Any]  # constructor arguments of the model
+    library_version: str  # of the tinynets that wrote the file
+    normalization: Normalization | None = None  # of the images that the model expects, if it was set
+    sha256: str | None = None  # digest of all that the file holds; None in a file of tinynets 0.1.0
+    # Dtypes of the buffers that are not stored, since the constructor computes them.
     computed_buffers: dict[str, torch.dtype] = field(default_factory=dict[str, torch.dtype])
-    computed_sha256: str | None = None
+    computed_sha256: str | None = None  # digest of those buffers as they were, if there are any
 
     def to_metadata(self) -> dict[str, str]:
-        """Return the strings of a file's header, without the digest, which the file's writer adds.
+        """Return the strings of a file's header, without the digest, which `encode` adds.
 
         Raises:
             TypeError, ValueError: an argument is not plain data.

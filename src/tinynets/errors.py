@@ -12,14 +12,14 @@ class ContractError(TypeCheckError):
     """A value broke the contract written in an annotation.
 
     The message is for people, the fields are for programs. Both survive pickling, so the error arrives
-    whole from a `DataLoader` worker or another process.
+    complete from a `DataLoader` worker or another process.
 
     Attributes:
         module_path: path of the module below the outermost called one (`encoder.blocks.3`), or `""`.
         where: the argument, variable or `"return"` that was checked.
-        axis: index of the first axis that does not fit, or None if the error is not about one axis.
-        expected: what the annotation asks for, such as `float [batch 1 28 28]`.
-        got: what came, such as `float32 [32 28 28 1]`.
+        axis: index of the first axis that does not match, or None if the error is not about one axis.
+        expected: what the annotation requires, such as `float [batch 1 28 28]`.
+        got: the value, such as `float32 [32 28 28 1]`.
         bindings: the sizes of the axis names that were bound before.
     """
 
@@ -58,7 +58,7 @@ class ShapeError(ContractError):
 
 
 class DtypeError(ContractError):
-    """A tensor has the wrong dtype; its shape may fit."""
+    """A tensor has the wrong dtype; its shape may be right."""
 
 
 class ModeError(ContractError):
@@ -74,25 +74,25 @@ class LoopsOverAxisError(Exception):
 
 
 class CheckpointError(RuntimeError):
-    """A file or state dict does not hold the weights of the model that was asked for."""
+    """A file or state dict does not contain the weights of the requested model."""
 
 
 class TargetError(Exception):
-    """A target names no model; the message says what to write."""
+    """A target does not name a model; the message says what to write."""
 
 
 class InputError(TypeError):
-    """The inputs cannot be made from what was given; the message says what to pass."""
+    """The inputs cannot be created from the arguments; the message says what to pass."""
 
 
 class Failure(Exception):  # noqa: N818 - the verdict of a check
-    """The objection of a check.
+    """A check failed.
 
     Args:
         what: what changed or broke, in one sentence.
         where: which output, parameter or module, with an index.
-        size: how large, against which limit.
-        cause: the most likely cause, when something found in the model supports one.
+        size: how large the difference is, and the limit.
+        cause: the most likely cause, if something in the model points to one.
         error: the exception that the model raised, if any.
     """
 
@@ -121,11 +121,11 @@ class Skip(Exception):  # noqa: N818
 
 
 class CheckTimeout(BaseException):
-    """A check has run out of time. Not an `Exception`, which a model might catch."""
+    """A check ran out of time. Not an `Exception`, which a model might catch."""
 
 
 class ThreadStopped(BaseException):
-    """Raised to end a thread of `purity.threads` that has run out of time."""
+    """Raised to end a thread of `purity.threads` that ran out of time."""
 
 
 class MixedDevicesError(RuntimeError):
@@ -133,7 +133,7 @@ class MixedDevicesError(RuntimeError):
 
 
 class ModelCheckError(AssertionError):
-    """Checks failed or could not be judged; the message lists them, and `report` is the whole `Report`."""
+    """Checks failed or could not be completed; the message lists them, and `report` is the `Report`."""
 
     def __init__(self, report: Any) -> None:
         self.report = report
@@ -149,18 +149,18 @@ class ModelCheckError(AssertionError):
 
 
 class ModelCheckWarning(UserWarning):
-    """Checks objected at the level `should`; or failed, and `check_model` was asked to warn."""
+    """Checks of level `should` failed, or `check_model` was asked to warn about failures."""
 
 
 class UnsupportedAxesError(ValueError):
-    """An axis string has no meaning in a forward pass."""
+    """An axis string is not supported in a forward pass."""
 
 
 class NoSourceError(Exception):
     """The source of a function cannot be read, or is not what it was compiled from."""
 
 
-# Tracebacks and pickles name the path under which users import them.
+# Tracebacks and pickles use the path under which users import these classes.
 for _public in (ContractError, ShapeError, DtypeError, ModeError, DirectForwardWarning, CheckpointError):
     _public.__module__ = "tinynets"
 for _public in (Failure, Skip, ModelCheckError, ModelCheckWarning):

@@ -1,7 +1,7 @@
 """Models on the Hugging Face Hub: the files of `PyTorchModelHubMixin`, with the checks of our checkpoints.
 
-A repository holds `model.safetensors`, as `save` writes it, and `config.json`, the constructor's arguments:
-a class that inherits `PyTorchModelHubMixin` can read them too.
+A repository contains `model.safetensors`, as `save` writes it, and `config.json`, the constructor arguments.
+A class that inherits from `PyTorchModelHubMixin` can read them too.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def from_pretrained(
         allow_nonfinite: accept weights that are NaN or infinite.
 
     Raises:
-        CheckpointError: the file is damaged, newer than this library, of another class, or does not fit, or
-            holds NaN or infinities.
-        FileNotFoundError: the folder holds no weights.
+        CheckpointError: the file is damaged, newer than this library, of another class, does not match it, or
+            contains NaN or infinities.
+        FileNotFoundError: the folder does not contain weights.
         huggingface_hub.errors.HfHubHTTPError, OSError: the repository could not be read.
     """
     if Path(source).is_dir():
@@ -145,7 +145,7 @@ def push_to_hub(
 
     Raises:
         CheckpointError: a constructor argument is not kept as an attribute, or is not plain data.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refused.
+        huggingface_hub.errors.HfHubHTTPError: the Hub rejected the request.
     """
     api = HfApi(token=token)
     with TemporaryDirectory() as folder:

@@ -36,16 +36,16 @@ class Module(nn.Module):
     instance. A method that overrides another without annotations inherits them.
 
     Raises:
-        jaxtyping.AnnotationError: when the class is created, if an annotation could not be enforced.
-        ShapeError, DtypeError, ContractError: when called with, or computing, a value that does not fit.
+        jaxtyping.AnnotationError: when the class is created, if an annotation cannot be enforced.
+        ShapeError, DtypeError, ContractError: when called, if an argument or a computed value does not match.
         ModeError: when called in training mode under `torch.inference_mode()` with layers that would then
-            give random outputs or change their statistics.
+            return random outputs or change their statistics.
     """
 
     if TYPE_CHECKING:
 
         def __call__(self: _HasForward[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-            """Accept and return what `forward` does; `nn.Module` says `Any` (pytorch#45414)."""
+            """Typed like `forward`; `nn.Module.__call__` is typed as `Any` (pytorch#45414)."""
             ...
 
     _class_scope: ClassVar[ClassScope] = NO_CLASS
@@ -70,12 +70,12 @@ class Module(nn.Module):
         """Rebuild a model of this class from a file that `save` wrote, on the CPU and in eval mode.
 
         Args:
-            path: the file, which is read once; the model keeps nothing of it.
+            path: the file, which is read once; the model does not refer to it afterwards.
             allow_nonfinite: accept weights that are NaN or infinite.
 
         Raises:
-            CheckpointError: the file is damaged, newer than this library, of another class, or does not fit,
-                or holds NaN or infinities.
+            CheckpointError: the file is damaged, newer than this library, of another class, does not match
+                it, or contains NaN or infinities.
             FileNotFoundError: there is no such file.
         """
         return checkpoint.load(cls, path, allow_nonfinite=allow_nonfinite)
@@ -90,11 +90,11 @@ class Module(nn.Module):
         super().__setattr__(name, value)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a buffer after checking it against the class body."""
+        """Register a buffer after checking it against the annotations in the class body."""
         self._check_declared(name, tensor)
         super().register_buffer(name, tensor, persistent)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Add a parameter after checking it against the class body."""
+        """Register a parameter after checking it against the annotations in the class body."""
         self._check_declared(name, param)
         super().register_parameter(name, param)

@@ -1,4 +1,4 @@
-"""State dicts that must fit a model exactly, and in which a shared tensor is stored once."""
+"""State dicts that must match a model exactly and store shared tensors once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ _MOST_COMPLAINTS = 8
 def load_weights(
     module: nn.Module, state_dict: Mapping[str, Tensor], own_names: Mapping[str, str] | None = None
 ) -> None:
-    """Copy weights into a model; all names and shapes must fit, prefixes of wrappers excepted.
+    """Copy weights into a model; all names and shapes must match, except for prefixes of wrappers.
 
-    Args:
-        module: the model.
-        state_dict: the weights.
-        own_names: what names were called before somebody changed them, for messages.
+    Messages have a name of `own_names` for one that somebody has changed: what it was called before.
 
     Raises:
-        CheckpointError: names or shapes do not fit; the message lists them.
+        CheckpointError: names or shapes do not match; the message lists them.
     """
     tensors = strip_prefixes(state_dict)
     complaints = misfits(module, {name: list(tensor.shape) for name, tensor in tensors.items()}, own_names)
@@ -57,9 +54,9 @@ def misfits(
 
 
 def mistyped(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each tensor whose dtype could not take the place of the model's.
+    """Return one line for each tensor whose dtype cannot replace that of the model.
 
-    A model may be saved in another floating dtype than it is built in; ints do not stand for floats.
+    A model may be saved in a different floating dtype than it is built in; ints cannot replace floats.
     """
     return [
         f"mistyped {name}: {tensors[name].dtype} where {expected.dtype} is expected"
@@ -74,11 +71,11 @@ def _exchangeable(one: torch.dtype, other: torch.dtype) -> bool:
 
 
 def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Describe the first tensor that holds NaN or an infinity."""
+    """Describe the first tensor that contains NaN or an infinity."""
     for name, tensor in tensors.items():
         if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
             wide = tensor.float() if tensor.element_size() < 4 else tensor
-            # A sum is several times faster than looking at each value, and finite only if all of them are.
+            # A sum is several times faster than checking each value, and finite only if all values are.
             if not wide.sum().isfinite() and not wide.isfinite().all():
                 wrong = (~wide.isfinite()).nonzero()
                 first = [int(place) for place in wrong[0]]
@@ -91,10 +88,10 @@ def computed_buffers(module: nn.Module, stored: Container[str]) -> dict[str, Ten
     return {name: buffer for name, buffer in module.named_buffers() if name not in stored}
 
 
-def set_buffer(module: nn.Module, name: str, buffer: Tensor) -> None:
-    """Replace a buffer by another tensor."""
+def set_tensor(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Bind a name of a parameter or buffer to another tensor."""
     owner, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(owner), attribute, buffer)
+    setattr(module.get_submodule(owner), attribute, tensor)
 
 
 def tensors_of(module: nn.Module) -> list[tuple[str, Tensor]]:
@@ -130,9 +127,8 @@ def with_shared(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, T
 
 
 def share_again(module: nn.Module, first_names: Mapping[str, str]) -> None:
-    """Bind every further name of a shared tensor to that tensor, after `load_state_dict(assign=True)`."""
+    """Bind every other name of a shared tensor to that tensor, after `load_state_dict(assign=True)`."""
     tensors = dict(tensors_of(module))
     for name, first in first_names.items():
         if name != first:
-            owner, _, attribute = name.rpartition(".")
-            setattr(module.get_submodule(owner), attribute, tensors[first])
+            set_tensor(module, name, tensors[first])

@@ -1,4 +1,4 @@
-"""The bytes of a weight file: safetensors, read once, with a SHA-256 of all that it holds in its header."""
+"""The bytes of a weight file: safetensors, read once, with a SHA-256 of its contents in the header."""
 
 from __future__ import annotations
 
@@ -20,41 +20,34 @@ from .errors import CheckpointError
 
 DIGEST = "sha256"
 _METADATA = "__metadata__"
-_LARGEST_HEADER = 4 * 2**20  # some 40,000 tensors; parsing takes time and memory before anything is verified
+_LARGEST_HEADER = 4 * 2**20  # about 40,000 tensors; parsing takes time and memory before anything is verified
 _LONGEST_MESSAGE = 600
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What was in a weight file at the moment it was read.
+    """What was in a weight file at the moment it was read."""
 
-    Attributes:
-        path: the file, for messages.
-        header: the parsed header: one entry for each tensor, and the metadata.
-        content: the whole file; empty if only the header was read.
-        start: where the bytes of the tensors begin.
-    """
-
-    path: str
-    header: dict[str, Any]
-    content: bytes
-    start: int
+    path: str  # for messages
+    header: dict[str, Any]  # one entry for each tensor, and the metadata
+    content: bytes  # the whole file; empty if only the header was read
+    start: int  # where the bytes of the tensors begin
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The strings that stand in the header beside the tensors."""
+        """The strings in the header besides the tensors."""
         return self.header.get(_METADATA, {})
 
     @property
     def shapes(self) -> dict[str, list[int]]:
-        """The shape of every tensor, as the header gives it."""
+        """The shape of every tensor according to the header."""
         return {name: entry["shape"] for name, entry in self.header.items() if name != _METADATA}
 
     def verify(self) -> None:
-        """Compare the digest in the header with that of the rest of the file.
+        """Compare the digest in the header with the contents of the file.
 
         Raises:
-            CheckpointError: there is none, or it is another.
+            CheckpointError: there is no digest, or it differs.
         """
         if self.metadata.get(DIGEST) != _digest(self.header, memoryview(self.content)[self.start :]):
             raise refusal(
@@ -62,10 +55,10 @@ class WeightFile:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors, each in memory of its own, which nothing that happens to the file can change.
+        """Return all tensors, each in its own memory, so that later changes to the file do not affect them.
 
         Raises:
-            CheckpointError: the header does not describe the bytes after it.
+            CheckpointError: the header does not match the bytes after it.
         """
         try:
             return tensors_from_bytes(self.content)
@@ -74,7 +67,7 @@ class WeightFile:
 
 
 def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a weight file; equal tensors and metadata give equal bytes.
+    """Return the bytes of a weight file; equal tensors and metadata result in equal bytes.
 
     Raises:
         CheckpointError: there are more tensors than `read_weight_file` accepts.
@@ -84,7 +77,7 @@ def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     header, body = json.loads(content[8:start]), content[start:]
     header[_METADATA] = {**metadata, DIGEST: _digest(header, body)}
     encoded = _canonical(header)
-    encoded += b" " * (-len(encoded) % 8)  # the format wants the tensors aligned
+    encoded += b" " * (-len(encoded) % 8)  # the format requires aligned tensors
     if len(encoded) > _LARGEST_HEADER:
         raise CheckpointError(
             f"the names of {len(tensors)} tensors take {len(encoded)} bytes; a header of at most "
@@ -105,10 +98,10 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_weight_file(path: str | os.PathLike[str], *, header_only: bool = False) -> WeightFile:
-    """Read a file, which is opened once: another that takes its place meanwhile is not mixed in.
+    """Read a file. It is opened once, so that a file that replaces it meanwhile is not mixed in.
 
     Raises:
-        CheckpointError: it is no safetensors file, or was cut short.
+        CheckpointError: it is not a safetensors file, or is truncated.
         FileNotFoundError: there is no such file.
     """
     if not Path(path).is_file():
@@ -137,13 +130,13 @@ def read_weight_file(path: str | os.PathLike[str], *, header_only: bool = False)
 
 
 def refusal(text: str) -> CheckpointError:
-    """Return an error of one line, whatever the file has put into it."""
+    """Return an error of one line, even if the file contains control characters."""
     cut = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
     return CheckpointError("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cut))
 
 
 def _parse(encoded: bytes) -> dict[str, Any]:
-    """Parse a header, and check that it has the form that the format asks for."""
+    """Parse a header, and check that it has the form that the format requires."""
     header: dict[str, Any] = json.loads(encoded)
     for text in (*header.get(_METADATA, {}), *header.get(_METADATA, {}).values()):
         if not isinstance(text, str):

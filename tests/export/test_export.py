@@ -193,6 +193,15 @@ def test_what_cannot_be_exported_is_refused_with_a_remedy(model: tn.Module, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_that_refuses_its_inputs_says_so_itself(model: tn.Module, tmp_path: Path, caplog) -> None:
+    """In the sizes of the inputs, where the symbols of the export would stand."""
+    with pytest.raises(tn.ShapeError, match=r"got      float32 \[2     1 3  3\]"):
+        tn.export(model, tmp_path / "model.pt2", "batch 1 3 3")
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2 shapes cannot be multiplied \(2x4 and 8x2\)$"):
+        tn.export(nn.Linear(8, 2), tmp_path / "model.pt2", "batch 4")
+    assert not [record for record in caplog.records if record.name.endswith("fake_tensor")]
+
+
 def test_a_compiled_model_is_exported_as_itself(model: tn.Module, tmp_path: Path) -> None:
     tn.export(torch.compile(model, backend="eager"), tmp_path / "model.pt2")
     assert tn.load_exported(tmp_path / "model.pt2").signature.class_name == "TinyVisionMLP"

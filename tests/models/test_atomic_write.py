@@ -34,6 +34,15 @@ def test_a_link_stays_a_link(tmp_path: Path):
     assert names(tmp_path / "real") == ["weights"]
 
 
+def test_a_place_that_is_none_is_named_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError, match=r"^cannot write \.: it is a folder$"):
+        write_atomically(Path("."), b"one")
+    with pytest.raises(FileNotFoundError, match=r"^cannot write runs/best: there is no folder runs$"):
+        write_atomically(Path("runs/best"), b"one")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
 def test_an_existing_file_keeps_its_mode(tmp_path: Path, mode: int):
     path = tmp_path / "file"

@@ -8,8 +8,7 @@ from collections import Counter
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinynets.modes.attribute_reads import attribute_reads
-from tinynets.modes.train_sensitivity import train_behaviour
+from tinynets.modes.train_sensitivity import attribute_reads, train_behaviour
 
 
 class Reads(nn.Module):

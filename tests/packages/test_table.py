@@ -103,6 +103,11 @@ def test_the_lines_that_say_why_nothing_is_enforced(folder) -> None:
     )
     alone = run(folder, "--tinynets-packages=sample", "--tinynets-write-baseline")
     alone.stderr.fnmatch_lines(["*--tinynets-write-baseline needs --tinynets-baseline=FILE"])
+    for option in ("--tinynets-write-baseline", "--tinynets-baseline=lies.json"):
+        useless = run(folder, option)
+        useless.stderr.fnmatch_lines(
+            ["*a baseline needs --tinynets-packages=PKG,PKG: it is of those packages"]
+        )
 
 
 def test_workers_tell_what_they_found() -> None:

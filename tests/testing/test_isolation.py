@@ -405,6 +405,13 @@ def process():
     }
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What waits for something ends after twice its share of the processor, not ten times."""
+    monkeypatch.setattr("tinynets.testing.measure.time_limit._PATIENCE", 2)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_a_check_may_do_anything_and_end_in_any_way(end):
     model = Everything()
@@ -462,6 +469,7 @@ class Works(Disturbing):
         super().__init__(end=returns)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("model", [Works, Raises, Hangs])
 def test_a_model_is_handed_back_whatever_it_does(model):
     instance = model()

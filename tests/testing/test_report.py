@@ -102,6 +102,12 @@ def test_the_failures_can_be_a_warning_or_only_collected():
         tn.testing.check_model(Good, GIVEN, on_fail="ignore")
 
 
+@pytest.mark.parametrize("timeout", [-3, 0, float("nan")])
+def test_no_time_at_all_is_refused(timeout):
+    with pytest.raises(ValueError, match=f"timeout is a positive number of seconds or None, got {timeout}"):
+        collect(Good, timeout=timeout)
+
+
 def test_a_model_that_raises_fails_once_and_the_others_say_why_they_did_not_run():
     report = collect(Raises, groups=None)
     failed = report["runs.eval"]

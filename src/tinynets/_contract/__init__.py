@@ -1,1 +1,1 @@
-"""The contract: annotations become checks inside a function; a value that fails one becomes an error."""
+"""The contract: turn annotations into checks inside the function, and failed checks into errors."""

@@ -11,8 +11,7 @@ from jaxtyping import AnnotationError
 from .annotations.class_scope import ClassScope, globals_of
 from .annotations.parse_hints import has_tensors, parse_hint
 from .annotations.resolve_names import NameResolver
-from .annotations.sites import Site
-from .annotations.specs import Spec
+from .annotations.specs import Site, Spec
 from .toggle import toggle
 from .verdict.messages import Place, contract_error
 from .verdict.validate import Bindings, validate

@@ -1,7 +1,7 @@
-"""IPython's `%autoreload`, which changes functions where they are: one with checks is replaced whole.
+"""Support IPython's `%autoreload`, which patches functions in place: checked ones are replaced as a whole.
 
-IPython writes new code into the old function and leaves it the constants of the old one; since version 9, it
-compiles a changed function alone, without its class and therefore without checks.
+IPython writes new code into the old function but keeps its closure, with the constants of the old checks.
+Since version 9, it compiles a changed function alone, without its class and therefore without checks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any
 
+from .codegen.copy_function import copy_function
+from .codegen.source import code_inside
 from .contract import contract_of
 from .descriptors import functions_of
 
@@ -26,7 +28,7 @@ _UNKNOWN = (
 
 
 def support_autoreload() -> None:
-    """Teach `%autoreload` of the IPython that runs, if one does, to keep the checks of what it reloads."""
+    """Make `%autoreload` of the running IPython, if any, keep the checks of the functions that it reloads."""
     if "IPython" not in sys.modules:
         return
     for autoreload in _extensions():
@@ -44,7 +46,7 @@ def _extensions() -> Iterator[Any]:
     for name in ("IPython.extensions.autoreload", "autoreload"):
         try:
             spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):  # something else that is called IPython
+        except (ImportError, ValueError):  # another module named IPython
             continue
         if spec and spec.origin and Path(spec.origin).parts[-3:-1] == ("IPython", "extensions"):
             yield importlib.import_module(name)
@@ -56,19 +58,17 @@ def _is_checked_pair(old: object, new: object) -> bool:
 
 
 def _replace(old: FunctionType, new: FunctionType) -> None:
-    """Make the old function call the new one: its own code may close over other variables."""
+    """Make the old function call the new one, whose code may close over different variables."""
     free, name = old.__code__.co_freevars, old.__name__ if old.__name__.isidentifier() else "function"
     lines = [
         f"def surroundings({', '.join(free)}):",
         f" def {name}(*args, {_TARGET}, **kwargs):",
-        *([f"  if 0: {', '.join(free)}"] if free else []),  # code has to close over as many as before
+        *([f"  if 0: {', '.join(free)}"] if free else []),  # the number of free variables must stay the same
         f"  return {_TARGET}(*args, **kwargs)",
     ]
-    code = compile("\n".join(lines), "<reloaded by IPython>", "exec", dont_inherit=True)
-    for found in ("surroundings", name):
-        code = next(c for c in code.co_consts if getattr(c, "co_name", None) == found)
+    module = compile("\n".join(lines), "<reloaded by IPython>", "exec", dont_inherit=True)
     target = _of_the_class_of(old, new)
-    old.__code__ = code
+    old.__code__ = code_inside(module, "surroundings", name)
     old.__defaults__, old.__kwdefaults__ = None, {_TARGET: target}
     old.__doc__, old.__annotations__ = new.__doc__, new.__annotations__
     old.__dict__.clear()
@@ -76,18 +76,15 @@ def _replace(old: FunctionType, new: FunctionType) -> None:
 
 
 def _of_the_class_of(old: FunctionType, new: FunctionType) -> FunctionType:
-    """Copy a method so that its `super()` is that of the old class, whose instances call it."""
+    """Copy a method so that its `super()` refers to the old class, whose instances call it."""
     theirs, ours = (dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)) for f in (old, new))
     if not ("__class__" in theirs and "__class__" in ours):
         return new
-    closure = tuple({**ours, "__class__": theirs["__class__"]}.values())
-    copy = FunctionType(new.__code__, new.__globals__, new.__name__, new.__defaults__, closure)
-    copy.__kwdefaults__ = new.__kwdefaults__
-    return cast("FunctionType", functools.update_wrapper(copy, new))
+    return copy_function(new, closure=tuple({**ours, "__class__": theirs["__class__"]}.values()))
 
 
 def _leave_checked_modules_alone(reloader: Any) -> None:
-    """Have IPython 9 reload a module with checked functions as earlier versions do: by running it."""
+    """Make IPython 9 reload a module with checked functions as earlier versions do: by running it."""
     original: Callable[[Any, ModuleType], bool] = reloader.maybe_reload_module
 
     @functools.wraps(original)

@@ -17,13 +17,12 @@ from torch import nn
 from .._torch.tracing import callers
 from ..errors import NoSourceError
 from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding, names_in
-from .annotations.class_scope import ClassScope
+from .annotations.class_scope import NO_CLASS, ClassScope
 from .annotations.policy import STRICT, Policy
 from .annotations.resolve_names import NameResolver, user_stacklevel
 from .annotations.signature_specs import SignatureSpecs
-from .annotations.sites import Site
-from .annotations.specs import Spec, unchecked_hints
-from .codegen.copy_function import copy_with_code, forwarding_node
+from .annotations.specs import Site, Spec, unchecked_hints
+from .codegen.copy_function import copy_function, forwarding_node
 from .codegen.guard_code import CALLED, GuardWriter
 from .codegen.rebinding import rebinds
 from .codegen.rewrite import Rewriter
@@ -41,14 +40,14 @@ CONTRACT = "__tinynets_contract__"
 BUILDER = "__tinynets_builder__"
 
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# What every checked function reads besides the constants of its own guards.
+# What every checked function reads, besides the constants of its guards.
 RUNTIME = {
     "_tn_compiling": callers.is_dynamo_compiling,
     "_tn_tracing": callers.tracing_state,
     "_tn_enter": callers.enter_from_elsewhere,
     "_tn_inference_mode": callers.is_inference_mode_enabled,
     "_tn_getframe": callers.getframe,
-    # Through its module: cloudpickle would copy the code object, which is compared by identity.
+    # Read through its module: cloudpickle would copy the code object, which is compared by identity.
     "_tn_callers": callers,
     "_tn_toggle": toggle,
     "_tn_dict": dict,
@@ -59,53 +58,33 @@ RUNTIME = {
 
 @dataclass(frozen=True)
 class RewrittenFunction:
-    """A definition with its checks, and what they refer to."""
+    """A definition with its checks, and the data that they refer to."""
 
     node: FunctionNode
     sites: list[Site]
     constants: dict[str, Any]  # free variable -> value
     without_source: str  # why the body could not be read, or ""
-    unchecked: list[tuple[str, Any]]  # what has a hint that is not enforced, and the hint
+    unchecked: list[tuple[str, Any]]  # names with a hint that is not enforced, and the hint
 
 
+@dataclass(eq=False, repr=False)
 class FunctionBuilder:
-    """Builds the checked version of one function.
+    """Builds the checked version of one function."""
 
-    Args:
-        function: the original.
-        contract: the decorator that enforces inner functions.
-        scope: what the class of a method supplies to annotations.
-        check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
-        overridden: the builder of the method that this one overrides.
-        decorated: whether a decorator is called in place of this function.
-        policy: what becomes of annotations that cannot be enforced.
-        names: resolves the names in annotations; those where the function is defined if None.
-        source: the definition and its text; read from the file, and compared with it, if None.
-    """
+    function: Any  # the original, a `FunctionType`
+    names: NameResolver
+    contract: object = None  # the decorator that enforces inner functions
+    scope: ClassScope = NO_CLASS  # what the class of a method supplies to annotations
+    check_mode: Callable[[nn.Module], None] | None = None  # see `enforce`
+    overridden: FunctionBuilder | None = None  # of the method that this one overrides
+    decorated: bool = False  # whether a decorator is called in place of this function
+    policy: Policy = STRICT
+    source: tuple[FunctionNode, str] | None = None  # the definition and its text; those in the file if None
 
-    def __init__(
-        self,
-        function: FunctionType,
-        *,
-        contract: object,
-        scope: ClassScope,
-        check_mode: Callable[[nn.Module], None] | None,
-        overridden: FunctionBuilder | None,
-        decorated: bool,
-        policy: Policy = STRICT,
-        names: NameResolver | None = None,
-        source: tuple[FunctionNode, str] | None = None,
-    ) -> None:
-        self.function = function
-        self.contract = contract
-        self.scope = scope
-        self.check_mode = check_mode
-        self.decorated = decorated
-        self.name = function.__qualname__.rsplit("<locals>.", 1)[-1]
-        self.policy, self.source = policy, source
-        self.names = names or NameResolver(function.__globals__, function, scope.owner)
-        theirs = overridden.specs if overridden else None
-        self.specs = SignatureSpecs(function, self.name, self.names, policy, theirs)
+    def __post_init__(self) -> None:
+        self.name = self.function.__qualname__.rsplit("<locals>.", 1)[-1]
+        theirs = self.overridden.specs if self.overridden else None
+        self.specs = SignatureSpecs(self.function, self.name, self.names, self.policy, theirs)
         self.signature = self.specs.signature
 
     def build(self) -> FunctionType:
@@ -127,7 +106,7 @@ class FunctionBuilder:
         original = self.function
         cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))
         closure = tuple(cells[name] if name in cells else CellType(values[name]) for name in code.co_freevars)
-        checked = copy_with_code(original, code, closure)
+        checked = copy_function(original, code, closure)
         setattr(checked, CONTRACT, record)
         setattr(checked, BUILDER, self)
         return checked
@@ -138,11 +117,11 @@ class FunctionBuilder:
         check_axis_names(rewritten.sites, self.name, axes, set(self.signature.parameters))
 
     def place(self, rewritten: RewrittenFunction) -> Place:
-        """Return what errors say about the function."""
+        """Return the place of the function for error messages."""
         return Place(self.name, self.function.__code__.co_filename, axis_origins(rewritten.sites))
 
     def rewrite(self) -> RewrittenFunction:
-        """Return the definition with its checks; the same one every time."""
+        """Return the definition with its checks; the result is always the same."""
         reason = ""
         try:
             node, text = self.source or function_node(self.function)
@@ -202,14 +181,14 @@ class FunctionBuilder:
 
     def _is_contract(self, decorator: ast.expr) -> bool:
         if not all(isinstance(node, ast.Name | ast.Attribute | ast.Load) for node in ast.walk(decorator)):
-            return False  # evaluating a call may do something
+            return False  # evaluating a call may have side effects
         try:
             return self.names.resolve(decorator) is self.contract
         except AnnotationError:
             return False
 
     def _entry_lines(self, first: str) -> list[str]:
-        """Return the source that decides at the start of a call how its checks run."""
+        """Return the source lines that decide at the start of a call how its checks run."""
         if self.check_mode is None:
             return [
                 "_tn_checks = _tn_toggle.on",

@@ -1,4 +1,4 @@
-"""`contract` on a class: its annotated methods, and the fields of what it makes."""
+"""`contract` on a class: check its annotated methods and the fields of its instances."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from .descriptors import with_functions
 
 
 def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
-    """Enforce what the body of a class annotates.
-
-    Args:
-        cls: the class, which is changed and returned.
-        enforce: returns the checked version of a function, given the `scope` of the class.
-
-    Raises:
-        TypeError: there is nothing to enforce.
-    """
+    """Enforce what the body of a class annotates, and return it; raise TypeError if that is nothing."""
     scope, found = class_scope(cls, annotated_lines), False
     maker = "__new__" if tuple in cls.__mro__ else "__init__"
     members: dict[str, Any] = dict(cls.__dict__)
@@ -44,11 +36,11 @@ def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
             return function if of_another else enforce(function, scope=inner)
 
         if name == maker and generated:
-            continue  # its arguments are the fields, some of which it makes itself
+            continue  # its arguments are the fields, some of which it creates itself
         changed = with_functions(member, checked)
         if changed is not member:
             setattr(cls, name, changed)
-    if has_tensors(cls) and not typing.is_typeddict(cls):  # which makes a dict
+    if has_tensors(cls) and not typing.is_typeddict(cls):  # its instances are dicts
         found = True
         _check_new_ones(cls, maker, functools.partial(enforce, scope=scope))
     if not found:
@@ -60,7 +52,7 @@ def enforce_class(cls: Any, enforce: Callable[..., FunctionType]) -> type:
 
 
 def _check_new_ones(cls: Any, maker: str, enforce: Callable[[FunctionType], FunctionType]) -> None:
-    """Check the fields of each new instance, once `__init__` or `__new__` has made them."""
+    """Check the fields of each new instance, once `__init__` or `__new__` has set them."""
     check = FunctionType(_take.__code__, globals(), cls.__qualname__)
     check.__qualname__, check.__module__ = cls.__qualname__, cls.__module__
     check.__annotations__ = {"self": cls}

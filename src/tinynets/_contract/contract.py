@@ -12,6 +12,7 @@ from torch import nn
 
 from .annotations.axis_names import names_in
 from .annotations.class_scope import NO_CLASS, ClassScope
+from .annotations.resolve_names import NameResolver
 from .builder import BUILDER, CONTRACT, FunctionBuilder
 from .classes import enforce_class
 from .codegen.copy_function import reaches, replace_wrapped
@@ -21,7 +22,7 @@ from .runtime import FunctionContract
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Functions that `enforce` has made checked versions of.
+# Functions that have a checked version.
 _enforced: weakref.WeakSet[FunctionType] = weakref.WeakSet()
 
 
@@ -34,9 +35,9 @@ def contract(function: F) -> F:
     that have a tensor annotation, and the fields of a dataclass or named tuple when one is made.
 
     Raises:
-        jaxtyping.AnnotationError: when decorating, if an annotation could not be enforced as it stands.
-        TypeError: what is decorated is neither, or is a class without a tensor annotation to enforce.
-        ContractError: when called, a ShapeError or DtypeError where a tensor does not fit.
+        jaxtyping.AnnotationError: when decorating, if an annotation cannot be enforced as written.
+        TypeError: the argument is not a function, method or class, or is a class without tensor annotations.
+        ContractError: when called, if a value does not match: ShapeError or DtypeError for a shape or dtype.
 
     Examples:
         >>> @tn.contract
@@ -53,17 +54,17 @@ def contract(function: F) -> F:
 
 
 def contract_of(function: Any) -> FunctionContract | None:
-    """Return what `contract` has attached to a function, or None."""
+    """Return the record that `contract` has attached to a function, or None."""
     return getattr(function, CONTRACT, None)
 
 
 def builder_of(function: Any) -> FunctionBuilder | None:
-    """Return what built a function that `contract` has checked, or None."""
+    """Return the builder of a checked function, or None."""
     return getattr(function, BUILDER, None)
 
 
 def is_enforced(function: FunctionType) -> bool:
-    """Whether a checked version of a function has been made."""
+    """Whether a function has a checked version."""
     return function in _enforced
 
 
@@ -78,15 +79,15 @@ def enforce(
 ) -> FunctionType:
     """Return the function with its checks compiled into it.
 
-    Under a decorator (`@torch.no_grad()`), the decorated function is checked; a decorator of jaxtyping or
-    beartype has nothing left to do, and goes.
+    Under a decorator (`@torch.no_grad()`), the decorated function is checked. A decorator of jaxtyping or
+    beartype is removed, since it would only repeat the checks.
 
     Args:
-        function: the function; one that is enforced already is built again from its original.
-        scope: what the class of a method supplies to annotations.
+        function: the function; one that is already enforced is rebuilt from its original.
+        scope: the class of a method and its axes.
         check_mode: called with the module under `torch.inference_mode()`, for the `forward` of a module.
         overridden: the enforced method of the base class, which supplies the annotations that this one omits.
-        hidden: the function under decorators, if they do not say which one it is by `__wrapped__`.
+        hidden: the function under decorators that do not set `__wrapped__`.
         decorated: whether a decorator is called in place of this function.
     """
     wrapped = hidden or getattr(function, "__wrapped__", None)
@@ -106,11 +107,12 @@ def enforce(
         return replace_wrapped(function, wrapped, checked)
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
-    # In a module that `install_import_hook` has armed, the file is not what was compiled.
+    # In a module that `install_import_hook` has armed, the compiled source differs from the file.
     package: Any = original.__globals__.get("_tn_package")
     with collection_paused():
         checked = FunctionBuilder(
             original,
+            NameResolver(original.__globals__, original, scope.owner),
             contract=contract,
             scope=scope,
             check_mode=check_mode,
@@ -123,7 +125,7 @@ def enforce(
 
 
 def _left_as_it_is(decorator: FunctionType, checked: FunctionType, scope: ClassScope) -> FunctionType:
-    """Return a decorator that calls a checked function in a way of its own."""
+    """Return a decorator unchanged whose reference to a checked function cannot be replaced."""
     record = cast(FunctionContract, contract_of(checked))
     names = names_in(site.spec for site in record.sites) & (scope.axes | scope.optional_axes)
     if names:
@@ -135,7 +137,7 @@ def _left_as_it_is(decorator: FunctionType, checked: FunctionType, scope: ClassS
 
 
 def _is_type_checker(decorator: FunctionType) -> bool:
-    """Whether a decorator is jaxtyping's or beartype's, which check what the contract checks."""
+    """Whether a decorator is from jaxtyping or beartype, which check what the contract checks."""
     module = cast(Any, jaxtyping).jaxtyped.__module__
     made_by_jaxtyping = decorator.__globals__.get("__name__") == module
     return made_by_jaxtyping or decorator.__code__.co_filename.startswith("<@beartype(")

@@ -1,4 +1,4 @@
-"""Reach the functions inside the descriptors of a class body, and inside partials and caches."""
+"""Find and replace the functions inside descriptors of a class body, partials and caches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOLDERS = (
 
 
 def functions_of(member: Any) -> list[FunctionType]:
-    """Return the functions of a member of a class; decorators of Python code are such functions."""
+    """Return the functions of a class member; a decorator written in Python is one of them."""
     found: list[FunctionType] = []
 
     def note(function: FunctionType) -> FunctionType:
@@ -34,7 +34,7 @@ def functions_of(member: Any) -> list[FunctionType]:
 
 
 def with_functions(member: Any, change: Callable[[FunctionType], FunctionType]) -> Any:
-    """Return a member with each of its functions replaced; the same object if none changes."""
+    """Return a member with each of its functions replaced, or the same object if none changes."""
     if isinstance(member, FunctionType):
         return change(member)
     if isinstance(member, property):
@@ -66,7 +66,7 @@ def with_functions(member: Any, change: Callable[[FunctionType], FunctionType]) 
 
 
 def _with_dispatched(member: Any, change: Callable[[FunctionType], FunctionType]) -> Any:
-    """Return a `singledispatchmethod` whose registry, which it calls from, has each function replaced."""
+    """Return a `singledispatchmethod` with each function in its registry replaced."""
     registry = member.dispatcher.registry
     changed = {kind: with_functions(function, change) for kind, function in registry.items()}
     if all(changed[kind] is function for kind, function in registry.items()):

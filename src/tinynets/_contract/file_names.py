@@ -1,4 +1,4 @@
-"""How messages name the file of a function."""
+"""Name the file of a function in messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a path, or `In[3]` for the cell of a notebook, whose file has a random name."""
+    """Return the last part of a path, or `In[3]` for a notebook cell, whose file has a random name."""
     shell_of: Any = getattr(sys.modules.get("IPython"), "get_ipython", None)
     compiler: Any = getattr(shell_of(), "compile", None) if shell_of else None
     name_of: Any = getattr(compiler, "format_code_name", None)  # IPython 8

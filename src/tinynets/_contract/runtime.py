@@ -1,4 +1,4 @@
-"""Run when a guard does not accept a value, and when an error of torch passes through a checked function."""
+"""Handle values that a guard does not accept, and errors of torch that pass through a checked function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .._torch.tracing.callers import (
 from ..errors import ContractError
 from .annotations.class_scope import ClassScope
 from .annotations.policy import STRICT, Policy
-from .annotations.sites import Site
+from .annotations.specs import Site
 from .codegen.shape_code import axis_variable
 from .file_names import file_name
 from .toggle import toggle
@@ -40,10 +40,9 @@ _watched = threading.local()
 
 @contextmanager
 def witnessed(witness: Witness) -> Generator[None]:
-    """Validate every annotated line that this thread comes by, whatever its guard says, and report it.
+    """Validate and report every annotated line that this thread runs, whether its guard accepts or not.
 
-    Args:
-        witness: is called with a line before it is judged, with False, and again with the verdict.
+    The witness is called with a line before it is judged, with False, and again with the verdict.
     """
     owner = object()
     toggle.enter(owner, VALIDATE_ALL)
@@ -57,14 +56,14 @@ def witnessed(witness: Witness) -> Generator[None]:
 
 @dataclass
 class FunctionContract:
-    """What the checks of one function need where a guard does not accept."""
+    """The data that the checks of one function need when a guard does not accept a value."""
 
     original: FunctionType
     place: Place
     scope: ClassScope
     sites: list[Site]
     policy: Policy = STRICT
-    refusals: list[str] = field(init=False)  # what `torch.compile(fullgraph=True)` says at each site
+    refusals: list[str] = field(init=False)  # the message of `torch.compile(fullgraph=True)` at each site
 
     def __post_init__(self) -> None:
         self.refusals = [f"{self.place.name}: {s.name}: expected {expectation(s.spec)}" for s in self.sites]
@@ -78,8 +77,8 @@ class FunctionContract:
     def validate(self, index: int, value: Any, *rest: Any) -> dict[str, Any] | list[Exception]:
         """Return the axis sizes if the value is accepted, else a list with the error to raise.
 
-        The function takes the error out of the list: a variable that holds an error, whose traceback holds
-        the frame, would keep everything in that frame alive.
+        The function pops the error from the list: a variable that refers to an error, whose traceback refers
+        to the frame, would keep everything in that frame alive.
         """
         if is_dynamo_compiling():
             graph_break(self.refusals[index], value)
@@ -124,20 +123,16 @@ class FunctionContract:
             resume_tracing(state)
 
     def note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        """Add to an error of torch where it happened and which sizes were bound.
-
-        Returns:
-            A list with the error to raise in its place, or an empty one.
-        """
+        """Add to an error of torch where it happened, or return a list with that to raise in its place."""
         # Up to Python 3.12 this dict stays with the frame, which the traceback of the error holds.
         variables.pop("_tn_error", None)
         try:
             return self._without_shape(error, variables) or self._add_note(error, variables)
         except Exception:
-            return []  # such as an `add_note` that fails: what happened must not be hidden
+            return []  # such as an `add_note` that fails: the original error must not be hidden
 
     def _without_shape(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        """Return our own error where a guard asked a tensor without a shape for it."""
+        """Return a contract error if a guard read the shape of a tensor without one."""
         traceback = error.__traceback__
         if traceback is None or traceback.tb_next is not None or "NestedTensorImpl" not in str(error):
             return []
@@ -159,7 +154,7 @@ class FunctionContract:
         ):
             return []
         if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
-            return []  # the innermost forward has added its note
+            return []  # the innermost forward has already added its note
         path = module_path(owner)
         line = error.__traceback__.tb_lineno if error.__traceback__ else 0
         sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}

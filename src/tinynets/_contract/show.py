@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 
-from .builder import RUNTIME, FunctionBuilder, RewrittenFunction
+from .builder import RUNTIME, FunctionBuilder
 from .codegen.annotated_lines import innermost
 from .contract import builder_of, contract_of
 from .descriptors import functions_of
@@ -35,14 +35,14 @@ def show(target: Any) -> str:
 
 
 def _checked_functions(target: Any) -> Iterator[FunctionType]:
-    """Yield the functions that hold the checks, without the decorators around them."""
+    """Yield the functions that contain the checks, without the decorators around them."""
     members = [target]
     if not inspect.isroutine(target):
         kind: type = target if isinstance(target, type) else type(target)
         names = dict.fromkeys(name for base in reversed(kind.__mro__) for name in vars(base))
         members = [inspect.getattr_static(kind, name) for name in names]
     for member in members:
-        for function in functions_of(getattr(member, "__func__", member)):  # of a bound method
+        for function in functions_of(getattr(member, "__func__", member)):  # unwrap a bound method
             if contract_of(function):
                 yield innermost(function)
 
@@ -57,15 +57,9 @@ def _show_function(function: FunctionType) -> str:
     if rewritten.without_source:
         lines.append(f"# no usable source: {rewritten.without_source}")
     lines += [f"# not checked: {name}: {_hint_text(hint)}" for name, hint in rewritten.unchecked]
-    lines += [f"# {name} = {text}" for name, text in _constants(rewritten)]
+    constants = rewritten.constants.items()
+    lines += [f"# {name} = {_constant_text(value)}" for name, value in constants if name not in RUNTIME]
     return "\n".join([*lines, ast.unparse(rewritten.node), ""])
-
-
-def _constants(rewritten: RewrittenFunction) -> Iterator[tuple[str, str]]:
-    """Yield the free variables of the guards with their values, without those of every function."""
-    for name, value in rewritten.constants.items():
-        if name not in RUNTIME:
-            yield name, _constant_text(value)
 
 
 def _constant_text(value: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ContextDecorator
-from types import TracebackType
 from typing import Self
 
 _VARIABLE = "TINYNETS_CHECKS"
@@ -63,8 +62,8 @@ toggle = Toggle(_initial())
 class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.checks(False):`)
     """Turn enforcement off, or back on, for a block or a decorated function.
 
-    The setting is global: every thread sees it, and so does every process started inside the block. Where
-    threads disagree, the last block that was entered and is still active decides. `TINYNETS_CHECKS=0` in the
+    The setting is global: it applies to every thread, and to every process started inside the block. If
+    threads disagree, the most recently entered block that is still active decides. `TINYNETS_CHECKS=0` in the
     environment does the same from import on; `python -O` changes nothing.
 
     Args:
@@ -80,10 +79,5 @@ class checks(ContextDecorator):  # noqa: N801  (used as a verb: `with tinynets.c
         toggle.enter(self, self.enabled)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         toggle.leave(self)

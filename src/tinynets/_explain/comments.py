@@ -11,46 +11,36 @@ import io
 import os
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .explanation import Explanation
 from .record.sources import SHAPE_COMMENT, shape_comment
-from .records import Frame, Line
+from .records import Line
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A line whose shape comment is wrong, or that has none.
+    """A line whose shape comment is wrong, or that has none."""
 
-    Attributes:
-        line: last line of the statement, where its comment is.
-        code: the statement.
-        written: the shape in its comment, or `""`.
-        right: the actual shape.
-    """
-
-    line: int
+    line: int  # last line of the statement, where its comment is
     code: str
-    written: str
-    right: str
+    written: str  # the shape in its comment, or ""
+    right: str  # the actual shape
 
 
 def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Finding]:
-    """Compare the lines of a file with what ran: `forward` functions, and the methods that they call.
+    """Compare the comments of a file with the shapes of its lines, in `forward` and the methods it calls.
 
-    A comment on a line that makes different shapes is checked, but none is written there.
+    On a line that makes different shapes, an existing comment is checked, but no new one is written.
     """
-    lines: dict[int, list[Line]] = {}
-    for explanation in explanations:
-        for run in explanation.runs:
-            _collect(run.frame, path, lines)
-    source = path.read_bytes()
-    text = _decode(source)[0]
+    text = _decode(path.read_bytes())[0]
     ends, comments = _ends_of_statements(text), _comments(text)
     found: list[Finding] = []
-    for number, same in sorted(lines.items()):
+    for number, same in sorted(_lines_of(path, explanations).items()):
         end = ends.get(number)
         shapes = {value.shape for line in same for value in line.values}
         single = all(len(line.values) == 1 for line in same)
@@ -62,20 +52,17 @@ def find_comments(path: Path, explanations: Iterable[Explanation]) -> list[Findi
         if written and not wrong:
             continue
         shape = (wrong[0] if wrong else same[0]).values[0].shape
-        tensors = all(not line.values[0].label for line in same)  # not a dict or a list that holds one
+        tensors = all(not line.values[0].label for line in same)  # not a dict or a list of tensors
         plain = not written and end not in comments and len(shapes) == 1 and tensors
         if (wrong or plain) and "?" not in " ".join(shape):
-            right = f"[{', '.join(shape)}]"
-            found.append(Finding(end, same[0].code, _bracketed(written), right))
+            stale = f"[{', '.join(written.split())}]" if written else ""
+            found.append(Finding(end, same[0].code, stale, f"[{', '.join(shape)}]"))
     return found
 
 
 def unseen_comments(path: Path, explanations: Iterable[Explanation]) -> list[int]:
     """Return the lines of shape comments in methods that no explanation reached."""
-    lines: dict[int, list[Line]] = {}
-    for explanation in explanations:
-        for run in explanation.runs:
-            _collect(run.frame, path, lines)
+    lines = _lines_of(path, explanations)
     text = _decode(path.read_bytes())[0]
     seen = {end for first, end in _ends_of_statements(text).items() if first in lines}
     methods = [
@@ -116,11 +103,7 @@ def with_comments(path: Path, findings: Iterable[Finding]) -> str:
 
 
 def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
-    """Write the shape of every finding into the file.
-
-    Returns:
-        Whether the file changed.
-    """
+    """Write the shape of every finding into the file, and return whether it changed."""
     source = path.read_bytes()
     new = with_comments(path, findings).encode(_decode(source)[1])
     if new == source:
@@ -130,7 +113,7 @@ def write_comments(path: Path, findings: Iterable[Finding]) -> bool:
 
 
 def comments_diff(path: Path, findings: Iterable[Finding]) -> str:
-    """Return what `write_comments` would change, as a unified diff; `""` for nothing."""
+    """Return the changes of `write_comments` as a unified diff; `""` if there are none."""
     old, new = _decode(path.read_bytes())[0], with_comments(path, findings)
     name = path.as_posix()
     lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)
@@ -138,10 +121,10 @@ def comments_diff(path: Path, findings: Iterable[Finding]) -> str:
 
 
 def defines_models(source: bytes) -> bool:
-    """Return whether a file has a class with a forward pass, by its text alone.
+    """Return whether a file has a class with a forward pass, without running it.
 
     Raises:
-        SyntaxError, ValueError: it is no Python.
+        SyntaxError, ValueError: the file is not Python.
     """
     classes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef))
     return any(
@@ -151,13 +134,19 @@ def defines_models(source: bytes) -> bool:
     )
 
 
-def _collect(frame: Frame, path: Path, lines: dict[int, list[Line]]) -> None:
-    ours = os.path.exists(frame.file) and os.path.samefile(frame.file, path)
-    for line in frame.lines:
-        if ours and line.kind in ("assign", "return") and not line.failed:
-            lines.setdefault(line.line, []).append(line)
-        for inner in line.frames:
-            _collect(inner, path, lines)
+def _lines_of(path: Path, explanations: Iterable[Explanation]) -> dict[int, list[Line]]:
+    """Return the lines of a file that ran and make or return something, by the number of each."""
+
+    @cache
+    def is_ours(file: str) -> bool:
+        return os.path.exists(file) and os.path.samefile(file, path)
+
+    lines: dict[int, list[Line]] = {}
+    for run in (run for explanation in explanations for run in explanation.runs):
+        for _, frame, line in run.frame.walk():
+            if line.kind in ("assign", "return") and not line.failed and is_ours(frame.file):
+                lines.setdefault(line.line, []).append(line)
+    return lines
 
 
 def _decode(source: bytes) -> tuple[str, str]:
@@ -172,21 +161,16 @@ def _parsed(text: str) -> ast.Module:
 def _ends_of_statements(text: str) -> dict[int, int]:
     """Map the first line to the last line of every statement that shares no line with another."""
     statements = [
-        node
+        (node.lineno, node.end_lineno or node.lineno)
         for node in ast.walk(_parsed(text))
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return | ast.Expr)
     ]
-    counts: dict[int, int] = {}
-    for node in statements:
-        for line in {node.lineno, node.end_lineno or node.lineno}:
-            counts[line] = counts.get(line, 0) + 1
+    counts = Counter(line for statement in statements for line in set(statement))
     lines = text.splitlines()
     return {
-        node.lineno: node.end_lineno or node.lineno
-        for node in statements
-        if counts[node.lineno] == 1
-        and counts[node.end_lineno or node.lineno] == 1
-        and not re.search(r";\s*(#.*)?$", lines[(node.end_lineno or node.lineno) - 1])
+        first: last
+        for first, last in statements
+        if counts[first] == counts[last] == 1 and not re.search(r";\s*(#.*)?$", lines[last - 1])
     }
 
 
@@ -198,7 +182,3 @@ def _comments(text: str) -> dict[int, tuple[int, str]]:
         for token in tokens
         if token.type == tokenize.COMMENT
     }
-
-
-def _bracketed(axes: str) -> str:
-    return f"[{', '.join(axes.split())}]" if axes else ""

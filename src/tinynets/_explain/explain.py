@@ -20,17 +20,17 @@ def explain(
     modes: Sequence[Literal["train", "eval"]] | None = None,
     named: Mapping[str, Any] | None = None,
 ) -> Explanation:
-    """Show a forward pass line by line, with the shape that every line makes.
+    """Show a forward pass line by line, with the shape that every line computes.
 
-    The model runs as a private copy on tensors that have shapes and no values: no weight is read, nothing is
-    computed, no random number is drawn and nothing about the model changes. A model that needs values runs on
-    real ones (still as a copy), and the explanation says so. The user's hooks are not run.
+    A private copy of the model runs on fake tensors, which have shapes but no values: no weights are read,
+    nothing is computed, no random numbers are drawn, and the model does not change. A model that needs values
+    runs on real tensors (still as a copy), and the explanation says so. Hooks of the user do not run.
 
     Args:
         model: any `nn.Module`, on any device.
         inputs: the arguments of `forward`: tensors, of which only shape and dtype matter; shapes such as
-            `"batch 3 32 32"`, `"batch=8 tokens=77 64"` or `"int64[batch 77]"`; or nothing where the
-            annotations of `forward` tell.
+            `"batch 3 32 32"`, `"batch=8 tokens=77 64"` or `"int64[batch 77]"`; or nothing if `forward` is
+            annotated.
         depth: number of levels of modules to show, the model's own lines being the first; None for all. All
             levels are recorded.
         on: `"real"` runs the model on real tensors from the start.
@@ -38,7 +38,7 @@ def explain(
         named: named arguments of `forward`, in the same forms.
 
     Raises:
-        TypeError: the model is no module, or scripted or lazy, or the inputs have no shape.
+        TypeError: the model is not a module, or is scripted or lazy, or the inputs have no shape.
         ValueError: unknown mode or method.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Explain every model that a file defines, whatever its constructors do."""
+"""Explain every model that a file defines, even if some constructors raise."""
 
 from __future__ import annotations
 
@@ -19,13 +19,8 @@ from .explanation import Explanation
 def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[list[Explanation], list[str]]:
     """Import a file and explain its models, in both modes if something branches on the mode.
 
-    Args:
-        path: a Python file.
-        inputs: shapes to call every model with; not needed where `forward` is annotated.
-        factory: `pkg.mod:make`, which builds the only model; if None, every class in the file is built.
-
-    Returns:
-        The explanations of the models that could be run, and why the others ran in none of them.
+    Returns the explanations of the models that could be run, and why the others ran in none of them. With a
+    factory, `pkg.mod:make`, what it builds is the only model; else every class in the file is built.
     """
     try:
         module = import_file(path)
@@ -47,7 +42,7 @@ def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[
         except TargetError as error:
             hint = "" if factory else ", and give it as --factory"
             problems[name] = f"{name} not looked at: {error}{hint}"
-        except Exception as error:  # whatever a constructor does
+        except Exception as error:  # a constructor may raise anything
             problems[name] = f"{name} not looked at: {type(error).__name__}: {error}"
         else:
             errors = [run.error.splitlines()[0] for run in explanation.runs if run.error]
@@ -55,13 +50,13 @@ def explain_file(path: Path, *inputs: str, factory: str | None = None) -> tuple[
                 problems[name] = f"{name} failed: {errors[0]}"
             else:
                 explanations.append(explanation)
-    # A block that cannot be built by itself ran inside a model that holds it.
+    # A block that cannot be built by itself may have run inside a model that contains it.
     seen = {frame.module for each in explanations for run in each.runs for _, frame, _ in run.frame.walk()}
     return explanations, [problem for name, problem in problems.items() if name not in seen]
 
 
 def _branches_on_mode(model: nn.Module) -> bool:
-    """Return whether a module may take another way in the other mode: only that changes a shape."""
+    """Return whether a module may branch on the mode: nothing else changes a shape."""
     kinds = {type(module) for module in model.modules()}
     return any(_file_branches_on_mode(kind) for kind in kinds if not kind.__module__.startswith("torch."))
 
@@ -71,7 +66,7 @@ def _file_branches_on_mode(kind: type[nn.Module]) -> bool:
     try:
         tree = ast.parse(Path(inspect.getfile(kind)).read_bytes())
     except (OSError, TypeError, SyntaxError, ValueError):
-        return True  # who knows
+        return True  # unknown
     tests = [n.test for n in ast.walk(tree) if isinstance(n, ast.If | ast.IfExp | ast.While | ast.Assert)]
     tests += [node.subject for node in ast.walk(tree) if isinstance(node, ast.Match)]
     return any("training" in ast.unparse(test) for test in tests)

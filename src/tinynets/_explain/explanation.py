@@ -1,16 +1,18 @@
-"""`Explanation`: the rows of a forward pass, and the ways to look at them."""
+"""`Explanation`: the rows of a forward pass, and the formats to show them in."""
 
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .records import Frame, Line, Run, TensorFacts
+from .records import Frame, Line, Run
 from .render.view import View
 
-if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+if TYPE_CHECKING:  # proofs import sympy, which `import tinynets` avoids
     from .._prove.proof import Proof
 
 
@@ -47,10 +49,10 @@ class Explanation:
 
     @property
     def proof(self) -> Proof | None:
-        """Which annotated lines hold for every size of the free axes, by the first run.
+        """Which annotated lines hold for every size of the free axes, according to the first run.
 
-        The trace goes one way, on which the proof is under conditions; `tinynets prove` looks at the others.
-        None if no line is annotated, or no axis is free.
+        The trace takes one path through the branches, and the proof assumes its conditions; `tinynets prove`
+        checks the other paths. None if no line is annotated, or no axis is free.
         """
         return self.run.proof
 
@@ -63,8 +65,8 @@ class Explanation:
         """Return a plain table.
 
         Args:
-            width: maximum length of a line, at least 60; by default what `COLUMNS` or the terminal gives,
-                and 110 where there is neither.
+            width: maximum length of a line, at least 60; by default `COLUMNS` or the width of the terminal,
+                or 110 if neither is known.
             depth: levels of modules to show, None for all; by default, as many as `explain` was called with.
         """
         from .render.text import plain
@@ -135,44 +137,32 @@ class Explanation:
 
 def _mark_differences(runs: list[Run]) -> None:
     """Mark the lines whose facts differ between the modes, and the lines that call them."""
-    marks = [_compared(run.frame) for run in runs]
-    for index, run in enumerate(runs):
-        others = [mark for other, mark in enumerate(marks) if other != index]
-        _mark(run.frame, (), others)
+    faces = [defaultdict[Place, set[Any]](set) for _ in runs]
+    for run, own in zip(runs, faces, strict=True):
+        for place, lines in _placed(run.frame):
+            own[place].add(_face(lines[-1]))
+    for run, own in zip(runs, faces, strict=True):
+        for place, lines in _placed(run.frame):
+            if any(_face(lines[-1]) not in other[place] for other in faces if other is not own):
+                for line in lines:
+                    line.differs = True
 
 
 Place = tuple[Any, ...]
 
 
-def _compared(frame: Frame, place: Place = ()) -> dict[Place, set[Any]]:
-    found: dict[Place, set[Any]] = {}
+def _placed(
+    frame: Frame, place: Place = (), callers: tuple[Line, ...] = ()
+) -> Iterator[tuple[Place, tuple[Line, ...]]]:
+    """Yield the place of every line in the pass, and the line itself behind those that called it."""
     for line in frame.lines:
-        here = _place(place, line)
-        found.setdefault(here, set()).add(_face(line))
+        here = (*place, line.line, line.code if not line.line else "")
+        yield here, (*callers, line)
         for index, inner in enumerate(line.frames):
-            for key, faces in _compared(inner, (*here, index)).items():
-                found.setdefault(key, set()).update(faces)
-    return found
-
-
-def _place(place: Place, line: Line) -> Place:
-    return (*place, line.line, line.code if not line.line else "")
+            yield from _placed(inner, (*here, index), (*callers, line))
 
 
 def _face(line: Line) -> Any:
     """Return what is compared between modes: everything but the costs of the backward pass."""
-    return (_shapes(line.values), line.facts, line.warnings, line.count, line.failed, line.verdict)
-
-
-def _shapes(values: tuple[TensorFacts, ...]) -> Any:
-    return tuple(replace(value, label="", memory="") for value in values)
-
-
-def _mark(frame: Frame, place: Place, others: list[dict[Place, set[Any]]]) -> bool:
-    different = False
-    for line in frame.lines:
-        here = _place(place, line)
-        below = [_mark(inner, (*here, index), others) for index, inner in enumerate(line.frames)]
-        line.differs = any(below) or any(_face(line) not in other.get(here, set()) for other in others)
-        different = different or line.differs
-    return different
+    shapes = tuple(replace(value, label="", memory="") for value in line.values)
+    return (shapes, line.facts, line.warnings, line.count, line.failed, line.verdict)

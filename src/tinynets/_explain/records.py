@@ -1,4 +1,4 @@
-"""The data of an explanation: a frame holds lines, and a line holds the frames that it called."""
+"""The data of an explanation: a frame contains lines, and a line contains the frames that it called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # a proof takes sympy, which `import tinynets` does without
+if TYPE_CHECKING:  # proofs import sympy, which `import tinynets` avoids
     from .._prove.proof import Proof
 
 Verdict = Literal["=", "≠", ""]
@@ -15,10 +15,10 @@ LineKind = Literal["assign", "return", "statement", "control", "module"]
 
 @dataclass(frozen=True)
 class Amount:
-    """A number that may grow with the axes: `formula` says how, `value` is what it comes to.
+    """A number that may grow with the axes: `formula` says how, and `value` is its current value.
 
-    `value` is None where the number depends on what the tensors hold. `expression` is the formula again, in
-    Python's own operators and without units: `2048*batch`.
+    `value` is None if the number depends on the values of tensors. `expression` is the formula in Python
+    syntax, without units: `2048*batch`.
     """
 
     formula: str = "0"
@@ -31,9 +31,9 @@ class TensorFacts:
     """Facts about one tensor.
 
     Attributes:
-        label: its place in what the line made: `""` for the value itself, or `[0]`, `['mask']`.
+        label: its place in the result of the line: `""` for the result itself, or `[0]`, `['mask']`.
         shape: one text per axis: a name, an expression over names, or a number.
-        sizes: the same as numbers; None where a size depends on values.
+        sizes: the same as numbers; None if a size depends on values.
         expressions: the same in terms of the free axes alone: `batch`, `784`, `(tokens+3)//4`.
         dtype: such as `float32`.
         device: such as `cpu`.
@@ -54,13 +54,13 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class Op:
-    """One call that a line makes directly: of a module, a function or an operator.
+    """One call of a module, function or operator that a line makes directly.
 
     Attributes:
         name: the function's name, or the class of the module.
         module: path of the module from the explained model, or `""` for a function.
         results: what it returned.
-        inputs: what a module was given; their labels are the names of its arguments.
+        inputs: the tensor arguments of a module; their labels are the argument names.
         kernel_size: of a convolution or a pooling, such as `(3, 3)`.
     """
 
@@ -85,7 +85,7 @@ class Line:
         values: the tensors it made or returned.
         declared: the shape that its annotation or trailing comment declares, or `""`.
         declared_by: `annotation`, `comment`, or `""`.
-        verdict: whether the declaration holds: `=`, `≠`, or `""` where nothing is declared.
+        verdict: whether the declaration holds: `=`, `≠`, or `""` if nothing is declared.
         ops: what it called, in order.
         allocated: bytes of new memory, temporaries included.
         saved: bytes saved for the backward pass, without those that an earlier line saved.
@@ -138,7 +138,7 @@ class Frame:
 
     Attributes:
         path: the module it belongs to, from the explained model; `""` for the model itself.
-        module: class of that module.
+        module: the class of that module.
         function: name of the function.
         file: its source file.
         line: its first line.
@@ -180,7 +180,7 @@ class Run:
         mode: `train`, `eval`, or `as is`.
         frame: the model's own forward.
         axes: axis name -> size, given or assumed.
-        assumed: the axes whose size nobody gave.
+        assumed: the axes whose size was not given.
         free: the axes that may have any size; all formulas are in terms of them.
         method: `symbolic` (fake tensors, named sizes), `fixed` (fake tensors, numbers only) or `real`.
         reason: why it is not symbolic, if it is not.
@@ -188,16 +188,16 @@ class Run:
         training: number of modules in training mode, and of all modules.
         grad: `grad on`, `grad off` or `inference`.
         autocast: the `torch.autocast` around the call, such as `cpu bfloat16`, or `""`.
-        parameters: of the whole model, each counted once.
+        parameters: number of parameters of the whole model, each counted once.
         trainable: how many of them require a gradient.
-        parameter_bytes: of all of them.
+        parameter_bytes: bytes of all parameters.
         unused: names of parameters that the pass did not use.
         macs: multiply-accumulate operations of the pass.
         allocated: bytes of new memory.
         saved: bytes kept for the backward pass.
         error: the error that ended the pass, or `""`.
         tied: axes that should be free but that the model, or a kernel of torch, ties to one size.
-        proof: what the trace proves of the annotated lines; None if there are none, or no size is free.
+        proof: what the trace proves about the annotated lines; None if there are none, or no size is free.
     """
 
     mode: str

@@ -1,4 +1,4 @@
-"""The test at the edge of a loaded program: generated once, so that a call that fits is not judged."""
+"""The generated input test of a loaded program: calls that pass it skip the slower contract check."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .._contract.codegen.shape_code import AxisScope, axis_variable
 from .signature import Signature, TensorSpec
 
 MISS = object()
-"""What an accepting call returns for arguments or results that have to be judged."""
+"""The return value of an accepting call for arguments or results that need the contract check."""
 
 
 def accepting_call(signature: Signature, run: Callable[[list[Tensor]], Any]) -> Callable[..., Any] | None:
-    """Return a function that runs a program on what fits its contract, and returns `MISS` for all else.
+    """Return a function that runs a program on arguments that fit its contract, and else returns `MISS`.
 
-    It accepts no more than the contract does, and not all of it. None where a test cannot be written, or a
-    program returns several tensors.
+    It accepts a subset of what the contract accepts. None if no test can be written, or if the program
+    returns several tensors.
     """
     writer = GuardWriter(AxisScope(frozenset(signature.sizes), "sizes"))
     names = [tensor.name for tensor in signature.inputs]
@@ -69,13 +69,3 @@ def _test(writer: GuardWriter, tensor: TensorSpec, variable: str) -> str | None:
     dtype = writer.constant("dtype", tensor.dtype, getattr(torch, tensor.dtype))
     kind = f"type({variable}) is Tensor and {variable}.dtype is {dtype} and not {variable}.requires_grad"
     return f"{kind} and {test}"
-
-
-def without_gradients(run: Callable[[list[Tensor]], Any]) -> Callable[[list[Tensor]], Any]:
-    """Return the program such that it records nothing for autograd."""
-
-    def run_without(inputs: list[Tensor]) -> Any:
-        with torch.no_grad():
-            return run(inputs)
-
-    return run_without

@@ -1,6 +1,6 @@
-"""The two kinds of `.pt2` archives: a program of torch, and a library compiled by AOTInductor."""
+"""The two kinds of `.pt2` archives: an exported program, and a library compiled by AOTInductor."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import nn
 
 from .._torch.modules.wrappers import unwrapped
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
-from ..atomic_write import write_atomically
+from ..atomic_write import check_destination, write_atomically
 from ..inputs.model_argument import require_module
 
 Format = Literal["pt2", "aoti", "onnx"]
@@ -30,18 +30,19 @@ def export(
         model: any `nn.Module`; the program runs on its device.
         path: ends in `.pt2` or `.onnx`.
         inputs: the arguments of `forward`, as for `explain`: tensors, shapes such as `"batch 3 32 32"` or
-            `"batch tokens=77 64"` (any number of tokens, traced with 77), or nothing where the annotations of
-            `forward` tell. Arguments beyond them keep their defaults.
+            `"batch tokens=77 64"` (any number of tokens, traced with 77), or nothing if `forward` is
+            annotated. Further arguments keep their defaults.
         format: `"pt2"` is a program for `torch.export.load`; `"aoti"` a library that AOTInductor compiles for
             this machine (requires a C++ compiler); `"onnx"` is for ONNX Runtime and others (requires
             `tinynets[onnx]`). None chooses `"pt2"` or `"onnx"` by the suffix.
 
     Raises:
         TypeError: the model is not a module, or the shapes of the inputs are unknown.
-        ValueError: an unknown format, another suffix, or an axis for which torch can export only one size.
+        ValueError: an unknown format or suffix, or an axis for which torch can export only one size.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError, IsADirectoryError: the folder does not exist, or the path is a folder.
+        Exception: any error of the model for these inputs.
 
     Examples:
         >>> tn.export(model, "model.pt2")
@@ -56,14 +57,13 @@ def export(
     wanted = [_SUFFIXES[format]] if format else [".pt2", ".onnx"]
     if path.suffix not in wanted:
         raise ValueError(f"the path of an export ends in {' or '.join(wanted)}, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    check_destination(path)
     chosen = format or ("onnx" if path.suffix == ".onnx" else "pt2")
-    # What these import costs a second, or is not installed.
+    # Lazy, since these imports take a second, or are not installed.
     if chosen == "onnx":
-        from .onnx_file import require_onnx, to_bytes
+        from .onnx_file import NEEDS, require_packages, to_bytes
 
-        require_onnx()
+        require_packages(NEEDS)
     else:
         from .archives import aoti_to_bytes, pt2_to_bytes
 

@@ -1,4 +1,4 @@
-"""`tinynets.load_exported`: from a file back to something that can be called."""
+"""`tinynets.load_exported`: from a file back to a callable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
 
     `load` returns a model that can be trained; this returns a program. The contract is compared with the
     program before anything runs. Trust a `.pt2` file like a Python module: a compiled one is machine code.
-    Checksums find accidents, not attackers.
+    Checksums detect accidents, not attacks.
 
     Raises:
         CheckpointError: the file is truncated, damaged, changed, newer than this library, or has no contract.
@@ -36,7 +36,7 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
         raise FileNotFoundError(f"no file at {path}")
     with path.open("rb") as file:
         archive = file.read(len(_ZIP)) == _ZIP
-    # What these import costs a second, or is not installed.
+    # Lazy, since these imports take a second, or are not installed.
     if archive:
         from .archives import open_aoti, open_pt2, read_archive
 
@@ -66,7 +66,7 @@ def _loaded(
     try:
         with ignored_torch_deprecations():
             opened = open_file()
-    except Exception as error:  # whatever torch or ONNX Runtime make of a program that is not whole
+    except Exception as error:  # torch and ONNX Runtime raise all kinds of errors for incomplete programs
         raise CheckpointError(
             f"the program in {path} cannot be loaded: {(str(error).splitlines() or [repr(error)])[0]}"
         ) from error

@@ -8,31 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .._torch.tracing.pytree import tree_leaves
-from .accept import MISS, accepting_call, without_gradients
+from .accept import MISS, accepting_call
 from .signature import Signature
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the program in a file says about a tensor, apart from the contract.
-
-    Attributes:
-        name: its name, or `""` if unknown.
-        dtype: as torch writes it, or `""` if unknown.
-        shape: one size per axis, None for any; None if unknown.
-    """
+    """What the program in a file says about a tensor, apart from the contract; nothing if it is unknown."""
 
     name: str = ""
-    dtype: str = ""
-    shape: tuple[int | None, ...] | None = None
+    dtype: str = ""  # as torch writes it
+    shape: tuple[int | None, ...] | None = None  # one size per axis, None for any
 
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """A program that can be run, and what it says about its tensors."""
+    """A program that can be run, and its description of its tensors."""
 
     run: Callable[[list[Tensor]], Any]
     inputs: list[TensorInfo]
@@ -54,7 +49,7 @@ class Exported:
         self.path = path
         self.format = format
         self.signature = signature
-        self._run = without_gradients(run)
+        self._run = torch.no_grad()(run)
         # Compiled programs and ONNX Runtime record nothing for autograd, unless an input asks for it.
         self._accepting_call = accepting_call(signature, self._run if format == "pt2" else run)
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -73,7 +68,7 @@ class Exported:
                 if result is not MISS:
                     return result
             except Exception:
-                pass  # what is wrong is said below
+                pass  # the error is raised below
         values: list[Any] = list(self._parameters.bind(*inputs, **named).arguments.values())
         bindings = self.signature.check_inputs(values)
         returned = self._run(values)

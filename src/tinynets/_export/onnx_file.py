@@ -10,12 +10,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from .._contract.annotations.axes import Axis, AxisKind
 from .._inference.backends import require_packages
 from .._inference.onnx_session import array_of, open_session
-from .._torch.tracing.torch_warnings import no_word_of_torchvision
+from .._torch.tracing.torch_warnings import to_onnx
 from ..errors import CheckpointError
 from .loaded_program import LoadedProgram, TensorInfo
 from .signature import KEY, TensorSpec
@@ -23,24 +21,13 @@ from .signature import KEY, TensorSpec
 if TYPE_CHECKING:
     from .programs import Program
 
+NEEDS = "ONNX files need"  # of `require_packages`
 _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
-
-
-def require_onnx() -> None:
-    """Import the packages for ONNX.
-
-    Raises:
-        ModuleNotFoundError: one is not installed.
-    """
-    require_packages("ONNX files need")
 
 
 def to_bytes(program: Program) -> bytes:
     """Translate a program to ONNX, with the contract in its metadata and its axis names in all shapes."""
-    names = [tensor.name for tensor in program.signature.outputs]
-    with no_word_of_torchvision():
-        proto = torch.onnx.export(program.exported, dynamo=True, verbose=False, output_names=names)
-    model: Any = proto.model_proto  # pyright: ignore[reportOptionalMemberAccess]
+    model = to_onnx(program.exported, [tensor.name for tensor in program.signature.outputs])
     graph = model.graph
     for value in (*graph.input, *graph.output, *graph.value_info):
         for axis in value.type.tensor_type.shape.dim:
@@ -82,7 +69,7 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
         CheckpointError: the file is truncated or damaged.
         ModuleNotFoundError: a package for ONNX is missing.
     """
-    require_onnx()
+    require_packages(NEEDS)
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -1,6 +1,6 @@
-"""From a model to the program that torch exports, and the contract that the program keeps."""
+"""Export a model to a program of torch, together with the contract of the program."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
 from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
+from .._torch.tracing.fake_tensors import silent_fakes
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
 from .._version import __version__
 from ..checkpoint import config_of
@@ -32,25 +33,20 @@ Row = tuple[Axis, ...]
 
 @dataclass(frozen=True)
 class Program:
-    """An exported program of torch, and its contract.
-
-    Attributes:
-        exported: the program.
-        signature: its contract.
-        symbols: name of a free axis in torch -> name in the contract.
-    """
+    """An exported program of torch, and its contract."""
 
     exported: ExportedProgram
     signature: Signature
-    symbols: Mapping[str, str]
+    symbols: Mapping[str, str]  # name of a free axis in torch -> name in the contract
 
 
 def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     """Export a model in eval mode, with every named axis of its contract free.
 
     Raises:
-        TypeError: the shapes of the inputs are unknown, or `forward` returns a class of the user.
+        TypeError: the shapes of the inputs are unknown, or `forward` returns a user-defined class.
         ValueError: torch can export the model only with one size for an axis that should be free.
+        Exception: any error of the model for these inputs.
     """
     returned = forward_specs(model).get("return")
     if isinstance(returned, FieldsSpec) and not returned.by_key:
@@ -70,8 +66,12 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
         rows.append(row)
         sizes.update(fixed)
     free = [{i: Dim.AUTO for i, axis in enumerate(row) if not _is_one_size(axis, sizes)} for row in rows]
-    with evaluating(model), torch.no_grad(), one_program_for_all_sizes():
-        exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
+    with evaluating(model), torch.no_grad(), one_program_for_all_sizes(), silent_fakes():
+        try:
+            exported = torch.export.export(model, values, dynamic_shapes=tuple(free))
+        except Exception:
+            _raise_refusal(model, values)
+            raise
     _forget_places(exported)
     taken = [_meta(exported, name) for name in exported.graph_signature.user_inputs]
     symbols = _symbols(model, zip(names, rows, taken, values, free, strict=False))
@@ -94,8 +94,16 @@ def program_of(model: nn.Module, given: tuple[Any, ...]) -> Program:
     return Program(exported, signature, symbols)
 
 
+def _raise_refusal(model: nn.Module, values: tuple[Any, ...]) -> None:
+    """Call a model that could not be exported: its own error for bad inputs has the actual sizes."""
+    try:
+        model(*values)
+    except Exception as error:
+        raise error from None
+
+
 def _forget_places(exported: ExportedProgram) -> None:
-    """Drop the stack traces that torch keeps: they contain the paths of the machine that exported."""
+    """Drop the stack traces that torch stores: they contain paths of the exporting machine."""
     for module in exported.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -140,7 +148,7 @@ def _names(axis: Axis) -> frozenset[str]:
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:
-    """Return the fake tensor that torch keeps for a name in the program."""
+    """Return the fake tensor of a name in the program."""
     value = next((node.meta.get("val") for node in exported.graph.nodes if node.name == name), None)
     if not isinstance(value, torch.Tensor):
         raise TypeError("a model that takes or returns anything but tensors cannot be exported")
@@ -238,7 +246,7 @@ def _ranges(exported: ExportedProgram, symbols: Mapping[str, str]) -> dict[str, 
 
 
 def _config(model: nn.Module) -> dict[str, Any] | None:
-    """Return the constructor's arguments, or None if they are not kept or not plain data."""
+    """Return the constructor's arguments, or None if they are not stored or not plain data."""
     try:
         config = config_of(model)
         json.dumps(config, allow_nan=False)

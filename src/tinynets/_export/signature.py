@@ -1,7 +1,7 @@
 """The contract of an exported model as data: written to its file, read from it, and enforced.
 
-It is narrower than the contract of the model: a program accepts the dtype that it was exported for, and an
-axis that was given as a number has that size.
+It is narrower than the contract of the model: a program accepts only the dtype that it was exported for, and
+an axis that was given as a number has a fixed size.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import jaxtyping
 from torch import Tensor
 
 from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
-from .._contract.annotations.sites import Site
-from .._contract.annotations.specs import ArraySpec
+from .._contract.annotations.specs import ArraySpec, Site
 from .._contract.verdict.descriptions import description
 from .._contract.verdict.messages import Place, contract_error
 from .._contract.verdict.validate import Bindings, known_size, validate
@@ -28,7 +27,7 @@ from ..checkpoint import Normalization
 from ..errors import CheckpointError, ShapeError, UnsupportedAxesError
 
 FORMAT_VERSION = 1
-KEY = "tinynets"  # under which every format keeps the text
+KEY = "tinynets"  # the metadata key of the text in every format
 
 _ARITHMETIC = (
     *(ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant),
@@ -60,11 +59,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """What an exported program accepts and returns, and the model it was made of.
+    """The inputs and outputs of an exported program, and the model that it was exported from.
 
     Attributes:
         class_name: name of the model's class.
-        config: its constructor's arguments; None if it does not keep them, or not as plain data.
+        config: its constructor's arguments; None if they are not stored, or are not plain data.
         normalization: the normalisation of its images, if known.
         inputs: the arguments, in order.
         outputs: the results, in order.
@@ -83,13 +82,13 @@ class Signature:
     library_version: str
 
     def to_json(self) -> str:
-        """Return it as text, with a checksum."""
+        """Return the signature as text, with a checksum."""
         fields = asdict(self)
         envelope = {"format_version": FORMAT_VERSION, "sha256": _digest(fields), "contract": fields}
         return json.dumps(envelope, allow_nan=False)
 
     def check_inputs(self, values: Sequence[Any]) -> Bindings:
-        """Check arguments and return the sizes that they bind.
+        """Check arguments, and return the sizes that they bind.
 
         Raises:
             ContractError: an argument does not fit.

@@ -1,1 +1,1 @@
-"""A model as a straight line of operations for inference, exact and never out of date."""
+"""A model as straight-line code for inference, bit-identical and never stale."""

@@ -1,11 +1,12 @@
-"""The tests at the edge of a straight line: they accept what is like the traced arguments."""
+"""The input tests of a straight line: they accept arguments that match the traced ones."""
 
 from __future__ import annotations
 
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from .trace import Trace
 
-# What the source refers to besides weights, arguments, sizes and operators. Of Python's functions those that
-# it may call, and no others: torch's own modules call their argument `input`, which is 10 us faster by name.
+# The names in the source besides weights, arguments, sizes and operators. Python functions are reserved only
+# if the source may call them: torch's own modules name their argument `input`, and passing it by name is 10
+# us faster.
 RESERVED = frozenset(
     """abs any bool float int len list map max min pow round slice str type
     MISS Tensor strided math checks hooks attributes traced_attributes modules module_types
@@ -24,23 +26,17 @@ RESERVED = frozenset(
 )
 
 
+@dataclass
 class Accept:
-    """The tests of the arguments.
+    """The tests of the arguments."""
 
-    Attributes:
-        tests: expressions that are true for what was traced.
-        sizes: symbol -> variable of a free size.
-        constants: what the tests read.
-    """
-
-    def __init__(self) -> None:
-        self.tests: list[str] = []
-        self.sizes: dict[str, str] = {}
-        self.constants: dict[str, Any] = {"math": math}
+    tests: list[str] = field(default_factory=list[str])  # expressions that are true for what was traced
+    sizes: dict[str, str] = field(default_factory=dict[str, str])  # symbol -> variable of a free size
+    constants: dict[str, Any] = field(default_factory=lambda: {"math": math})  # what the tests read
 
 
 def accept_tests(trace: Trace, variables: Mapping[str, str]) -> Accept:
-    """Write the tests that accept what is like the traced arguments."""
+    """Write the tests that accept arguments like the traced ones."""
     accept = Accept()
     sizes = accept.sizes
     for placeholder, leaf in trace.leaves.items():
@@ -103,8 +99,15 @@ def row_of(items: list[str]) -> str:
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that is like another, and not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
 def name_of(path: str) -> str:
-    """Return a path as a name that is free."""
+    """Return a path as an unused identifier."""
     name = re.sub(r"\W", "_", path)
     name = name if name.isidentifier() else f"_{name}"
     return f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name

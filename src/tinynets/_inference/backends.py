@@ -1,4 +1,4 @@
-"""Compilers that may take the place of the operations: what they need, how they make a program of a trace."""
+"""Compilers that may replace the operations: their requirements, and how they compile a trace."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._torch.tracing.straight_line import program_of_tensors
+from .._torch.tracing.torch_warnings import to_onnx
 from .trace import Trace
 
 _COMPILERS = ("g++", "clang++", "cl")
@@ -20,21 +21,14 @@ _COMPILERS = ("g++", "clang++", "cl")
 
 @dataclass(frozen=True)
 class Backend:
-    """One compiler.
+    """One compiler."""
 
-    Attributes:
-        title: its name in prose.
-        copies_weights: whether a program has weights of its own, as they were when it was compiled.
-        takes_arrays: whether a program takes arrays of NumPy, rather than tensors.
-        require: raises where it cannot be had for a model.
-        compile: makes a function of a list, of what those placeholders of the trace stand for; it returns
-            one tensor, or several.
-    """
-
-    title: str
-    copies_weights: bool
-    takes_arrays: bool
-    require: Callable[[nn.Module], None]
+    title: str  # its name in prose
+    copies_weights: bool  # whether a program has weights of its own, as they were when it was compiled
+    takes_arrays: bool  # whether a program takes arrays of NumPy, rather than tensors
+    require: Callable[[nn.Module], None]  # raises where it cannot be had for a model
+    # Makes a function of a list, of what those placeholders of the trace stand for; it returns one tensor, or
+    # several.
     compile: Callable[[Trace, Sequence[str]], Callable[[list[Any]], Any]]
 
 
@@ -42,7 +36,7 @@ def backend_of(name: str) -> Backend:
     """Return a backend by its name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no such backend.
     """
     if name not in _BACKENDS:
         known = " or ".join(f'"{known}"' for known in _BACKENDS)
@@ -54,7 +48,7 @@ def require_packages(reason: str) -> None:
     """Import the packages for ONNX.
 
     Raises:
-        ModuleNotFoundError: one is not installed; the message starts with the reason.
+        ModuleNotFoundError: a package is not installed; the message starts with the reason.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
@@ -80,7 +74,7 @@ def _require_onnx(model: nn.Module) -> None:
 
 
 def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
-    from .._torch.tracing.inductor import compile_list  # what it imports costs a second
+    from .._torch.tracing.inductor import compile_list  # its imports take a second
 
     values = {**trace.tensors, **trace.leaves}
     program = program_of_tensors(trace.program, taken, [values[name] for name in taken])
@@ -90,12 +84,13 @@ def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]]
 
 
 def _compile_onnx(trace: Trace, taken: Sequence[str]) -> Callable[[list[Any]], Any]:
-    from .onnx_session import open_session, translate
+    from .onnx_session import open_session
 
-    names, model = translate(trace.program)
+    model = to_onnx(trace.program)
+    names = [value.name for value in model.graph.input]
     if names != list(taken):
         raise ValueError(f"ONNX takes {', '.join(names)}, and the model reads {', '.join(taken)}")
-    return open_session(model)
+    return open_session(model.SerializeToString())
 
 
 _BACKENDS = {

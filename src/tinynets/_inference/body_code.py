@@ -1,19 +1,21 @@
 """The operations of a traced graph as straight-line Python.
 
-They are the operations that the model calls, in the same order, so that results are the same to the bit. Left
-out is what computes nothing: dropout in eval mode, checks of the trace, views that the next view replaces.
+These are the operations that the model calls, in the same order, so that results are bit-identical.
+Operations without effect are omitted: dropout in eval mode, checks of the trace, views that the next view
+replaces.
 """
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import cmath
+import itertools
 import keyword
-import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from .._torch.tracing.straight_line import (
     size_of,
     writes,
 )
+from .accept_code import row_of
 from .overwritable import computes, is_dropped, overwritable, writes_to_fresh
 from .twins import native_arguments
 
@@ -46,30 +49,23 @@ _TO_THE_END = 2**62
 
 
 class BodyWriter:
-    """Writes the operations of one graph.
-
-    Args:
-        graph: the graph.
-        inputs: placeholder -> its variable.
-        sizes: symbol -> its variable.
-        taken: variables of the function that are not for results.
-        autocast: whether torch casts the arguments of some operators, so that others cannot replace them.
-    """
+    """Writes the operations of one graph."""
 
     def __init__(
         self,
         graph: torch.fx.Graph,
         *,
-        inputs: Mapping[str, str],
-        sizes: Mapping[str, str],
-        taken: frozenset[str],
-        autocast: bool,
+        inputs: Mapping[str, str],  # placeholder -> its variable
+        sizes: Mapping[str, str],  # symbol -> its variable
+        taken: frozenset[str],  # variables of the function that are not for results
+        autocast: bool,  # whether torch casts arguments of some operators, so that others cannot replace them
     ) -> None:
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {}
-        self.replaced: list[str] = []  # the weights of operators for which a twin was taken
+        self.replaced: list[str] = []  # the weights of operators that a twin replaces
         self._inputs, self._sizes, self._exact = inputs, sizes, not autocast
-        self._names = _variables(taken)
+        names = itertools.chain("xyz", (f"x{number}" for number in itertools.count(1)))
+        self._names = (name for name in names if name not in taken)
         self._taken = set(taken)
         self._free: list[str] = []
         self._own: set[str] = set()
@@ -112,7 +108,7 @@ class BodyWriter:
         return node not in self._aliases and (self._uses[node] > 0 or _must_run(node))
 
     def _joined_views(self) -> dict[Any, Any]:
-        """Return what a view can be made of directly, where another view lies between."""
+        """Return the tensors that views can be made of directly, past intermediate views."""
         joined: dict[Any, Any] = {}
         for node in self._nodes:
             if _is_reshape(node) and node.target is torch.ops.aten.reshape.default:
@@ -200,7 +196,8 @@ class BodyWriter:
         self._release(node)
         if not self._uses[node]:
             self.lines.append(source)
-        elif unpacked:
+            return
+        if unpacked:
             items = {user.args[1]: user for user in users}
             if len(items) == len(users):
                 for index in sorted(items):
@@ -208,11 +205,8 @@ class BodyWriter:
                 names = [self._values[items[i]] if i in items else "_" for i in range(len(parts))]
                 self.lines.append(f"{', '.join(names)}{',' if len(names) == 1 else ''} = {source}")
                 return
-            self._values[node] = self._new_name()
-            self.lines.append(f"{self._values[node]} = {source}")
-        else:
-            self._values[node] = self._new_name()
-            self.lines.append(f"{self._values[node]} = {source}")
+        self._values[node] = self._new_name()
+        self.lines.append(f"{self._values[node]} = {source}")
 
     def _new_name(self) -> str:
         if self._free:
@@ -223,7 +217,7 @@ class BodyWriter:
         return name
 
     def _release(self, node: Any) -> None:
-        """Note that a node was written; the variables of what nothing else reads are free."""
+        """Mark a node as written, and free the variables of inputs that no other node reads."""
         for one in set(self._inputs_of(node)):
             self._uses[one] -= 1
             name = self._values.get(one, "")
@@ -236,16 +230,13 @@ class BodyWriter:
         if isinstance(value, torch.fx.Node):
             return self._values[self._real(value)]
         if isinstance(value, list | tuple):
-            items = [self._source(item) for item in value]
-            return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+            return row_of([self._source(item) for item in value])
         if isinstance(value, slice):
-            return (
-                f"slice({self._source(value.start)}, {self._source(value.stop)}, {self._source(value.step)})"
-            )
+            return f"slice{self._source([value.start, value.stop, value.step])}"
         if value is None or isinstance(value, bool | int | str):
             return repr(value)
         if isinstance(value, float | complex):
-            return repr(value) if _is_finite(value) else self._constant(f"number_{value}", value)
+            return repr(value) if cmath.isfinite(value) else self._constant(f"number_{value}", value)
         if isinstance(value, torch.dtype | torch.device | torch.layout | torch.memory_format):
             return self._constant(str(value).removeprefix("torch."), value)
         raise ValueError(f"its graph contains a {type(value).__name__}")
@@ -271,27 +262,14 @@ class BodyWriter:
             self.lines.append(f"# {path or 'the model itself'}")
 
 
-def _variables(taken: frozenset[str]) -> Iterator[str]:
-    yield from (name for name in "xyz" if name not in taken)
-    number = 0
-    while True:
-        number += 1
-        if f"x{number}" not in taken:
-            yield f"x{number}"
-
-
 def _is_reshape(node: Any) -> bool:
     return node.op == "call_function" and is_operator(node.target) and packet_name(node.target) in _RESHAPES
 
 
 def _must_run(node: Any) -> bool:
-    """Return whether an operation does more than to return a value."""
+    """Return whether an operation does more than return a value."""
     if not is_operator(node.target):
         return False
     return computes(node) and (
         bool(writes(node.target)) or is_random(node.target) or not node.target._schema.returns
     )
-
-
-def _is_finite(value: complex) -> bool:
-    return math.isfinite(value.real) and math.isfinite(value.imag)

@@ -1,4 +1,4 @@
-"""What `optimize_for_inference` returns for a backend: one compiled program, and the model for all else."""
+"""`optimize_for_inference` with a backend: one compiled program, and the model as fallback."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._torch.tracing import pytree
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..inputs.arguments import Arguments
 from ..modes import inference
+from ..state_dict import tensors_of
 from .backends import Backend
 from .line import write_line
-from .optimized import OptimizedModel
+from .optimized import OptimizedModel, agree
 from .program_code import version_of
 from .trace import trace
 from .watch import Watch
 
 _State = tuple[Tensor, int, int, torch.dtype]
-_TOLERANCE = 1e-4  # of the largest value; what is compared is whether the program is the model
+_TOLERANCE = 1e-4  # of the largest value; only meant to detect a wrong program
 
 
 class CompiledModel(OptimizedModel):
     """A model as a compiled program, called like the model.
 
-    It is compiled once, for any batch of what it was given; other arguments go to the model. A program with
-    weights of its own refuses to run where the model has visibly changed.
+    It is compiled once, for the given arguments at any batch size; calls with other arguments run the model.
+    A program with copies of the weights raises if the model has visibly changed.
     """
 
     def __init__(self, model: nn.Module, backend: Backend, example: Arguments) -> None:
@@ -37,11 +37,11 @@ class CompiledModel(OptimizedModel):
         self.refresh()
 
     def refresh(self) -> None:
-        """Compile the model as it is now.
+        """Compile the model in its current state.
 
         Raises:
-            ValueError: it cannot be compiled; the message says why.
-            ShapeError, DtypeError, ContractError: what it was compiled for no longer fits the contract.
+            ValueError: the model cannot be compiled; the message says why.
+            ShapeError, DtypeError, ContractError: the example no longer fits the contract.
         """
         self._backend.require(self.model)
         with self._lock:
@@ -51,7 +51,7 @@ class CompiledModel(OptimizedModel):
                 expected = self.model(*self._example.args, **self._example.kwargs)
             try:
                 self._compile(expected)
-            except Exception as error:  # whatever torch and the compiler make of it
+            except Exception as error:  # torch and the compiler may raise anything
                 name, title = type(self.model).__name__, self._backend.title
                 raise ValueError(f"{name} cannot be optimized by {title}: {_why(error)}") from error
 
@@ -59,7 +59,7 @@ class CompiledModel(OptimizedModel):
         """Call the model.
 
         Raises:
-            RuntimeError: it is visibly not the model of which the program has a copy.
+            RuntimeError: the model has visibly changed since the program copied its weights.
         """
         if stale := self._stale():
             name, title = type(self.model).__name__, self._backend.title
@@ -84,7 +84,7 @@ class CompiledModel(OptimizedModel):
         with ignored_torch_deprecations():
             traced = trace(self.model, args, kwargs, any_size=True, batch_axes=self._example.axes)
             line = write_line(traced, inspect.signature(self.model.forward), self._watch, self._backend)
-        if not _close(line.bind(self._watch, in_block=True)(*args, **kwargs), expected):
+        if not agree(line.bind(self._watch, in_block=True)(*args, **kwargs), expected, _similar):
             raise ValueError("the program gives other results than the model")
         self._bind(self._watch, (line,))
 
@@ -108,26 +108,18 @@ class CompiledModel(OptimizedModel):
 
 def _weights(model: nn.Module) -> dict[str, _State]:
     """Return each weight of a model, and what shows whether it was written to."""
-    named = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     return {
         name: (tensor, 0 if tensor.is_inference() else version_of(tensor), tensor.data_ptr(), tensor.dtype)
-        for tensors in named
-        for name, tensor in tensors
+        for name, tensor in tensors_of(model)
     }
 
 
 def _why(error: BaseException) -> str:
-    """Return what was raised first: what wraps it is about the stages of a compiler."""
+    """Return the first error of the chain: the errors that wrap it describe stages of the compiler."""
     if isinstance(error, ValueError) or error.__cause__ is None:
         text = " ".join(str(error).split())[:400]
         return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
     return _why(error.__cause__)
-
-
-def _close(found: Any, expected: Any) -> bool:
-    ours, our_structure = pytree.tree_flatten(found)
-    theirs, structure = pytree.tree_flatten(expected)
-    return our_structure == structure and all(map(_similar, ours, theirs))
 
 
 def _similar(ours: Any, theirs: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A straight line: one generated function that accepts what was traced and computes it, or returns `MISS`."""
+"""A straight line: a generated function that computes the traced call, or returns `MISS` for others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from .._torch.tracing.kernels import kernel_settings
 from .._torch.tracing.pytree import tree_flatten, tree_unflatten
 from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
-from .accept_code import RESERVED, accept_tests, name_of, row_of
+from .accept_code import RESERVED, accept_tests, free_name, name_of, row_of
 from .backends import Backend
 from .body_code import BodyWriter
 from .program_code import MISS, Body, tensor_tests, within_range, write_program
@@ -25,29 +25,16 @@ from .watch import Watch
 
 @dataclass(frozen=True)
 class Line:
-    """The code of a straight line, to be bound to the tensors of a model.
+    """The code of a straight line, to be bound to the tensors of a model."""
 
-    Attributes:
-        source: the function as Python.
-        test: the code of its first function, which accepts or returns `MISS`.
-        body: the code of its second function, which computes.
-        constants: what it reads besides the model.
-        weights: variable -> place of a parameter or buffer in a `Watch`.
-    """
-
-    source: str
-    test: CodeType
-    body: CodeType
-    constants: Mapping[str, Any]
-    weights: Mapping[str, tuple[int, str]]
+    source: str  # both functions as Python
+    test: CodeType  # of the first function, which accepts or returns `MISS`
+    body: CodeType  # of the second function, which computes
+    constants: Mapping[str, Any]  # what it reads besides the model
+    weights: Mapping[str, tuple[int, str]]  # variable -> place of a parameter or buffer in a `Watch`
 
     def bind(self, watch: Watch, *, in_block: bool = False) -> Callable[..., Any]:
-        """Return the function for a model as it is now.
-
-        Args:
-            watch: the model.
-            in_block: whether an open mode block is none of its concern.
-        """
+        """Return the function for a model as it is now; `in_block`: an open mode block is not its concern."""
         weights = {name: watch.tensor_at(*place) for name, place in self.weights.items()}
         names = {**self.constants, **watch.constants(in_block=in_block), **weights}
         names["compute"] = FunctionType(self.body, names)
@@ -57,13 +44,7 @@ class Line:
 def write_line(
     trace: Trace, signature: inspect.Signature, watch: Watch, backend: Backend | None = None
 ) -> Line:
-    """Write the straight line of a trace.
-
-    Args:
-        trace: what to write.
-        signature: the signature of the model's forward, for the names of arguments.
-        watch: the model as it was traced.
-        backend: what compiles the operations into one program; None writes them down.
+    """Write the straight line of a trace: its operations, or the call of the program that a backend makes.
 
     Raises:
         ValueError: the graph does something that a straight line cannot.
@@ -143,18 +124,15 @@ def write_line(
 
 
 def _tensor_names(trace: Trace) -> dict[str, str]:
-    """Return a variable for each tensor that the graph reads: its path, as far as it can be a name."""
+    """Return a variable for each tensor that the graph reads: its path, as an identifier."""
     names: dict[str, str] = {}
     for placeholder in trace.tensors:
-        name = name_of(trace.paths.get(placeholder, placeholder))
-        while name in names.values():
-            name += "_"
-        names[placeholder] = name
+        names[placeholder] = free_name(name_of(trace.paths.get(placeholder, placeholder)), names.values())
     return names
 
 
 def _parameters(trace: Trace, signature: inspect.Signature, taken: frozenset[str]) -> list[str]:
-    """Return the arguments by name, or nothing where they are to be flattened."""
+    """Return the names of the arguments, or nothing if they must be flattened."""
     named = [
         name
         for name, parameter in signature.parameters.items()
@@ -169,7 +147,7 @@ def _indented(*lines: str) -> list[str]:
 
 
 def _require(tests: list[str]) -> list[str]:
-    """Write the source that gives up unless all tests hold."""
+    """Write the source that returns `MISS` unless all tests hold."""
     if not tests:
         return []
     return [

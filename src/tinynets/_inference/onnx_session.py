@@ -1,6 +1,6 @@
-"""Programs in ONNX, and sessions with as many threads as torch has, which do not spin when idle."""
+"""Sessions of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
 
-# onnxruntime has no complete types.
+# The types of onnxruntime are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false
 from __future__ import annotations
@@ -10,20 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
-
-from .._torch.tracing.torch_warnings import no_word_of_torchvision
-
-
-def translate(program: ExportedProgram) -> tuple[list[str], bytes]:
-    """Translate a program to ONNX; return the names of its inputs too."""
-    with no_word_of_torchvision():
-        proto: Any = torch.onnx.export(program, dynamo=True, verbose=False)
-    return [value.name for value in proto.model_proto.graph.input], proto.model_proto.SerializeToString()
 
 
 def open_session(model: bytes) -> Callable[[list[Any]], Any]:
-    """Return a function that runs a model of ONNX on arrays, on the CPU; several threads may call it.
+    """Return a function that runs an ONNX model on arrays, on the CPU; several threads may call it.
 
     By default, the threads of a session spin after a call, waiting for the next one.
     """
@@ -36,7 +26,7 @@ def open_session(model: bytes) -> Callable[[list[Any]], Any]:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     results = [value.name for value in session.get_outputs()]
-    # What `session.run` calls, after it has looked for inputs that are missing, which takes 2 us.
+    # The function that `session.run` calls after checking for missing inputs, which takes 2 us.
     run = getattr(session, "_sess", session).run
 
     def run_one(arrays: list[Any]) -> Tensor:
@@ -50,8 +40,8 @@ def open_session(model: bytes) -> Callable[[list[Any]], Any]:
 
 
 def array_of(tensor: Tensor) -> Any:
-    """Return the values of a tensor as an array, which shares their memory if it is that of the CPU."""
+    """Return the values of a tensor as an array, which shares the memory of a CPU tensor."""
     try:
         return tensor.numpy()
-    except (RuntimeError, TypeError):  # autograd records it, or it is on another device
+    except (RuntimeError, TypeError):  # it requires a gradient, or is on another device
         return tensor.detach().cpu().numpy()

@@ -1,4 +1,4 @@
-"""`tinynets.optimize_for_inference`: the same model, computed by a straight line of operations."""
+"""`tinynets.optimize_for_inference`: the same model, as straight-line code."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from .watch import Watch
 def optimize_for_inference(
     model: nn.Module, *inputs: Any, backend: Literal["aoti", "onnxruntime"] | None = None
 ) -> OptimizedModel:
-    """Return a callable that computes what the model computes, in less time: to the bit, without a backend.
+    """Return a faster callable with the same outputs as the model: bit-identical, without a backend.
 
     Args:
-        model: any `nn.Module` that `export` takes; it stays as it is, and may be trained on.
+        model: any `nn.Module` that `export` accepts; it is not modified, and may be trained further.
         inputs: the arguments of `forward`, as for `export`: tensors, shapes such as `"batch 3 32 32"`, or
-            nothing where the annotations of `forward` tell. Other sizes are traced when they come; with a
-            backend, only the batch may have another size, and for other sizes the model itself runs.
-        backend: None writes the operations down in Python. `"aoti"` compiles them with AOTInductor, which
-            takes tens of seconds and a C++ compiler, and reads the weights where the model has them.
-            `"onnxruntime"` copies the weights (requires `tinynets[onnx]`): a call raises RuntimeError where
-            the model has visibly changed, until `refresh()`. Both compute other last digits.
+            nothing if `forward` is annotated. Other sizes are traced on their first call; with a backend,
+            only the batch size may differ, and the model itself runs for all other sizes.
+        backend: None generates Python code. `"aoti"` compiles the operations with AOTInductor, which takes
+            tens of seconds, requires a C++ compiler, and reads the weights from the model. `"onnxruntime"`
+            copies the weights (requires `tinynets[onnx]`): a call raises RuntimeError if the model has
+            visibly changed, until `refresh()`. With both, the last digits may differ.
 
     Raises:
         TypeError: the model is not a module, or the shapes of the inputs are unknown.
-        ValueError: an unknown backend, or one that cannot be had here; or the model cannot be traced, and the
-            message names the line.
+        ValueError: the backend is unknown or not available; or the model cannot be traced, and the message
+            names the line.
         ShapeError, DtypeError, ContractError: the inputs do not fit the contract.
         ModuleNotFoundError: a package for ONNX is missing.
 
@@ -59,7 +59,7 @@ def optimize_for_inference(
     fast = OptimizedModel(model)
     fast.reason = Watch(model).refusal()
     _raise_for(fast)
-    if example.size is not None:  # one is special to torch, and what this is for: it has its own line
+    if example.size is not None:  # torch specialises size 1, the main use here: it gets its own line
         _learn(fast, draw(example, 1, generator), any_size=False)
     _learn(fast, several, any_size=True)
     return fast

@@ -1,4 +1,4 @@
-"""The callable that `optimize_for_inference` returns: straight lines, and the model itself for all else."""
+"""The callable that `optimize_for_inference` returns: straight lines, and the model itself as fallback."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .program_code import MISS
 from .trace import trace
 from .watch import Watch
 
-_MOST_LINES = 8  # each costs 1 us where an earlier one has to say no
-_MOST_TRACES = 64  # a model that changes with every call is not worth more
+_MOST_LINES = 8  # every line that rejects a call costs 1 us
+_MOST_TRACES = 64  # a limit for models that change with every call
 _MOST_REFUSED = 256
 
 
 class OptimizedModel:
     """A model as straight lines of operations, called like the model.
 
-    It always computes in eval mode, without gradients; what it returns are inference tensors. It reads the
-    weights where the model has them, and compares the model with what was traced at every call. What no line
-    was traced for goes to the model, in `inference`; so errors are the model's.
+    It always runs in eval mode, without gradients, and returns inference tensors. It reads the weights from
+    the model, and checks in every call whether the model still matches the trace. Calls that no line accepts
+    run the model itself, in `inference`, so errors are the model's own.
 
     Attributes:
         model: the model.
-        reason: why the last call that went to the model did not lead to a line, or "".
+        reason: why the last call of the model did not produce a line, or "".
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -52,7 +52,7 @@ class OptimizedModel:
         """Compute what the model computes in eval mode.
 
         Raises:
-            ModeError: an open block, such as `training(model)`, holds the model in train mode.
+            ModeError: an open block, such as `training(model)`, keeps the model in train mode.
         """
         try:
             for call in self._calls:
@@ -64,7 +64,7 @@ class OptimizedModel:
         return self._call_model(args, kwargs)
 
     def refresh(self) -> None:
-        """Take the model as it is now, with what cannot be seen: it is traced anew when it is called."""
+        """Trace the model again at the next call, to include changes that cannot be detected."""
         with self._lock:
             self._refused, self._traces = set(), 0
             self._bind(Watch(self.model), ())
@@ -80,7 +80,7 @@ class OptimizedModel:
         return f"OptimizedModel({type(self.model).__name__}, {count} straight line{'s'[: count != 1]}{note})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.model,)  # the code is generated anew, at the first call
+        return type(self), (self.model,)  # the code is generated again, at the first call
 
     def _call_model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         refuse_in_train_mode(self._watch.modules, f"optimize_for_inference({type(self.model).__name__})")
@@ -97,17 +97,17 @@ class OptimizedModel:
         return self.learn(args, kwargs, any_size=True)
 
     def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_size: bool) -> Any:
-        """Call the model, trace the call, and return the result of the model.
+        """Call the model, trace the call, and return the model's result.
 
         Args:
             args: positional arguments.
             kwargs: keyword arguments.
-            any_size: whether the line is for as many sizes as possible, or for these alone.
+            any_size: whether the line is for as many sizes as possible, or only for these.
         """
         before = Watch(self.model)
         with inference(self.model):
             result = self.model(*args, **kwargs)
-        if self._lock.acquire(blocking=False):  # else another thread is tracing
+        if self._lock.acquire(blocking=False):  # otherwise another thread is tracing
             try:
                 self.reason = self._learn(args, kwargs, result, before, any_size)
             finally:
@@ -117,7 +117,7 @@ class OptimizedModel:
     def _positional(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the same arguments, by position where that is possible."""
+        """Return the same arguments, by position if possible."""
         if not kwargs:
             return args, kwargs
         try:
@@ -127,7 +127,7 @@ class OptimizedModel:
         return bound.args, bound.kwargs
 
     def _renew(self) -> None:
-        """Take the model as it is now; lines are kept where only tensors were replaced, or flags switched."""
+        """Update to the current model; keep the lines if only tensors were replaced or mode flags changed."""
         with self._lock:
             watch = Watch(self.model)
             if not watch.same_structure(self._watch):
@@ -183,17 +183,17 @@ class OptimizedModel:
 
     def _agrees(self, call: Callable[..., Any], args: Any, kwargs: Any, expected: Any) -> bool:
         with preserved_random_states(self.model):
-            if _equal(call(*args, **kwargs), expected):
+            if agree(call(*args, **kwargs), expected, _equal):
                 return True
             seed_everything(0)  # the model may be random in eval mode
             found = call(*args, **kwargs)
             seed_everything(0)
             with inference(self.model):
-                return _equal(found, self.model(*args, **kwargs))
+                return agree(found, self.model(*args, **kwargs), _equal)
 
 
 def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return what a line depends on in arguments, in a form that can be compared."""
+    """Return the properties of arguments that a line depends on, in comparable form."""
     leaves, structure = pytree.tree_flatten((args, kwargs))
     kinds: list[Any] = [
         (type(leaf), leaf.shape, leaf.dtype, leaf.device, leaf.layout)
@@ -204,21 +204,18 @@ def _description(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return str(structure), tuple(kinds), autocast_state()
 
 
-def _equal(found: Any, expected: Any) -> bool:
-    """Return whether two outputs are the same to the bit; a NaN equals a NaN."""
+def agree(found: Any, expected: Any, same: Callable[[Any, Any], bool]) -> bool:
+    """Return whether two outputs have one structure, and each value in them is the same as the other's."""
     ours, our_structure = pytree.tree_flatten(found)
     theirs, structure = pytree.tree_flatten(expected)
-    return our_structure == structure and all(map(_same, ours, theirs))
+    return our_structure == structure and all(map(same, ours, theirs))
 
 
-def _same(first: Any, second: Any) -> bool:
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two values are the same to the bit; a NaN equals a NaN."""
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return type(first) is type(second) and bool(first == second)
-    if (type(first), first.shape, first.dtype, first.device) != (
-        type(second),
-        second.shape,
-        second.dtype,
-        second.device,
-    ):
+    kind, other = ((type(one), one.shape, one.dtype, one.device) for one in (first, second))
+    if kind != other:
         return False
     return bool(torch.equal(first, second) or ((first == second) | (first.isnan() & second.isnan())).all())

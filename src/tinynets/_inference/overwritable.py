@@ -1,6 +1,6 @@
-"""Which values of a graph are memory of their own, that nothing else reads and that may be overwritten."""
+"""Find values of a graph that own their memory and have no other readers, so that they may be overwritten."""
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .._torch.tracing.operators import can_decompose
 from .._torch.tracing.straight_line import is_operator, may_alias, packet_name, size_of, writes
 
 _DROPOUTS = {f"aten.{kind}dropout" for kind in ("", "feature_", "alpha_", "feature_alpha_")}
-_CHECKS = {"aten._assert_tensor_metadata"}  # of what the trace has assumed, which is compared elsewhere
-# Composed of other operators, so that its schema does not tell, and yet always a result of its own.
+_CHECKS = {"aten._assert_tensor_metadata"}  # checks of assumptions of the trace, which are tested elsewhere
+# Composite operators, whose schema does not say so, but whose result is always a new tensor.
 _COMPUTED = {
     f"aten.{name}"
     for name in (
@@ -44,12 +44,12 @@ def is_dropped(node: Any) -> bool:
 
 
 def computes(node: Any) -> bool:
-    """Return whether a node is part of the model, rather than a check that the trace has added."""
+    """Return whether a node is part of the model, not a check that the trace added."""
     return not is_operator(node.target) or packet_name(node.target) not in _CHECKS
 
 
 def writes_to_fresh(node: Any) -> bool:
-    """Return whether an operator that writes to arguments writes to results of the graph only."""
+    """Return whether an operator that writes to its arguments writes only to results of the graph."""
     return all(place < len(node.args) and _is_fresh(node.args[place]) for place in writes(node.target))
 
 
@@ -68,10 +68,7 @@ def _is_fresh(node: Any) -> bool:
 def overwritable(node: Any, real: Callable[[Any], Any], uses: Mapping[Any, int]) -> int | None:
     """Return the position of the argument that may become the result of a node, or None.
 
-    Args:
-        node: a node.
-        real: finds the node behind dropouts.
-        uses: node -> how many nodes are still to read it.
+    `real` finds the node behind dropouts, and `uses` says how many nodes are still to read one.
     """
     name = packet_name(node.target)
     places = (0, 1) if name == "aten.add" else (0,)

@@ -1,6 +1,6 @@
-"""The call of a compiled program in place of the operations, and what its weights must still be."""
+"""The call of a compiled program instead of the operations, and the tests of its weights."""
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -13,47 +13,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .accept_code import free_name
 from .backends import Backend
 from .trace import Trace
 
 MISS = object()
-"""What a straight line returns for arguments, or a model, that it was not traced for."""
+"""The return value of a straight line for arguments, or a model, that it was not traced for."""
 
 _OF_WIDE_RANGE = (torch.float32, torch.float64)
 
-version_of = attrgetter("_version")  # of a tensor: most operations in place add one
+version_of = attrgetter("_version")  # of a tensor: most in-place operations increment it
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a straight line computes.
-
-    Attributes:
-        lines: its statements.
-        outputs: the sources of the outputs.
-        tests: what must hold for the tensors of the model.
-        constants: what lines and tests read.
-    """
+    """What a straight line computes."""
 
     lines: Sequence[str]
-    outputs: list[str]
-    tests: list[str]
-    constants: Mapping[str, Any]
+    outputs: list[str]  # their sources
+    tests: list[str]  # what must hold for the tensors of the model
+    constants: Mapping[str, Any]  # what lines and tests read
 
 
 def write_program(
     trace: Trace, inputs: Mapping[str, str], read: Mapping[str, Tensor], backend: Backend
 ) -> Body:
-    """Compile a trace, and write its call.
+    """Compile a trace, and write the call of the program.
 
-    Args:
-        trace: what to compile.
-        inputs: placeholder -> its variable.
-        read: variable -> tensor of the model.
-        backend: the compiler.
+    `inputs` maps placeholders to variables, and `read` variables to tensors of the model.
 
     Raises:
-        ValueError: it cannot be compiled.
+        ValueError: the trace cannot be compiled.
     """
     returned: Any = trace.graph.output_node().args[0]
     if not all(isinstance(getattr(node, "meta", {}).get("val"), Tensor) for node in returned):
@@ -63,7 +53,11 @@ def write_program(
     run = backend.compile(trace, [*weights, *given])
     outputs = [f"result{i or ''}" for i in range(len(returned))]
     numbers = [name for name in given if trace.leaves[name].dtype in _OF_WIDE_RANGE]
-    arrays = _array_names(given if backend.takes_arrays else numbers, inputs)
+    # Variables for the values of tensors as arrays, which share their memory.
+    arrays = {
+        name: free_name(f"{inputs[name]}_array", inputs.values())
+        for name in (given if backend.takes_arrays else numbers)
+    }
     lines = [f"{array} = {inputs[name]}.numpy()" for name, array in arrays.items()]
     if numbers:
         within = " and ".join(f"within_range({arrays[name]})" for name in numbers)
@@ -77,26 +71,10 @@ def write_program(
     return Body(lines, outputs, tests, constants)
 
 
-def _array_names(tensors: Sequence[str], inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return a variable for the values of each tensor as an array, which shares its memory."""
-    names: dict[str, str] = {}
-    for tensor in tensors:
-        name = f"{inputs[tensor]}_array"
-        while name in inputs.values():
-            name += "_"
-        names[tensor] = name
-    return names
-
-
 def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tuple[list[str], dict[str, Any]]:
-    """Test what forward may depend on besides the values of tensors: their shapes and dtypes.
+    """Test what forward may depend on besides the values of tensors: shapes, dtypes, with `layouts` strides.
 
-    Args:
-        tensors: variable -> tensor.
-        layouts: whether the strides count too.
-
-    Returns:
-        Expressions, and what they read.
+    Returns expressions, and what they read besides the variables of the tensors.
     """
     tests: list[str] = []
     constants: dict[str, Any] = {}
@@ -106,24 +84,24 @@ def tensor_tests(tensors: Mapping[str, Tensor], *, layouts: bool = False) -> tup
         test = f"{name}.shape == {tuple(tensor.shape)} and {name}.dtype is {dtype}"
         if layouts:
             contiguous = f"{name}.is_contiguous()"
-            test += (
-                f" and {contiguous if tensor.is_contiguous() else f'{name}.stride() == {tensor.stride()}'}"
-            )
+            strides = f"{name}.stride() == {tensor.stride()}"
+            test += f" and {contiguous if tensor.is_contiguous() else strides}"
         tests.append(test)
     return tests, constants
 
 
 def within_range(array: Any) -> bool:
-    """Return whether squares of the values, and their sum, are finite.
+    """Return whether the squares of the values, and their sum, are finite.
 
-    A compiler may compute a variance, say, in another way, which overflows elsewhere; NaN it may lose.
+    A compiler may compute, for example, a variance by another formula, which overflows for other values; it
+    may also lose NaNs.
     """
     values = array.ravel()
     return isfinite(values.dot(values))
 
 
 def _untouched(tensors: list[Tensor]) -> tuple[list[str], dict[str, Any]]:
-    """Test whether tensors were written to, as far as torch keeps count of it."""
+    """Write tests of whether tensors were modified, as far as torch counts versions."""
     counted = [tensor for tensor in tensors if not tensor.is_inference()]
     return [
         "[*map(version_of, counted)] == versions",

@@ -1,6 +1,6 @@
-"""A model traced for some arguments: its graph, what the graph reads, and for which sizes it holds."""
+"""A model traced for some arguments: its graph, the inputs of the graph, and the sizes it is valid for."""
 
-# What torch.export returns has no complete types.
+# The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from .._torch.modules.module_copies import shallow_copy
-from .._torch.modules.module_tables import tables_of
 from .._torch.state.model_walk import unregistered_tensors
 from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import (
@@ -28,33 +27,22 @@ from .._torch.tracing.straight_line import (
 )
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..modes import evaluating
+from ..state_dict import tensors_of
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One traced call.
-
-    Attributes:
-        program: what torch made of it.
-        tensors: placeholder -> parameter, buffer or other tensor that it stands for.
-        paths: placeholder -> path of a parameter or buffer.
-        leaves: placeholder -> leaf of the arguments, as it was.
-        shapes: placeholder -> the sizes of a tensor: numbers, or names.
-        conditions: what the named sizes must satisfy, as Python source.
-        taken: how leaves are arranged in `(args, kwargs)`.
-        returned: how outputs are arranged.
-        alone: whether the arguments are leaves themselves, without containers.
-    """
+    """One traced call."""
 
     program: ExportedProgram
-    tensors: Mapping[str, Tensor]
-    paths: Mapping[str, str]
-    leaves: Mapping[str, Any]
-    shapes: Mapping[str, Sequence[int | str]]
-    conditions: Sequence[str]
-    taken: Any
-    returned: Any
-    alone: bool
+    tensors: Mapping[str, Tensor]  # placeholder -> parameter, buffer or other tensor that it stands for
+    paths: Mapping[str, str]  # placeholder -> path of a parameter or buffer
+    leaves: Mapping[str, Any]  # placeholder -> leaf of the arguments, as it was
+    shapes: Mapping[str, Sequence[int | str]]  # placeholder -> the sizes of a tensor: numbers, or names
+    conditions: Sequence[str]  # what the named sizes must satisfy, as Python source
+    taken: Any  # how leaves are arranged in `(args, kwargs)`
+    returned: Any  # how outputs are arranged
+    alone: bool  # whether the arguments are leaves themselves, without containers
 
     @property
     def graph(self) -> torch.fx.Graph:
@@ -75,19 +63,15 @@ def trace(
     any_size: bool,
     batch_axes: Sequence[int | None] | None = None,
 ) -> Trace:
-    """Trace a call in eval mode, for its sizes alone or for as many as possible.
+    """Trace a call in eval mode, only for its sizes or for as many as possible.
 
-    Args:
-        model: the model.
-        args: positional arguments.
-        kwargs: keyword arguments.
-        any_size: whether every axis that is longer than 1 is free.
-        batch_axes: the batch axis of each tensor, which alone is free then, for every size.
+    With `any_size`, every axis that is longer than 1 is free; with the batch axis of each tensor, that alone,
+    for every size.
 
     Raises:
-        ValueError: it cannot be traced; the message says why, and in which line.
+        ValueError: the call cannot be traced; the message says why, and in which line.
     """
-    # A copy of the modules, with the same tensors: while torch traces, it replaces the tensors in the tables.
+    # Copy the modules, but not the tensors: torch replaces the tensors in the tables while it traces.
     state = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     copy = shallow_copy(model, state)
     args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), (args, kwargs))
@@ -100,7 +84,7 @@ def trace(
             torch.no_grad(),
         ):
             program = export_program(copy, args, kwargs, any_size=any_size, batch_axes=batch_axes)
-    except Exception as error:  # whatever torch and the model make of it
+    except Exception as error:  # torch and the model may raise anything
         raise ValueError(_why(error)) from error
     if buffers := mutated_buffers(program):
         raise ValueError(f"it assigns its buffer {buffers[0]} when it is called")
@@ -115,7 +99,8 @@ def trace(
     }
     symbols = frozenset(size for shape in shapes.values() for size in shape if isinstance(size, str))
     paths = weight_names(program)
-    weights = {placeholder: _tensor_at(model, path) for placeholder, path in paths.items()}
+    named = dict(tensors_of(model))
+    weights = {placeholder: named[path] for placeholder, path in paths.items()}
     return Trace(
         program=program,
         tensors={**weights, **_own_constants(model, constant_tensors(program))},
@@ -132,20 +117,13 @@ def trace(
 def _own_constants(model: nn.Module, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace aliases by the tensors of the model that they stand for.
 
-    Registered ones too: a patched `forward` may reach them by a closure, past the copy that was traced.
+    This includes registered tensors: a patched `forward` may reach them through a closure, bypassing the
+    traced copy.
     """
     registered = (*model.parameters(), *model.buffers())
     own = {_storage(tensor): tensor for _, tensor in unregistered_tensors(model)}
     own.update((_storage(tensor), tensor) for tensor in registered)
     return {name: own.get(_storage(tensor), tensor) for name, tensor in constants.items()}
-
-
-def _tensor_at(model: nn.Module, path: str) -> Tensor:
-    parent, _, name = path.rpartition(".")
-    parameters, buffers, _ = tables_of(model.get_submodule(parent))
-    tensor = parameters.get(name, buffers.get(name))
-    assert tensor is not None
-    return tensor
 
 
 def _storage(tensor: Tensor) -> tuple[Any, ...]:
@@ -154,7 +132,7 @@ def _storage(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _why(error: BaseException) -> str:
-    """Return what torch or the model said, and the innermost line that is not theirs."""
+    """Return the message of torch or the model, and the innermost line of the user's code."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
     text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")[:300]
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,11 +1,12 @@
-"""Kernels that give the bits of the kernel that torch would choose, and take less time for one image.
+"""Kernels that are bit-identical to the one that torch would choose, but faster for one image.
 
-For kernels larger than 3x3, torch sends a convolution to oneDNN, at 40 us of preparation a call; for smaller
-ones, and images as small, it takes its native kernel. With one input channel, say, both add up in the same
-order. Whether they do depends on the processor too, so it is not known but tried, for the very sizes.
+For windows larger than 3x3, torch runs a convolution with oneDNN, which takes 40 us of preparation per call;
+for smaller windows and small images, it uses its native kernel. Both may sum in the same order, for example
+with one input channel. Since this also depends on the processor, it is tested at run time, for the exact
+sizes.
 """
 
-# Nodes of a graph have no complete types.
+# The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ from torch import Tensor
 
 from .._torch.tracing.kernels import native_conv2d
 
-_MOST_VALUES = 20480  # of an image, up to which torch prefers its native kernel
+_MOST_VALUES = 20480  # largest image for which torch prefers its native kernel
 _TRIALS = 8
 
 
 def native_arguments(node: Any) -> tuple[Any, ...] | None:
-    """Return what the native kernel takes in place of a convolution, or None where it is no twin of it.
+    """Return the arguments of the native kernel that replaces a convolution, or None if results may differ.
 
-    It multiplies the padding too: weights that are infinite make other results.
+    The native kernel multiplies the padding too, so infinite weights change the result.
     """
     if node.target is not torch.ops.aten.conv2d.default or native_conv2d is None or node.kwargs:
         return None
@@ -43,17 +44,17 @@ def native_arguments(node: Any) -> tuple[Any, ...] | None:
 
 
 def _fixed_shape(node: Any) -> tuple[int, ...]:
-    """Return the sizes of a contiguous float tensor on the CPU, or nothing where they are not fixed."""
+    """Return the sizes of a contiguous float tensor on the CPU, or nothing if they are not fixed."""
     value = node.meta["val"]
     plain = value.dtype is torch.float32 and value.device.type == "cpu"
     if not plain or not all(isinstance(size, int) for size in value.shape):
         return ()
-    # `is_contiguous` ignores the stride of a single channel, by which torch may find channels last.
+    # `is_contiguous` ignores the stride of a single channel, which torch may take for channels last.
     return tuple(value.shape) if value.stride() == torch.empty(value.shape, device="meta").stride() else ()
 
 
 def twin_tests(weights: Mapping[str, Tensor], arguments: Mapping[str, Tensor]) -> list[str]:
-    """Test what the trials do not tell of: other settings, other layouts, infinite weights."""
+    """Write tests of what the trials do not cover: other settings, other layouts, infinite weights."""
     return [
         *(f"{name}.stride() == {tensor.stride()}" for name, tensor in {**arguments, **weights}.items()),
         *(f"within_range({name}.detach().numpy())" for name in weights),
@@ -64,7 +65,7 @@ def twin_tests(weights: Mapping[str, Tensor], arguments: Mapping[str, Tensor]) -
 def _same_bits(
     shape: tuple[int, ...], size: tuple[int, ...], has_bias: bool, stride: Any, padding: Any
 ) -> bool:
-    """Try both kernels on values that are far apart, infinite and NaN ones too, and on unaligned memory."""
+    """Compare both kernels on values of very different size, infinite and NaN, and on unaligned memory."""
     assert native_conv2d is not None
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():

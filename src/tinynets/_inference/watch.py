@@ -1,9 +1,9 @@
-"""What a traced model must still be for its straight line to hold, compared at the speed of C.
+"""Detect changes of a traced model that invalidate its straight line, with comparisons that run in C.
 
-Dicts are compared by `==`, which looks at the identity of each value before anything else: 0.2 us for the
-attributes of a module, and 1 us where a convolution has left nothing of them in the caches. So the copies
-share what they can: their keys, and one table for all that are empty. What tensors hold is not compared: a
-straight line reads them where they are.
+Dicts are compared by `==`, which compares the identity of each value first: this takes 0.2 us for the
+attributes of a module, and 1 us after a convolution has evicted them from the CPU caches. So the copies share
+as much as possible: their keys, and one table for all empty ones. The values of tensors are not compared: a
+straight line reads the tensors of the model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, cast
 
 import torch
@@ -31,29 +31,21 @@ from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
 from .._torch.state.model_walk import unregistered_modules
 from ..modes.blocks import open_blocks
 
-_IGNORED = MARKS | {"training", "train"}  # a straight line is in eval mode whatever the flags say
+_IGNORED = MARKS | {"training", "train"}  # a straight line runs in eval mode, whatever the flags
 _CONTAINERS = (list, dict, set, deque)
-_DATA = (int, float, complex, bool, str, bytes, tuple, type(None), Tensor, *_CONTAINERS)  # of a class
+_DATA = (int, float, complex, bool, str, bytes, tuple, type(None), Tensor, *_CONTAINERS)  # of classes
 _DEPTH = 4
 _EMPTY: dict[str, Any] = {}
 
 
 class Watch:
-    """A model at one moment.
-
-    Attributes:
-        modules: its modules, those included that are not registered.
-        live: dicts that belong to the model and to objects among its attributes.
-        then: what they held.
-        must_be_empty: tables of hooks.
-        hidden_state: why changes of the model cannot be seen, or "".
-    """
+    """A model at one moment."""
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = list(breadth_first([model, *unregistered_modules(model).values()]))
-        self.hidden_state = ""
-        self.live: list[Any] = []
-        self.then: list[Any] = []
+        self.hidden_state = ""  # why changes of the model cannot be seen
+        self.live: list[Any] = []  # dicts that belong to the model and to objects among its attributes
+        self.then: list[Any] = []  # what they held
         self._seen: set[int] = set()
         for module in self.modules:
             for table in tables_of(module):
@@ -62,7 +54,7 @@ class Watch:
         for module in self.modules:
             self._add_attributes(module, 0)
         self.types = list(map(type, self.modules))
-        self.must_be_empty: list[Any] = global_forward_hook_tables()
+        self.must_be_empty: list[Any] = global_forward_hook_tables()  # and those of the modules
         for module in self.modules:
             self.must_be_empty += forward_hook_tables(module)
         self.class_facts = list(_class_facts(self.types))
@@ -73,11 +65,11 @@ class Watch:
         self.toggle = toggle.on
 
     def refusal(self) -> str:
-        """Return why the model itself has to run at every call, or ""."""
+        """Return why the model itself must run in every call, or ""."""
         return "a hook has to run at every call" if any(self.must_be_empty) else self.hidden_state
 
     def constants(self, *, in_block: bool) -> dict[str, Any]:
-        """Return the values that `tests` reads; an open mode block fails them unless it is known."""
+        """Return the values that `tests` reads; unless `in_block`, an open mode block fails the tests."""
         return {
             "attributes": self.live,
             "traced_attributes": self.then,
@@ -94,7 +86,7 @@ class Watch:
         }
 
     def places(self) -> dict[int, tuple[int, str]]:
-        """Return where each parameter and buffer is, by identity: index of its module, and its name."""
+        """Map the id of each parameter and buffer to its place: index of its module, and its name."""
         return {
             id(tensor): (index, name)
             for index, module in enumerate(self.modules)
@@ -111,7 +103,7 @@ class Watch:
         return tensor
 
     def tests(self) -> list[str]:
-        """Return expressions over `constants` that are true while the model is what it was."""
+        """Return expressions over `constants` that are true while the model is unchanged."""
         return [
             f"checks.on == {self.toggle}",
             "not any(hooks)",
@@ -124,28 +116,24 @@ class Watch:
         ]
 
     def changed(self) -> bool:
-        """Return whether the model is not what it was: its flags and the identity of its tensors included."""
+        """Return whether the model has changed, including its flags and the identity of its tensors."""
         try:
             return (
                 self.live != self.then
                 or list(map(type, self.modules)) != self.types
-                or self._others_changed()
+                or toggle.on != self.toggle
+                or any(attrgetter(*names)(kind) != values for kind, names, values in self.class_facts)
             )
-        except Exception:  # values that cannot be compared are other values
+        except Exception:  # values that cannot be compared count as changed
             return True
 
-    def _others_changed(self) -> bool:
-        return toggle.on != self.toggle or any(
-            attrgetter(*names)(kind) != values for kind, names, values in self.class_facts
-        )
-
     def same_structure(self, other: Watch) -> bool:
-        """Return whether both differ in nothing but mode flags and which tensors the tables hold."""
+        """Return whether both differ only in mode flags and in the identity of tensors."""
         try:
             return (
                 self.toggle == other.toggle
                 and len(self.modules) == len(other.modules)
-                and all(map(_is, self.modules, other.modules))
+                and all(map(is_, self.modules, other.modules))
                 and self.types == other.types
                 and self.class_facts == other.class_facts
                 and self._structure() == other._structure()
@@ -171,14 +159,14 @@ class Watch:
 
     def _add_attributes(self, owner: object, depth: int) -> None:
         table = vars(owner)
-        own = table.copy()  # which shares its keys with the instances of the class
+        own = table.copy()  # shares its keys with the instances of the class
         self._add(table, own)
         for name, value in table.items():
             if name not in TABLES:
                 own[name] = self._copied(value, name, depth)
 
     def _copied(self, value: Any, name: str, depth: int) -> Any:
-        """Return what the value will be compared with: a copy of a container, else the value itself."""
+        """Return the value to compare with later: a copy of a container, else the value itself."""
         if isinstance(value, Tensor | nn.Module) or type(value) in PLAIN_TYPES or depth > _DEPTH:
             return value
         if is_of_numpy(value) or isinstance(value, bytearray):
@@ -201,12 +189,8 @@ def _has_attributes(value: object) -> bool:
     return own and not is_foreign(value) and not isinstance(value, torch.Generator)
 
 
-def _is(first: object, second: object) -> bool:
-    return first is second
-
-
 def _metadata(tensor: Any, first: dict[int, int]) -> Any:
-    """Describe a tensor but for its values; tied ones have the same number."""
+    """Describe a tensor except for its values; tied tensors have the same number."""
     if not isinstance(tensor, Tensor):
         return tensor
     place = first.setdefault(id(tensor), len(first))
@@ -214,7 +198,7 @@ def _metadata(tensor: Any, first: dict[int, int]) -> Any:
 
 
 def _class_facts(types: list[type]) -> Iterator[tuple[type, tuple[str, ...], Any]]:
-    """Yield for each class the names of its attributes that are compared, and their values."""
+    """Yield for each class the names and values of the attributes to compare."""
     for kind in dict.fromkeys(types):
         names: dict[str, None] = {"forward": None, "__call__": None}
         for base in kind.__mro__:

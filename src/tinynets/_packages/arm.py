@@ -1,7 +1,7 @@
-"""Arm the source of a module: a function with tensor annotations gets its checks when it is called first.
+"""Arm the source of a module: a function with tensor annotations gets its checks on its first call.
 
-Until then its body is one statement that has it built and calls it; what was its body stands behind, where it
-is never reached, so that signature, free variables and kind (a generator, say) are those of the function. A
+Until then its body begins with statements that build the checked function and call it. The original body
+follows, unreachable, so that the signature, free variables and kind (a generator, say) stay the same. A
 function inside a function is built when it is created.
 """
 
@@ -11,12 +11,12 @@ import ast
 from collections.abc import Iterator
 from typing import cast
 
-from .._contract.codegen.syntax import FunctionNode, parameters_of, split_docstring
+from .._contract.codegen.syntax import FunctionNode, located, parameters_of, split_docstring
 
-# What an armed module has more: its `CheckedModule`, and its functions, each by the line of its definition.
+# Names added to an armed module: its `CheckedModule`, and its functions by the line of their definition.
 PACKAGE, FUNCTION = "_tn_package", "_tn_function_"
 
-# Types that hold no tensors of known shape, whatever they are subscripted with.
+# Types without tensors of known shape, if the types in their brackets have none either.
 _PLAIN = frozenset(
     word
     for line in (
@@ -29,9 +29,9 @@ _PLAIN = frozenset(
 )
 # Decorators that compile the source or the bytecode of a function.
 _COMPILERS = ("script", "script_if_tracing", "ignore", "unused", "jit", "njit", "vectorize", "guvectorize")
-# Decorators of what is only declared.
+# Decorators of functions that are only declared.
 _DECLARING = frozenset({"overload", "abstractmethod"})
-# Decorators that are no calls of anybody's function, and need no look at run time.
+# Decorators that are built in and need not be inspected at run time.
 _BUILT_IN = ("property", "staticmethod", "classmethod", "abstractmethod", "overload", "setter", "dataclass")
 
 
@@ -73,41 +73,33 @@ def _is_empty(node: FunctionNode) -> bool:
 
 
 def hints_of(node: FunctionNode) -> Iterator[ast.expr]:
-    """Yield the annotations of a function: its signature and its lines, not those of functions inside it."""
+    """Yield the annotations of a function: its signature and its lines, without functions inside it."""
     for argument in parameters_of(node).values():
         if argument.annotation:
             yield argument.annotation
     if node.returns:
         yield node.returns
-    yield from _line_hints(node.body)
+    yield from _line_hints(node)
 
 
-def _line_hints(statements: list[ast.stmt]) -> Iterator[ast.expr]:
-    for statement in statements:
-        if isinstance(statement, ast.AnnAssign):
-            yield statement.annotation
-        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-                for part in cast("list[ast.AST]", getattr(statement, field, [])):
-                    yield from _line_hints(
-                        [part] if isinstance(part, ast.stmt) else getattr(part, "body", [])
-                    )
+def _line_hints(node: ast.AST) -> Iterator[ast.expr]:
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.AnnAssign):
+            yield part.annotation
+        elif isinstance(part, ast.stmt | ast.excepthandler | ast.match_case) and not isinstance(
+            part, FunctionNode | ast.ClassDef
+        ):
+            yield from _line_hints(part)
 
 
 class _Armer(ast.NodeTransformer):
-    """Arms what may have tensor annotations; what it has is known when names can be looked up."""
+    """Arms functions that may have tensor annotations; only resolved names show whether they do."""
 
     def __init__(self, own_classes: set[str]) -> None:
         self.plain = _PLAIN | own_classes
         self.depth = 0  # functions around the place
         self.owner = ""  # the class around it
-        self.declares = False  # whether that is a protocol
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
+        self.declares = False  # whether that class is a protocol
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
@@ -124,7 +116,7 @@ class _Armer(ast.NodeTransformer):
             ]
         return node
 
-    def _function(self, node: FunctionNode) -> ast.AST:
+    def visit_FunctionDef(self, node: FunctionNode) -> ast.AST:
         if any(_name(decorator) == "no_type_check" for decorator in node.decorator_list):
             return node
         self.depth += 1
@@ -141,6 +133,8 @@ class _Armer(ast.NodeTransformer):
             documentation, _ = split_docstring(node.body)
             node.body[len(documentation) : len(documentation)] = _first_call(node, self.owner)
         return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def _is_plain(self, hint: ast.expr) -> bool:
         match hint:
@@ -164,7 +158,7 @@ class _Armer(ast.NodeTransformer):
 
 
 def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
-    """Return the statements that have a function built and call it with what this call was given."""
+    """Return the statements that build a function and call it with the arguments of this call."""
     arguments = node.args
     given = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     given += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
@@ -178,30 +172,27 @@ def _first_call(node: FunctionNode, owner: str) -> list[ast.stmt]:
         )
     else:
         text = f"return (yield from {call})" if yields else f"return {call}"
-    statements = ast.parse(f"{PACKAGE}.build({node.lineno}, {PACKAGE}.is_traced())\n{text}").body
-    for statement in statements:
-        for part in ast.walk(statement):
-            if isinstance(part, ast.stmt | ast.expr):
-                part.lineno = part.end_lineno = node.lineno
-                part.col_offset = part.end_col_offset = node.col_offset
-    return statements
+    place = ast.Pass(
+        lineno=node.lineno, end_lineno=node.lineno, col_offset=node.col_offset, end_col_offset=node.col_offset
+    )
+    return located([f"{PACKAGE}.build({node.lineno}, {PACKAGE}.is_traced())", text], place)
 
 
 def _mangled(name: str, owner: str) -> str:
-    """Return the name by which a keyword argument of a method is given: Python mangles `__x`."""
+    """Return the name under which a keyword argument of a method is passed: Python mangles `__x`."""
     private = owner and name.startswith("__") and not name.endswith("__")
     return f"_{owner.lstrip('_')}{name}" if private else name
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        if not isinstance(child, FunctionNode | ast.ClassDef | ast.Lambda):
             yield child
             yield from _own_nodes(child)
 
 
 def _watched(decorator: ast.expr) -> ast.expr:
-    """Return a decorator that has nothing left to do if it turns out to be a type checker's."""
+    """Wrap a decorator so that it is skipped if it turns out to be a type checker's."""
     if _name(decorator) in _BUILT_IN:
         return decorator
     call = cast("ast.Call", _parsed(f"{PACKAGE}.decorator(_)", decorator))
@@ -210,11 +201,7 @@ def _watched(decorator: ast.expr) -> ast.expr:
 
 
 def _parsed(text: str, place: ast.AST) -> ast.expr:
-    expression = ast.parse(text, mode="eval").body
-    for part in ast.walk(expression):
-        if isinstance(part, ast.expr):
-            ast.copy_location(part, place)
-    return expression
+    return cast("ast.Expr", located([text], place)[0]).value
 
 
 def _name(expression: ast.expr) -> str:
@@ -230,7 +217,7 @@ def _name(expression: ast.expr) -> str:
 
 
 def _is_dict(node: ast.ClassDef) -> bool:
-    """Whether a class is a TypedDict, which is checked where a function takes it."""
+    """Whether a class is a TypedDict or has annotated fields, so that its name may stand for tensors."""
     return any(_name(base) == "TypedDict" for base in node.bases) or any(
         isinstance(part, ast.AnnAssign) for part in node.body
     )

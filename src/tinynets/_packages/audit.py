@@ -1,4 +1,4 @@
-"""Audit a package: what `install_import_hook` would enforce in it, and what not and why. No function runs."""
+"""Audit a package: what `install_import_hook` would enforce in it, and what not and why; runs no function."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .package import CheckedModule, checked_modules
 
 @dataclass
 class Audit:
-    """What is enforced in a package."""
+    """The result of an audit: what is enforced in a package."""
 
     package: str
     modules: int = 0  # that were imported
     functions: int = 0  # with at least one check
     classes: int = 0  # whose fields are checked when they are constructed
     checks: dict[str, int] = field(default_factory=dict[str, int])  # "argument", "return", ... -> number
-    inner_functions: int = 0  # may have tensor annotations, which are looked at when they are created
+    inner_functions: int = 0  # may have tensor annotations, which are read when they are created
     skipped: list[Skipped] = field(default_factory=list[Skipped])
     doubts: list[str] = field(default_factory=list[str])  # axes that look misspelt
     not_imported: dict[str, str] = field(default_factory=dict[str, str])  # module -> why
@@ -41,16 +41,12 @@ class Audit:
         if self.inner_functions:
             inner = _counted(self.inner_functions, "function")
             text.append(f"besides, {inner} inside functions, looked at when created")
-        places = [
-            f"{s.module}:{s.line} {s.function}{f'({s.where})' if s.where else ''}" for s in self.skipped
-        ]
-        skipped = [f"{place}: {s.reason}" for place, s in zip(places, self.skipped, strict=True)]
-        not_imported = [f"{name}: {reason}" for name, reason in self.not_imported.items()]
-        for title, lines in (
-            ("not enforced", skipped),
-            ("perhaps misspelt", self.doubts),
-            ("not imported", not_imported),
-        ):
+        listed = {
+            "not enforced": self.skipped,
+            "perhaps misspelt": self.doubts,
+            "not imported": [f"{name}: {reason}" for name, reason in self.not_imported.items()],
+        }
+        for title, lines in listed.items():
             if lines:
                 text += [f"{title}: {len(lines)}", *(f"  {line}" for line in lines)]
         return "\n".join(text)
@@ -64,13 +60,13 @@ def _counted(count: int, word: str) -> str:
 
 
 def audit(package: str) -> Audit:
-    """Import a package and all its modules, and look at their annotations.
+    """Import a package and all its modules, and report on their annotations.
 
     Args:
         package: the name of a package or module that is not imported yet.
 
     Raises:
-        TargetError: there is no such package, it is imported already, it fails to be imported, or it has no
+        TargetError: there is no such package, it is already imported, it fails to import, or it has no
             tensor annotations.
     """
     if package in sys.modules:
@@ -97,7 +93,7 @@ def audit(package: str) -> Audit:
 
 def _exists(package: str) -> bool:
     try:
-        return importlib.util.find_spec(package) is not None  # which imports what is around a module
+        return importlib.util.find_spec(package) is not None  # imports the parent packages of a module
     except (ImportError, ValueError):
         return False
 

@@ -1,8 +1,7 @@
-"""Build the checked version of an armed function, in place: the object stays, its code changes."""
+"""Build the checked version of an armed function in place: the function object stays, its code changes."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import warnings
 from collections import Counter
@@ -15,8 +14,8 @@ from jaxtyping import AnnotationError
 from .._contract.annotations.class_scope import NO_CLASS
 from .._contract.annotations.resolve_names import NameResolver
 from .._contract.builder import FunctionBuilder, RewrittenFunction
-from .._contract.codegen.source import compile_function
-from .._contract.codegen.syntax import FunctionNode, collection_paused
+from .._contract.codegen.source import code_objects, compile_function
+from .._contract.codegen.syntax import FunctionNode, collection_paused, parse_definition
 from .._contract.runtime import FunctionContract
 from .arm import armed_inside
 from .lenient import Lenient
@@ -33,35 +32,26 @@ def build_in_place(
     label: str = "",
     doubt: Callable[[str], None] | None = None,
 ) -> Counter[str]:
-    """Give a function its checks, or its own code again where it has no tensor annotations.
+    """Add checks to a function, or restore its original code if it has no tensor annotations.
 
-    What the checks refer to become globals of the module: new code must have the free variables of the old.
+    The constants of the checks become globals of the module, since new code must keep the free variables of
+    the old.
 
     Args:
         function: the function.
         source: the lines of its `def`.
         policy: knows the number of the first of them, and is told what cannot be enforced.
-        at_definition: whether the code around the definition is running.
+        at_definition: as for `NameResolver`.
         label: tells the globals of this function from those of others; its line if empty.
         doubt: is told which axes look misspelt.
 
     Returns:
-        How many arguments, returns, lines and so on are checked.
+        The number of arguments, returns, lines and so on that are checked.
     """
     with collection_paused():
         node, text = original_source(function, source, policy.line)
         names = NameResolver(function.__globals__, function, at_definition=at_definition)
-        builder = FunctionBuilder(
-            function,
-            contract=None,
-            scope=NO_CLASS,
-            check_mode=None,
-            overridden=None,
-            decorated=True,
-            policy=policy,
-            names=names,
-            source=(node, text),
-        )
+        builder = FunctionBuilder(function, names, decorated=True, policy=policy, source=(node, text))
         rewritten = builder.rewrite()
         names.release_scope()
         if not rewritten.sites:
@@ -81,7 +71,7 @@ def build_in_place(
 
 def original_source(function: FunctionType, source: list[str], line: int) -> tuple[FunctionNode, str]:
     """Give a function its own code again; return its definition, with what is inside armed, and its text."""
-    node = _parse(source, line)
+    node = cast("FunctionNode", parse_definition(source, line))
     text = "".join(source)
     if "def " in text[text.index("def ") + 4 :]:
         node = armed_inside(node)
@@ -91,29 +81,13 @@ def original_source(function: FunctionType, source: list[str], line: int) -> tup
 
 def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
     """Return the code that Python itself would have compiled in place of an armed one."""
-    todo = [compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)]
-    while todo:
-        code = todo.pop()
-        if (code.co_qualname, code.co_firstlineno) == (armed.co_qualname, armed.co_firstlineno):
-            return code
-        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    raise AssertionError(f"{armed.co_qualname} is not in its file")
-
-
-def _parse(source: list[str], line: int) -> FunctionNode:
-    """Parse the lines of one definition, at the place that they have in the file."""
-    if source[0][:1].isspace():
-        tree = ast.parse("if 1:\n" + "".join(source))
-        node = cast("ast.If", tree.body[0]).body[0]
-        ast.increment_lineno(node, line - 2)
-    else:
-        node = ast.parse("".join(source)).body[0]
-        ast.increment_lineno(node, line - 1)
-    return cast("FunctionNode", node)
+    module = compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)
+    place = armed.co_qualname, armed.co_firstlineno
+    return next(code for code in code_objects(module) if (code.co_qualname, code.co_firstlineno) == place)
 
 
 def _as_globals(function: FunctionType, values: dict[str, Any], label: str) -> dict[str, str]:
-    """Set globals, of other names where they are taken by other values; return the new names."""
+    """Set globals, renamed if other values have their names; return the new names."""
     module, renamed = function.__globals__, dict[str, str]()
     for name, value in values.items():
         unique = f"{name}_{label}" if name == _CONTRACT else name

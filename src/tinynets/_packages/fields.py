@@ -1,4 +1,4 @@
-"""Check the fields of a dataclass or NamedTuple when it is constructed; axes are those of one object."""
+"""Check the fields of a dataclass or NamedTuple when it is constructed; axes are shared within one object."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ _NO_DEFAULT = inspect.Parameter.empty
 
 
 def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | None:
-    """Have a class check its fields when an object is constructed; return None where it has none.
+    """Make a class check its fields when an object is constructed; return None if there are none to check.
 
-    Args:
-        cls: a class, after its decorators.
-        policy: knows where it is defined, and is told which fields cannot be checked.
-        file: its file.
+    Its decorators have run; the policy is told which fields cannot be checked.
     """
     kind = cast(Any, cls)
     if dataclasses.is_dataclass(cls):
@@ -48,7 +45,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     constructor: Any = vars(cast(type, kind)).get(made)
     constructor = getattr(constructor, "__func__", constructor)  # `__new__` is a static method
     if not isinstance(constructor, FunctionType) or constructor.__code__.co_filename == file:
-        # It is inherited, or written by hand, and so a function as any other.
+        # It is inherited or written by hand, and so an ordinary function.
         reason = "its constructor is not the one that a dataclass gets: annotate the arguments of that"
         _note_unchecked(kind, inspect.get_annotations(kind), hints, policy, reason)
         return None
@@ -57,7 +54,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
     reason = "it is set after construction, or an argument of the constructor only"
     _note_unchecked(kind, [name for name in others if name in hints], hints, policy, reason)
     parameters = inspect.signature(constructor).parameters
-    # In the order of the parameters: Python gives defaults from the right, and these are never used.
+    # In the order of the parameters: Python assigns defaults from the right, and these are never used.
     defaults = tuple(parameters[name].default if name in parameters else _NO_DEFAULT for name in names)
     check = FieldCheck(kind, {name: hints[name] for name in names}, defaults, policy, file)
     if not check.is_needed():
@@ -69,7 +66,7 @@ def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | No
 def _note_unchecked(
     cls: type, names: Iterable[str], hints: dict[str, tuple[type, Any]], policy: Lenient, reason: str
 ) -> None:
-    """Tell the policy which of these fields have tensors and are not checked."""
+    """Record in the policy which of these fields have tensors and are not checked."""
     for name in names:
         try:
             hint = _resolve(*hints[name])
@@ -87,14 +84,15 @@ def _resolve(base: type, annotation: Any) -> Any:
 
 
 def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str) -> Any:
-    """Return a constructor that checks the fields of what the other one has made.
+    """Return a constructor that checks the fields of the object that the original constructor has made.
 
-    It finds both as globals of the module: dynamo does not know where the closure of one comes from.
+    It reads the constructor and the check from globals of the module: dynamo cannot find the source of a
+    closure.
     """
     first, item = ("cls", "made") if made == "__new__" else ("self", "self")
     line = check.policy.line
     original, fields = f"_tn_{made.strip('_')}_{line}", f"_tn_fields_{line}"
-    values = ", ".join(f"{item}.{name}" for name in check.names)
+    values = ", ".join(f"{item}.{name}" for name in check.hints)
     text = [
         f"def {made}({first}, *args, **kwargs):",
         f"    made = {original}({first}, *args, **kwargs)",
@@ -109,50 +107,39 @@ def _checked_constructor(constructor: FunctionType, check: FieldCheck, made: str
     return staticmethod(function) if made == "__new__" else function
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class FieldCheck:
-    """The function whose arguments are the fields of a class, built for the first object.
+    """The function whose arguments are the fields of a class, built for the first object."""
 
-    Args:
-        cls: the class.
-        hints: by the name of a field, the class that declares it and its annotation.
-        defaults: of the fields.
-        policy: as for `check_construction`.
-        file: likewise.
-    """
-
-    def __init__(
-        self,
-        cls: type,
-        hints: dict[str, tuple[type, Any]],
-        defaults: tuple[Any, ...],
-        policy: Lenient,
-        file: str,
-    ) -> None:
-        self.cls, self.hints, self.defaults, self.policy, self.file = cls, hints, defaults, policy, file
-        self.names = list(hints)
-        self.checks = Counter[str]()  # "argument" -> number of fields
-        self.built: Any = None  # the function
+    cls: type
+    hints: dict[str, tuple[type, Any]]  # of a field: the class that declares it, its annotation
+    defaults: tuple[Any, ...]  # of the fields
+    policy: Lenient
+    file: str  # of the class
+    # "argument" -> number of fields
+    checks: Counter[str] = dataclasses.field(default_factory=Counter[str], init=False)
+    built: Any = dataclasses.field(default=None, init=False)  # the function
 
     def is_needed(self) -> bool:
-        """Whether a field has tensors, or may have, as a name of its annotation does not exist yet.
+        """Whether a field has tensors, or may have them because a name in its annotation does not exist yet.
 
-        A constructor that checks nothing would still be a frame more for a `__post_init__` that looks at its
-        caller.
+        Even a constructor without checks would add a frame, which a `__post_init__` that inspects its caller
+        would see.
         """
         try:
-            hints = [_resolve(*self.hints[name]) for name in self.names]
+            hints = [_resolve(*hint) for hint in self.hints.values()]
             return any(has_missing_names(hint) or has_tensors(hint) for hint in hints)
         except Exception:  # whatever it is, the module must be imported
             return True
 
     @known_while_tracing
     def build(self) -> None:
-        """Build the function, if it is not there yet."""
+        """Build the function if it does not exist yet."""
         if self.built is None:
             self.built = self._build()
 
     def _build(self) -> FunctionType:
-        source = f"def {self.cls.__name__}({', '.join(self.names)}): return\n"
+        source = f"def {self.cls.__name__}({', '.join(self.hints)}): return\n"
         found: dict[str, Any] = {}
         exec(compile(source, self.file, "exec"), vars(sys.modules[self.cls.__module__]), found)
         function: FunctionType = found[self.cls.__name__]
@@ -160,13 +147,13 @@ class FieldCheck:
         function.__annotations__ = dict(self._resolved())
         try:
             self.checks = build_in_place(function, [source], self.policy, label=self.cls.__name__)
-        except Exception as error:  # whatever it is, objects must be constructed
+        except Exception as error:  # whatever it is, objects must still be constructed
             self.policy.refuse(self.cls.__qualname__, "", 0, f"{type(error).__name__}: {error}")
         return function
 
     def _resolved(self) -> Iterator[tuple[str, Any]]:
-        for name in self.names:
+        for name, hint in self.hints.items():
             try:
-                yield name, _resolve(*self.hints[name])
+                yield name, _resolve(*hint)
             except AnnotationError as error:
                 self.policy.refuse(self.cls.__qualname__, name, 0, str(error))

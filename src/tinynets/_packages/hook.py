@@ -1,4 +1,4 @@
-"""`install_import_hook`: enforce the jaxtyping annotations of packages, in jaxtyping's own form."""
+"""`install_import_hook`: enforce the jaxtyping annotations of packages, with jaxtyping's signature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .loader import PackageFinder
 
 
 class ImportHook:
-    """What `install_import_hook` returns: a context manager that uninstalls the hook, or `uninstall` does."""
+    """The result of `install_import_hook`: uninstalls the hook as a context manager, or with `uninstall`."""
 
     def __init__(self, finder: PackageFinder) -> None:
         self._finder = finder
@@ -23,11 +23,11 @@ class ImportHook:
         self.remove(warn=kind is None)
 
     def uninstall(self) -> None:
-        """Arm no more modules; those that were imported stay as they are."""
+        """Arm no more modules; modules that were imported keep their checks."""
         self.remove(warn=True)
 
     def remove(self, *, warn: bool) -> None:
-        """Uninstall; where `warn` is true, say so if no module was imported."""
+        """Uninstall the hook; with `warn`, warn if no module was imported."""
         if self._finder not in sys.meta_path:
             return
         sys.meta_path.remove(self._finder)
@@ -43,16 +43,16 @@ class ImportHook:
 def install_import_hook(modules: str | Sequence[str], typechecker: str | None = None) -> ImportHook:
     """Enforce every jaxtyping annotation of packages that are imported from now on.
 
-    It has the form of `jaxtyping.install_import_hook`, and reaches the same modules: those of the names and
-    below. Nothing raises when they are imported or their functions are defined: what cannot be
-    enforced is left alone, and `tinynets audit` lists it. Only tensor annotations are looked at.
+    Has the signature of `jaxtyping.install_import_hook` and applies to the same modules: the named ones and
+    their submodules. It never raises when modules are imported or functions are defined: annotations that
+    cannot be enforced are skipped, and `tinynets audit` lists them. Only tensor annotations are enforced.
 
     Args:
         modules: name of a package or module, or several.
-        typechecker: accepted and ignored; jaxtyping's form has it.
+        typechecker: accepted and ignored, for compatibility with jaxtyping.
 
     Returns:
-        A context manager that uninstalls the hook on exit; `uninstall()` does so too.
+        A context manager that uninstalls the hook on exit; `uninstall()` does the same.
 
     Examples:
         >>> with tn.install_import_hook("my_package"):

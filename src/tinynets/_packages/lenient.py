@@ -1,4 +1,4 @@
-"""The policy for other people's code: what cannot be enforced is noted and left alone."""
+"""The policy for third-party code: annotations that cannot be enforced are recorded and skipped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from jaxtyping import AnnotationError
@@ -13,7 +14,6 @@ from jaxtyping import AnnotationError
 from .._contract.annotations.axes import Axes, Axis, AxisKind
 from .._contract.annotations.plain_types import has_missing_names
 from .._contract.annotations.policy import Policy
-from .._contract.annotations.sites import Site
 from .._contract.annotations.specs import (
     Anything,
     ArraySpec,
@@ -21,10 +21,12 @@ from .._contract.annotations.specs import (
     ItemsSpec,
     MappingSpec,
     PlainSpec,
+    Site,
     Spec,
     TupleSpec,
     UnionSpec,
     leaves,
+    parts_of,
     unchecked_hints,
 )
 from .._contract.verdict.validate import Bindings, validate
@@ -41,6 +43,10 @@ class Skipped:
     where: str  # the argument, the variable, "return", "yield"; "" for the whole function
     reason: str
 
+    def __str__(self) -> str:
+        where = f"({self.where})" if self.where else ""
+        return f"{self.module}:{self.line} {self.function}{where}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Lie:
@@ -51,35 +57,31 @@ class Lie:
     function: str
     where: str  # as in an error: `features[1]`, `return`
     annotation: str
-    value: str  # what came, and the sizes that were bound before
+    value: str  # the value, and the axis sizes that were bound before
 
 
 class Lenient(Policy):
-    """Enforces tensor annotations where they stand.
+    """Enforces the tensor annotations of one function where they stand; `skip` is told what is not enforced.
 
-    Args:
-        module: the name of the module of the function.
-        line: where the function is defined.
-        skip: is told what is not enforced.
-        plain: check also hints without tensors, as the type checker does that decorates the function.
+    If `plain`, hints without tensors are checked too, as the type checker does that decorates the function.
     """
 
     strict = False
 
     collector: Callable[[Lie], None] | None = None
-    """Is told every lie in place of the caller, who gets no error; one for the process."""
+    """Called with every lie instead of raising an error; shared by the process."""
 
     def __init__(self, module: str, line: int, skip: Callable[[Skipped], None], *, plain: bool) -> None:
         self.module, self.line, self.skip, self.plain = module, line, skip, plain
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
-        """Note what is not checked."""
+        """Record an annotation that is not checked."""
         self.skip(Skipped(self.module, line or self.line, title, where, reason))
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:
         """Leave alone what has no tensors, and what is checked when it is constructed."""
-        if has_fields_of_keys(spec):
-            spec = _own_scope(spec, where if where.isidentifier() else "item", inside=False)
+        if _has_typed_dict(spec):
+            spec = _own_scope(spec, where if where.isidentifier() else "item")
         spec = _constructed_elsewhere(spec)
         arrays = [leaf for leaf in leaves(spec) if isinstance(leaf, ArraySpec)]
         if not arrays and not self.plain:
@@ -97,7 +99,7 @@ class Lenient(Policy):
         return spec
 
     def with_default(self, spec: Spec, default: Any) -> Spec:
-        """Accept a default that is not what the annotation says."""
+        """Accept a default that does not match the annotation."""
         try:
             if validate(spec, default, Bindings({})) is None:
                 return spec
@@ -107,7 +109,7 @@ class Lenient(Policy):
         return UnionSpec((PlainSpec(Literal[default] if plain else type(default)), spec))  # pyright: ignore
 
     def tolerates(self, error: ContractError, site: Site, title: str) -> bool:
-        """Tell the collector, if there is one."""
+        """Pass the lie to the collector, if there is one."""
         if Lenient.collector is None:
             return False
         known = ", ".join(f"{name}={size}" for name, size in error.bindings.items())
@@ -117,44 +119,38 @@ class Lenient(Policy):
         return True
 
     def excuses(self, error: Exception, site: Site, title: str) -> bool:
-        """Note that an annotation cannot be judged: valid input must not fail."""
+        """Record that an annotation cannot be validated: valid input must not fail."""
         self.refuse(title, site.name, site.line, f"{type(error).__name__}: {error}")
         return True
 
 
-def has_fields_of_keys(spec: Spec) -> bool:
-    """Whether a spec has a typed dict in it."""
-    match spec:
-        case FieldsSpec():
-            return spec.by_key
-        case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            return any(map(has_fields_of_keys, parts))
-        case ItemsSpec():
-            return has_fields_of_keys(spec.item)
-        case MappingSpec():
-            return has_fields_of_keys(spec.value)
-        case _:
-            return False
+def _has_typed_dict(spec: Spec) -> bool:
+    return spec.by_key if isinstance(spec, FieldsSpec) else any(map(_has_typed_dict, parts_of(spec)))
 
 
-def _constructed_elsewhere(spec: Spec) -> Spec:
-    """Replace classes with fields, which are checked when they are constructed, by the class."""
+def _with_parts(spec: Spec, change: Callable[[Spec], Spec]) -> Spec:
+    """Return a union or container with what it holds replaced, keys left out; any other spec as it is."""
     match spec:
-        case FieldsSpec() if not spec.by_key:
-            return PlainSpec(spec.container)
         case UnionSpec():
-            return UnionSpec(tuple(map(_constructed_elsewhere, spec.arms)))
+            return UnionSpec(tuple(map(change, spec.arms)))
         case TupleSpec():
-            return TupleSpec(tuple(map(_constructed_elsewhere, spec.items)))
+            return TupleSpec(tuple(map(change, spec.items)))
         case ItemsSpec():
-            return ItemsSpec(spec.container, _constructed_elsewhere(spec.item))
+            return ItemsSpec(spec.container, change(spec.item))
         case MappingSpec():
-            return MappingSpec(spec.container, spec.key, _constructed_elsewhere(spec.value))
+            return MappingSpec(spec.container, spec.key, change(spec.value))
         case _:
             return spec
 
 
-def _own_scope(spec: Spec, owner: str, *, inside: bool, field: bool = False) -> Spec:
+def _constructed_elsewhere(spec: Spec) -> Spec:
+    """Replace classes with fields, which are checked when they are constructed, by the class."""
+    if isinstance(spec, FieldsSpec) and not spec.by_key:
+        return PlainSpec(spec.container)
+    return _with_parts(spec, _constructed_elsewhere)
+
+
+def _own_scope(spec: Spec, owner: str, *, inside: bool = False, field: bool = False) -> Spec:
     """Give the axes of every typed dict names of its own; of those in a container, any size will do."""
 
     def renamed(axis: Axis) -> Axis:
@@ -166,27 +162,13 @@ def _own_scope(spec: Spec, owner: str, *, inside: bool, field: bool = False) -> 
             dataclasses.replace(axis, kind=AxisKind.MANY_ANY, name="") if axis.kind is AxisKind.MANY else axis
         )
 
-    match spec:
-        case ArraySpec() if field:
-            axes = Axes(spec.axes.text, tuple(map(renamed, spec.axes.axes)))
-            return dataclasses.replace(spec, axes=axes)
-        case FieldsSpec() if spec.by_key:
-            inside = inside or field
-            parts = tuple((n, _own_scope(part, owner, inside=inside, field=True)) for n, part in spec.fields)
-            return FieldsSpec(spec.container, parts, spec.optional)
-        case UnionSpec():
-            return UnionSpec(tuple(_own_scope(arm, owner, inside=inside, field=field) for arm in spec.arms))
-        case TupleSpec():
-            return TupleSpec(
-                tuple(_own_scope(i, owner, inside=not field or inside, field=field) for i in spec.items)
-            )
-        case ItemsSpec():
-            inside = inside or not field
-            return ItemsSpec(spec.container, _own_scope(spec.item, owner, inside=inside, field=field))
-        case MappingSpec():
-            inside = inside or not field
-            return MappingSpec(
-                spec.container, spec.key, _own_scope(spec.value, owner, inside=inside, field=field)
-            )
-        case _:
-            return spec
+    if isinstance(spec, ArraySpec) and field:
+        axes = Axes(spec.axes.text, tuple(map(renamed, spec.axes.axes)))
+        return dataclasses.replace(spec, axes=axes)
+    if isinstance(spec, FieldsSpec) and spec.by_key:
+        change = partial(_own_scope, owner=owner, inside=inside or field, field=True)
+        return FieldsSpec(spec.container, tuple((n, change(part)) for n, part in spec.fields), spec.optional)
+    several = not isinstance(spec, UnionSpec)
+    return _with_parts(
+        spec, partial(_own_scope, owner=owner, inside=inside or (several and not field), field=field)
+    )

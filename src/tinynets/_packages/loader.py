@@ -21,15 +21,11 @@ from .package import CheckedModule
 
 
 class PackageFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules of packages as Python does, and has them armed when they are loaded.
-
-    Args:
-        packages: names of packages and modules.
-    """
+    """Finds the modules of packages (or single modules) as Python does, and has them armed when loaded."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self.packages = packages
-        self.loaded: set[str] = set()  # packages of which a module was found
+        self.loaded: set[str] = set()  # packages with a module that was found
         self.not_loaded: dict[str, str] = {}  # module -> why it is not armed
 
     def find_spec(
@@ -73,7 +69,7 @@ class ArmingLoader(importlib.abc.Loader):
         keep = isinstance(self._loader, SourceFileLoader)
         code = _code(source, str(module.__file__), keep) if source is not None else None
         if source is None or code is None:
-            self._loader.exec_module(module)  # an extension module; or what it raises is for the user
+            self._loader.exec_module(module)  # an extension module, or a syntax error to raise
             return
         lines = io.StringIO(source).readlines()
         known = vars(module).get(PACKAGE)
@@ -85,7 +81,7 @@ class ArmingLoader(importlib.abc.Loader):
 
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
-    """Return the code of an armed module, which is kept on the disk as that of other modules is."""
+    """Return the code of an armed module, cached on disk like the bytecode of other modules."""
     cache = (
         importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
     )
@@ -116,5 +112,5 @@ def _keep(cache: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# What arms the source decides what is on the disk.
+# The cached code depends on the source of `arm.py`.
 _OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("arm.py").read_bytes())

@@ -1,4 +1,4 @@
-"""What an armed module knows: its functions that wait for their first call, and what is not enforced."""
+"""State of an armed module: functions that wait for their first call, and what is not enforced."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .._contract.codegen.copy_function import copy_function
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
 from .._torch.tracing.callers import known_while_tracing
@@ -32,9 +33,12 @@ class Waiting:
     function: Any
     line: int
     end_line: int
-    lines: list[str]  # of the file as it was when the function was defined
+    lines: list[str]  # of the file when the function was defined
     plain: bool = False
-    traced: FunctionType | None = None  # a copy with checks, for what was compiled before the first call
+    traced: FunctionType | None = None  # a copy with checks, for code that was compiled before the first call
+
+
+_Variant = tuple[dict[str, Any], CodeType]  # annotations, and the code for them
 
 
 @dataclass
@@ -42,19 +46,11 @@ class _Inner:
     """A function inside a function, which is created with each call of the outer one."""
 
     code: CodeType  # as it is before
-    built: list[tuple[dict[str, Any], CodeType]] = field(
-        default_factory=list[tuple[dict[str, Any], CodeType]]
-    )
+    built: list[_Variant] = field(default_factory=list["_Variant"])
 
 
 class CheckedModule:
-    """The name `_tn_package` in an armed module. A module that is reloaded keeps it.
-
-    Args:
-        name: the name of the module.
-        file: its file.
-        lines: its source.
-    """
+    """The name `_tn_package` in an armed module, with its name, file and source. A reload keeps it."""
 
     def __init__(self, name: str, file: str, lines: list[str]) -> None:
         self.name, self.file, self.lines = name, file, lines
@@ -70,7 +66,7 @@ class CheckedModule:
         return checked_module, (self.name,)  # functions that are pickled by value share it
 
     def skip(self, skipped: Skipped) -> None:
-        """Note what is not enforced."""
+        """Record an annotation that is not enforced."""
         self.skipped[skipped] = None
 
     # Called from the module
@@ -80,7 +76,7 @@ class CheckedModule:
         return functools.partial(self._arm, line, end_line)
 
     def _arm(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
-        self.build(line)  # of a definition in a loop, or before a reload
+        self.build(line)  # an earlier one: of a definition in a loop, or before a reload
         self.waiting[line] = Waiting(function, line, end_line, self.lines)
         function.__globals__[f"{FUNCTION}{line}"] = function
         return function
@@ -91,16 +87,16 @@ class CheckedModule:
 
     @known_while_tracing
     def build(self, line: int, traced: bool = False) -> None:
-        """Give the function defined in a line its checks, if it has none yet.
+        """Add checks to the function defined in a line, if it has none yet.
 
-        Where dynamo traces the call, a copy gets them: it may start anew, and must find what it found before.
+        If dynamo traces the call, a copy gets them: dynamo may restart, and must find the function unchanged.
         """
         with self._lock:
             waiting = self.waiting.get(line)
             if waiting is None:
                 return
             if traced and waiting.traced is None:
-                waiting.traced = copy_of(waiting.function)
+                waiting.traced = copy_function(waiting.function)
                 self._build(replace(waiting, function=waiting.traced))
                 waiting.function.__globals__[f"{FUNCTION}{line}"] = waiting.traced
             elif not traced:
@@ -120,7 +116,7 @@ class CheckedModule:
                 function.__code__ = code
                 return function
         if len(known.built) == _MOST_VARIANTS:
-            return function  # its annotations are made anew each time: building it each time would be slow
+            return function  # its annotations are new objects each time: building it each time would be slow
         with self._lock:
             self._build(Waiting(function, line, end_line, self.lines), inner=True)
         known.built.append((dict(function.__annotations__), function.__code__))
@@ -134,9 +130,9 @@ class CheckedModule:
             self.checks[line] = build_in_place(
                 function, source, policy, at_definition=inner, doubt=self._doubt()
             )
-        except Exception as error:  # whatever it is, the function itself must go on
+        except Exception as error:  # whatever it is, the function must run
             policy.refuse(function.__qualname__, "", 0, f"{type(error).__name__}: {error}")
-            if function.__code__ is code and not inner:  # it would build itself for ever
+            if function.__code__ is code and not inner:  # it would build itself forever
                 function.__code__ = code_in_file(code, waiting.lines)
 
     def _doubt(self) -> Callable[[str], None] | None:
@@ -144,7 +140,7 @@ class CheckedModule:
         return None if doubts is None else lambda text: doubts.update({text: None})
 
     def decorator(self, decorator: Any) -> Any:
-        """Return a decorator; one of a type checker does nothing to what is armed."""
+        """Return a decorator; one of a type checker leaves armed functions unchanged."""
         module: str = getattr(getattr(decorator, "func", decorator), "__module__", None) or ""
         if module.partition(".")[0] not in _TYPE_CHECKERS:
             return decorator
@@ -152,7 +148,7 @@ class CheckedModule:
 
     def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
         if isinstance(target, type):
-            return target if is_dataclass(target) else decorator(target)  # `fields` comes after
+            return target if is_dataclass(target) else decorator(target)  # `fields` runs afterwards
         found = [self._waiting_of(function) for function in functions_of(target)]
         if not any(found):
             return decorator(target)
@@ -173,10 +169,10 @@ class CheckedModule:
             self.classes[cls] = check
         return cls
 
-    # Called from other rooms
+    # Called from other packages
 
     def release(self, function: FunctionType) -> tuple[FunctionNode, str] | None:
-        """Give up a function that a strict contract takes over; return its definition and text."""
+        """Release a function that a strict contract takes over; return its definition and text."""
         waiting = self._waiting_of(function)
         if waiting is None:
             return None
@@ -188,18 +184,8 @@ def _unchanged(function: Any) -> Any:
     return function
 
 
-def copy_of(function: FunctionType) -> FunctionType:
-    """Return another function object with the same code."""
-    parts = (function.__globals__, function.__name__, function.__defaults__, function.__closure__)
-    copied = FunctionType(function.__code__, *parts)
-    functools.update_wrapper(copied, function)
-    copied.__kwdefaults__ = function.__kwdefaults__
-    del vars(copied)["__wrapped__"]
-    return copied
-
-
 def checked_module(name: str) -> CheckedModule:
-    """Return what the armed module of that name knows."""
+    """Return the `CheckedModule` of the armed module of that name."""
     return vars(sys.modules[name])[PACKAGE]
 
 

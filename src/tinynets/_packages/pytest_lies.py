@@ -19,12 +19,9 @@ _NAMES = ("module", "function", "where", "annotation")
 
 
 class Lies:
-    """Collects the lies of a test run; the process that prints collects those of its workers too.
+    """Collects the lies of a test run; the main process also collects those of its workers.
 
-    Args:
-        packages: names of packages and modules.
-        baseline: a file with the lies that are known, or None.
-        write: whether to write that file.
+    The file of the baseline has the lies that are known, or is to be written.
     """
 
     def __init__(self, packages: list[str], baseline: Path | None, *, write: bool) -> None:
@@ -45,18 +42,18 @@ class Lies:
                 ) from None
 
     def note(self, lie: Lie) -> None:
-        """Note a lie, once more."""
+        """Count a lie."""
         self.counts[lie] += 1
 
     @property
     def new(self) -> dict[Lie, int]:
-        """The lies that the baseline does not have, by place, and how often each was told."""
+        """The lies that are not in the baseline, sorted by place, and how often each occurred."""
         found = {lie: n for lie, n in self.counts.items() if _key(lie) not in self.known}
         return dict(sorted(found.items(), key=lambda item: (item[0].module, item[0].line, item[0].where)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Send what was found to the process that prints it, or let it decide the exit code."""
+        """Send the results to the main process, or set the exit code there."""
         for package in self.packages:
             modules = checked_modules(package)
             if modules or package in sys.modules:
@@ -71,7 +68,7 @@ class Lies:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take over what a worker found."""
+        """Add the results of a worker."""
         output: dict[str, Any] = getattr(node, "workeroutput", {})
         for fields, count in output.get("tinynets_lies", []):
             self.counts[Lie(**fields)] += count
@@ -100,7 +97,7 @@ class Lies:
             write(f"written to {self.baseline}")
 
     def _silent(self) -> list[str]:
-        """Say which packages nothing was enforced in."""
+        """Return a line for each package in which nothing was enforced."""
         return [
             f"no module of {package!r} was imported, so nothing is enforced; is the name right?"
             if package not in self.enforced
@@ -111,12 +108,12 @@ class Lies:
 
 
 def _key(lie: Lie) -> tuple[str, ...]:
-    """Return what a lie has in every version of a file; `parts[3]` and `parts[4]` are one."""
+    """Return the part of a lie that edits to a file do not change; `parts[3]` and `parts[4]` are the same."""
     return lie.module, lie.function, lie.where.partition("[")[0], lie.annotation
 
 
 def _table(lies: dict[Lie, int]) -> list[str]:
-    """Return a row for each annotation: its first value, and how many calls."""
+    """Return a row for each annotation: its first value and the number of calls."""
     first: dict[tuple[str, ...], Lie] = {}
     calls = Counter[tuple[str, ...]]()
     for lie, count in lies.items():
@@ -127,24 +124,17 @@ def _table(lies: dict[Lie, int]) -> list[str]:
         place, name = f"{lie.module}:{lie.line}", f"{lie.function}({lie.where})"
         rows.append((str(calls[key]), place, name, lie.annotation, lie.value))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return ["  ".join(texts_of_row).rstrip() for texts_of_row in texts]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def start(config: Any, packages: str) -> None:
-    """Install the hook and collect the lies.
-
-    Args:
-        config: of pytest, before it has loaded any conftest.
-        packages: the value of the option.
+    """Install the hook and collect the lies, before pytest has loaded any conftest.
 
     Raises:
-        pytest.UsageError: a package is imported already, or the baseline cannot be read.
+        pytest.UsageError: a package is already imported, or the baseline cannot be read.
     """
-    options, names = (
-        config.known_args_namespace,
-        [name.strip() for name in packages.split(",") if name.strip()],
-    )
+    options = config.known_args_namespace
+    names = [name.strip() for name in packages.split(",") if name.strip()]
     for name in names:
         if name in sys.modules:
             raise pytest.UsageError(

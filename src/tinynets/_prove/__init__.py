@@ -1,1 +1,1 @@
-"""Whether the annotated lines of a model hold for every size of the named axes."""
+"""Prove that the annotated lines of a model hold for every size of the named axes."""

@@ -1,4 +1,4 @@
-"""Conditions on the sizes of named axes: which hold always, where several hold, and how they are written."""
+"""Conditions on the sizes of named axes: which always hold, for which sizes several hold, and their text."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -18,7 +18,7 @@ from .._torch.tracing.shape_environment import function_of
 from ..inputs.size_text import axis_text
 from .growth import LONGEST, growth, horizon, normal
 
-SMALLEST = 2  # to torch, 0 and 1 are special: symbols stand for what is larger
+SMALLEST = 2  # torch specialises 0 and 1: symbols are for larger sizes
 _SIGNS = {"Eq": "==", "Ne": "!="}
 
 
@@ -27,8 +27,8 @@ class Condition:
 
     Attributes:
         axes: the names of the axes.
-        leaves: the comparisons in it.
-        decided: whether each of them is on one axis and repeats, so that a number of sizes stand for all.
+        leaves: the comparisons in the condition.
+        decided: whether each comparison is on one axis and periodic, so that finitely many sizes decide it.
     """
 
     def __init__(self, expression: Any) -> None:
@@ -46,26 +46,26 @@ class Condition:
             self.leaves, self.decided = (self,), found is not None
 
     def until(self, axis: str) -> int:
-        """Return the size of an axis up to which all are tried: several periods, which show the step."""
+        """Return the size below which all sizes of an axis are tried: several periods, to show the step."""
         return until([leaf for leaf in self.leaves if leaf.axes == (axis,)])
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Return whether it holds for these sizes."""
+        """Return whether the condition holds for these sizes."""
         return bool(self._test(*(sizes[axis] for axis in self.axes)))
 
     @property
     def atom(self) -> str:
-        """What it says or denies."""
+        """The comparison that it asserts or negates, as text."""
         return min(str(self.expression), str(sympy.Not(self.expression)))
 
     @property
     def positive(self) -> bool:
-        """Whether it says its atom, rather than denies it."""
+        """Whether it asserts its atom instead of negating it."""
         return str(self.expression) == self.atom
 
     @property
     def always(self) -> bool:
-        """Whether it is proved for all sizes from 2 on."""
+        """Whether it is proved to hold for all sizes from 2 on."""
         if self.decided:
             ranges = [range(SMALLEST, self.until(axis)) for axis in self.axes]
             every = itertools.product(*ranges)
@@ -83,18 +83,12 @@ class Condition:
     @property
     def text(self) -> str:
         """The condition in the names of the axes: `height % 4 == 0`."""
-        if self.decided and len(self.axes) == 1:
-            (axis,) = self.axes
-            end = self.until(axis)
-            found = [size for size in range(SMALLEST, end) if self.holds({axis: size})]
-            described = described_sizes(axis, found, end)
-            if described is not None:
-                return " and ".join(described)
-        return _text(self.expression)
+        described = _described([self]) if self.decided and len(self.axes) == 1 else None
+        return _text(self.expression) if described is None else " and ".join(described)
 
 
 def until(leaves: Iterable[Condition]) -> int:
-    """Return the size up to which all are tried where several comparisons of one axis with numbers matter."""
+    """Return the size below which all sizes are tried for several comparisons of one axis with numbers."""
     leaves = [leaf for leaf in leaves if leaf.decided]
     start = max((leaf.start for leaf in leaves), default=0)
     return max(SMALLEST, start) + 4 * math.lcm(*(leaf.period for leaf in leaves))
@@ -102,19 +96,19 @@ def until(leaves: Iterable[Condition]) -> int:
 
 @cache
 def condition(expression: Any) -> Condition:
-    """Return the condition that an expression is, the same for the same one."""
+    """Return the condition of an expression, the same object for equal expressions."""
     return Condition(expression)
 
 
 def needed(expressions: Iterable[Any]) -> list[Condition]:
-    """Return what has to hold: each condition once, without those that always do."""
+    """Return the conditions that must hold: each once, without those that always hold."""
     parts = (part for each in expressions if each is not None for part in separated(each))
     found = [condition(each) for each in dict.fromkeys(parts) if each != sympy.true]
     return [each for each in found if each.axes and not each.always]
 
 
 def separated(expression: Any) -> list[Any]:
-    """Return conditions that together say the same, on single axes where that is possible."""
+    """Split a condition into an equivalent list of conditions, on single axes where possible."""
     if expression.func is sympy.And:
         return [part for each in expression.args for part in separated(each)]
     if len(expression.free_symbols) < 2 or not expression.is_Relational:
@@ -128,7 +122,7 @@ def separated(expression: Any) -> list[Any]:
 
 
 def _factors(product: Any) -> dict[Any, Any]:
-    """Return the factors of a product that depend on the same symbols, joined."""
+    """Group the factors of a product by the symbols that they depend on."""
     found: dict[Any, Any] = {}
     for factor in sympy.Mul.make_args(product):
         key = frozenset(factor.free_symbols)
@@ -137,7 +131,7 @@ def _factors(product: Any) -> dict[Any, Any]:
 
 
 def _equal_factors(expression: Any) -> list[Any]:
-    """Split `height*width == 16*(height//4)*(width//4)`, if no factor on the right can be the larger one."""
+    """Split `height*width == 16*(height//4)*(width//4)`, if no factor on the right can be larger."""
     none = frozenset[Any]()
     left, right = _factors(expression.lhs), _factors(expression.rhs)
     keys = [key for key in dict.fromkeys((*left, *right)) if key and left.get(key) != right.get(key)]
@@ -157,7 +151,7 @@ def _equal_factors(expression: Any) -> list[Any]:
 
 
 def _least(product: Any) -> int | None:
-    """Return the least that a product of sizes may be; None if that is not known."""
+    """Return the smallest value of a product of sizes, or None if that is not known."""
     least = 1
     for factor in _factors(product).values():
         line, symbols = growth(factor), list(factor.free_symbols)
@@ -172,7 +166,7 @@ def _least(product: Any) -> int | None:
 
 
 def _ratio(left: Any, right: Any) -> Fraction:
-    """Return by how much the left factor outgrows the right one; where that is a number, 1."""
+    """Return the ratio of the growth of the left factor to the right one, 1 if there is no right one."""
     a, b = growth(left), None if right is None else growth(right)
     if right is None:
         return Fraction(1)
@@ -182,10 +176,7 @@ def _ratio(left: Any, right: Any) -> Fraction:
 def described_sizes(axis: str, found: list[int], until: int) -> list[str] | None:
     """Describe the sizes from 2 on that an axis may have; None if they follow no simple rule.
 
-    Args:
-        axis: its name.
-        found: those below `until`, in order.
-        until: above it, all goes on as before.
+    Those below `until` are given in order; above it, all goes on as before.
     """
     if not found:
         return None
@@ -207,17 +198,22 @@ def described_sizes(axis: str, found: list[int], until: int) -> list[str] | None
 
 
 def together(conditions: Iterable[Condition]) -> list[str]:
-    """Write what several conditions say: those on one axis as one."""
+    """Return several conditions as texts, with those on one axis merged."""
     texts: dict[str, None] = {}
     conditions = list(conditions)
     for each in conditions:
         same = [c for c in conditions if c.decided and c.axes == each.axes] if len(each.axes) == 1 else []
-        axis = each.axes[0]
-        end = until(leaf for c in same for leaf in c.leaves)
-        found = [size for size in range(SMALLEST, end) if all(c.holds({axis: size}) for c in same)]
-        described = described_sizes(axis, found, end) if each.decided and same else None
+        described = _described(same) if each.decided and same else None
         texts.update(dict.fromkeys([each.text] if described is None else described))
     return list(texts)
+
+
+def _described(conditions: list[Condition]) -> list[str] | None:
+    """Describe the sizes of their one axis for which all of some conditions hold."""
+    (axis,) = conditions[0].axes
+    end = until(leaf for each in conditions for leaf in each.leaves)
+    found = [size for size in range(SMALLEST, end) if all(each.holds({axis: size}) for each in conditions)]
+    return described_sizes(axis, found, end)
 
 
 def _text(expression: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which sizes the passes so far stand for, and one that none of them does."""
+"""The sizes that the passes so far cover, and a size that none of them covers."""
 
 from __future__ import annotations
 
@@ -12,40 +12,31 @@ from .conditions import SMALLEST, Condition, needed, until
 from .growth import LONGEST
 
 _MOST_POINTS = 20_000
-# Sizes that are tried beside those where a condition changes, for conditions on several axes.
+# Sizes to try besides those where a condition changes, for conditions on several axes.
 _OTHERS = (2, 3, 5, 8, 31, 33, 48, 64)
 
 
 @dataclass
 class Region:
-    """The sizes for which a model goes one way: those that satisfy the conditions of one pass.
+    """The sizes for which a model goes one way: those that satisfy the conditions of one pass."""
 
-    Attributes:
-        conditions: all of them hold; without any, it is all sizes.
-        holds: whether the pass ended well, every annotated line as declared.
-    """
-
-    conditions: list[Condition]
-    holds: bool
+    conditions: list[Condition]  # all of them hold; without any, it is all sizes
+    holds: bool  # whether the pass ended well, every annotated line as declared
 
     def covers(self, sizes: Mapping[str, int]) -> bool:
-        """Return whether these sizes are in it."""
+        """Return whether these sizes are in the region."""
         return all(condition.holds(sizes) for condition in self.conditions)
 
 
 @dataclass
 class Coverage:
-    """The regions found so far.
+    """The regions found so far."""
 
-    Args:
-        example: the sizes of the example; others near them are preferred.
-    """
-
-    example: dict[str, int]
+    example: dict[str, int]  # the sizes of the example; others near them are preferred
     regions: list[Region] = field(default_factory=list[Region])
 
     def add(self, expressions: list[Any], *, holds: bool) -> Region:
-        """Add the region of a pass by the conditions that arose."""
+        """Add the region of a pass, given the conditions that arose."""
         region = Region(needed(expressions), holds)
         self.regions.append(region)
         return region
@@ -56,10 +47,10 @@ class Coverage:
         return list(dict.fromkeys(c for region in self.regions for c in region.conditions))
 
     def sizes(self, axis: str) -> list[int]:
-        """Return sizes of an axis such that for each other one, one of them fulfils the same conditions."""
+        """Return representative sizes of an axis: any other satisfies the same conditions as one of them."""
         own = self._on(axis)
         usual = self.example[axis]
-        # Beyond the example too, so that one that is near to it may stand for others.
+        # Beyond the example too, so that a size close to it may represent others.
         end = max((usual + c.period + 1 for c in own), default=SMALLEST + 1)
         end = min(max(end, self.until(axis)), LONGEST)
         alike: dict[tuple[bool, ...], int] = {}
@@ -68,7 +59,7 @@ class Coverage:
         return list(alike.values())
 
     def uncovered(self) -> dict[str, int] | None:
-        """Return sizes that are in no region, as near as can be to the example; None if none was found."""
+        """Return sizes that are in no region, as close to the example as possible; None if none was found."""
         joint = any(not c.decided for c in self.conditions)
         values = {axis: [*self.sizes(axis)] for axis in self.example}
         if joint:
@@ -93,7 +84,7 @@ class Coverage:
             return False
         if any(self.until(axis) > LONGEST for axis in self.example):
             return False
-        # What conditions on several axes say is taken for independent: more cases than there can be.
+        # Treats conditions on several axes as independent, which covers more cases than can occur.
         for truth in itertools.product((True, False), repeat=len(keys)):
             told = dict(zip(keys, truth, strict=True))
             for point in self._points(values):
@@ -111,9 +102,9 @@ class Coverage:
             yield dict(zip(names, point, strict=True))
 
     def allowed(self, axis: str) -> list[int] | None:
-        """Return the sizes of an axis for which the model holds, up to where they repeat.
+        """Return the sizes of an axis for which all lines hold, up to the size where they repeat.
 
-        None if that depends on the other axes too.
+        None if they depend on other axes too.
         """
         good = [r for r in self.regions if r.holds]
         values = {name: self.sizes(name) for name in self.example}
@@ -132,7 +123,7 @@ class Coverage:
         return [size for size in range(SMALLEST, self.until(axis)) if holds({**some[0], axis: size})]
 
     def until(self, axis: str) -> int:
-        """Return a size above which all goes on as before."""
+        """Return a size from which on the pattern of allowed sizes repeats."""
         return until(self._on(axis))
 
     def _on(self, axis: str) -> list[Condition]:

@@ -1,10 +1,11 @@
-"""How a size grows with one axis, and from where on a condition on it repeats, so that trying decides it."""
+"""How a size grows with one axis, and where a condition on it starts to repeat, so that trying decides it."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,26 +13,18 @@ from typing import Any
 
 import sympy
 
-LONGEST = 20_000  # sizes tried for one condition; what repeats later than that is not decided
+LONGEST = 20_000  # sizes tried for one condition; conditions that repeat later are not decided
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A size as a straight line in an axis and something bounded beside it.
+    """A size as a straight line in an axis and something bounded beside it."""
 
-    Args:
-        slope: of the line through 0.
-        low: the least that is beside the line.
-        high: the most.
-        period: after as many steps of the axis, what is beside the line repeats.
-        start: the axis from which on all of this holds.
-    """
-
-    slope: Fraction
-    low: Fraction
-    high: Fraction
-    period: int = 1
-    start: int = 0
+    slope: Fraction  # of the line through 0
+    low: Fraction  # the least that is beside the line
+    high: Fraction  # the most
+    period: int = 1  # after as many steps of the axis, what is beside the line repeats
+    start: int = 0  # the axis from which on all of this holds
 
     def plus(self, other: Growth) -> Growth:
         """Return the growth of a sum."""
@@ -50,14 +43,14 @@ class Growth:
 
     @property
     def settled(self) -> int:
-        """The axis from which on the sign follows the slope, or only repeats."""
+        """The size of the axis from which on the sign follows the slope, or only repeats."""
         if not self.slope:
             return self.start
         return max(self.start, math.floor(max(-self.low, self.high, Fraction(0)) / abs(self.slope)) + 1)
 
 
 def growth(size: Any) -> Growth | None:
-    """Return how a size grows with the one axis in it; None if not along a line, as `height**2`."""
+    """Return how a size grows with the one axis in it; None if it is not linear, such as `height**2`."""
     if size.is_Integer:
         return Growth(Fraction(0), Fraction(int(size)), Fraction(int(size)))
     if size.is_Symbol:
@@ -72,10 +65,7 @@ def growth(size: Any) -> Growth | None:
     lines = [part for part in parts if part is not None]
     match size.func.__name__:
         case "Add":
-            total = lines[0]
-            for line in lines[1:]:
-                total = total.plus(line)
-            return total
+            return functools.reduce(Growth.plus, lines)
         case "FloorDiv" | "CleanDiv":
             return _quotient(lines[0], size.args[1])
         case "Mod" | "PythonMod":
@@ -85,8 +75,7 @@ def growth(size: Any) -> Growth | None:
         case "Max":
             return _largest(lines)
         case "Min":
-            largest = _largest([line.times(Fraction(-1)) for line in lines])
-            return largest.times(Fraction(-1))
+            return _largest([line.times(Fraction(-1)) for line in lines]).times(Fraction(-1))
         case _:
             return None
 
@@ -104,7 +93,7 @@ def _quotient(line: Growth, divisor: Any) -> Growth | None:
 
 
 def _largest(lines: list[Growth]) -> Growth:
-    """Return the growth of a maximum: the steepest line wins in the end."""
+    """Return the growth of a maximum: the steepest line eventually wins."""
     slope = max(line.slope for line in lines)
     steep = [line for line in lines if line.slope == slope]
     low, high = max(line.low for line in steep), max(line.high for line in steep)
@@ -116,25 +105,24 @@ def _largest(lines: list[Growth]) -> Growth:
 
 
 def horizon(condition: Any) -> tuple[int, int] | None:
-    """Return from which size on a condition on one axis repeats, and after how many; None if not known.
+    """Return the size from which on a condition on one axis repeats, and its period; None if not known.
 
-    What holds up to the sum of the two holds for every size.
+    A condition that holds up to the sum of the two holds for every size.
     """
     if condition in (sympy.true, sympy.false):
         return 0, 1
-    if condition.is_Relational:
-        left, right = growth(condition.lhs), growth(condition.rhs)
-        if left is None or right is None:
-            return None
-        difference = left.plus(right.times(Fraction(-1)))
-        found = (difference.settled, 1 if difference.slope else difference.period)
-    else:
+    if not condition.is_Relational:
         return None
+    left, right = growth(condition.lhs), growth(condition.rhs)
+    if left is None or right is None:
+        return None
+    difference = left.plus(right.times(Fraction(-1)))
+    found = (difference.settled, 1 if difference.slope else difference.period)
     return found if sum(found) <= LONGEST else None
 
 
 def normal(size: Any) -> Any:
-    """Return a size such that equal ones of rounded quotients look alike: `(h-3)//2+1` is `(h-1)//2`."""
+    """Normalise floor divisions, so that equal sizes have equal forms: `(h-3)//2+1` and `(h-1)//2`."""
     if not size.args:
         return size
     size = size.func(*map(normal, size.args))

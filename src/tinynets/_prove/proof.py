@@ -1,8 +1,9 @@
-"""What is proved of a model, for people and as data."""
+"""The result of a proof, as text and as data."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,42 +15,25 @@ Outcome = Literal["holds", "fails", "refused"]
 
 @dataclass(frozen=True)
 class Place:
-    """An annotated line.
-
-    Attributes:
-        file: its source file.
-        line: its number.
-        function: the function that it is in, such as `Block.forward`.
-        name: the variable or argument, or `return`.
-        declared: the axes that it declares.
-        kind: `argument`, `local`, `return`, `yield` or `attribute`.
-    """
+    """An annotated line."""
 
     file: str
     line: int
-    function: str
-    name: str
-    declared: str
-    kind: str
+    function: str  # that it is in, such as `Block.forward`
+    name: str  # of the variable or argument, or `return`
+    declared: str  # the axes that it declares
+    kind: str  # `argument`, `local`, `return`, `yield` or `attribute`
 
 
 @dataclass(frozen=True)
 class LineProof:
-    """An annotated line, and whether it holds wherever the pass comes by it.
-
-    Attributes:
-        place: where it is, and what it declares.
-        verdict: `proved` for every size, `fails` for one, or `unproved` where the trace could not tell.
-        conditions: what the model demands of the sizes on the way from the line before to this one.
-        counterexample: the sizes for which it is wrong: the model has run with them.
-        error: what the model raised then.
-    """
+    """An annotated line, and whether it holds wherever the pass comes by it."""
 
     place: Place
-    verdict: Verdict
-    conditions: tuple[str, ...] = ()
-    counterexample: str = ""
-    error: str = ""
+    verdict: Verdict  # `proved` for every size, `fails` for one, `unproved` where the trace could not tell
+    conditions: tuple[str, ...] = ()  # demands on the sizes on the way from the line before to this one
+    counterexample: str = ""  # the sizes for which it is wrong: the model has run with them
+    error: str = ""  # what the model raised then
 
 
 @dataclass(frozen=True)
@@ -65,18 +49,18 @@ class Attempt:
 class Proof:
     """Whether the annotated lines of a model hold for every size of the named axes.
 
-    It is relative to the functions by which torch computes shapes, and for sizes from 2 on; smaller ones are
-    run.
+    The proof relies on the functions with which torch computes shapes, and is for sizes from 2 on; smaller
+    sizes are run.
 
     Attributes:
         model: class of the model.
         axes: the names of the axes that may have any size.
-        conditions: what the model demands of them; it raises for other sizes.
-        tied: axes that the model takes in one size only, though their annotation has a name.
-        lines: every annotated line that the passes came by.
-        refused: for sizes outside of the conditions, what the model raised.
+        conditions: the conditions on these sizes; the model raises an error for other sizes.
+        tied: axes for which the model accepts only one size, although their annotation has a name.
+        lines: every annotated line that the passes reached.
+        refused: calls with sizes outside of the conditions, and the errors of the model.
         small: calls with sizes of 1 and an empty batch.
-        reason: why it is not proved, if nothing is wrong either.
+        reason: why it is not proved, if no line is wrong either.
     """
 
     model: str
@@ -95,7 +79,7 @@ class Proof:
 
     @property
     def verdict(self) -> Literal["proved", "fails", "tied", "unproved"]:
-        """The worst that can be said."""
+        """The overall verdict: the worst that applies."""
         if self.failed:
             return "fails"
         if self.tied:
@@ -141,7 +125,7 @@ class Proof:
         return "\n".join([*texts, *(f"  run for {text}" for text in said)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as data for JSON."""
+        """Return the proof as data for JSON."""
         lines = [{**asdict(line.place), **asdict(line)} for line in self.lines]
         for line in lines:
             del line["place"]
@@ -156,7 +140,7 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-def sizes_text(sizes: dict[str, int]) -> str:
+def sizes_text(sizes: Mapping[str, int]) -> str:
     """Write sizes: `height = 33, width = 32`."""
     return ", ".join(f"{name} = {size}" for name, size in sizes.items())
 

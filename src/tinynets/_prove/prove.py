@@ -1,16 +1,15 @@
-"""Prove the annotated lines of a model for every size: trace each way that its passes may go."""
+"""Prove the annotated lines of a model for every size: trace each path that a pass may take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from .._contract.contract import contract_of
-from .._torch.modules.module_copies import drop_user_hooks
-from .._torch.modules.private_copies import real_copy
+from .._torch.modules.module_copies import drop_user_hooks, real_copy
 from .._torch.state.random_states import preserved_random_states
 from .._torch.tracing.fake_tensors import needs_values
 from ..errors import InputError
@@ -22,29 +21,26 @@ from .proof import Attempt, LineProof, Place, Proof, first_line, sizes_text
 from .trace import Axes, Pass, enforced, traced, watched
 
 _MOST_PASSES = 12
-_USUAL_BATCH = 53  # a size that no model has for another axis, so that no comparison holds by chance
+_USUAL_BATCH = 53  # a size that no other axis of a model has, so that no comparison holds by chance
 _REAL_BATCH = 2
 
 
 def prove(model: nn.Module, example: Arguments) -> Proof:
-    """Prove what a model declares, in eval mode, for every size of the axes that its inputs leave free.
+    """Prove the declarations of a model, in eval mode, for every size of the axes that its inputs leave free.
 
     A pass with symbols for sizes says how far it goes for others: under which conditions. Sizes for which
-    these do not hold are traced in turn, until no size is left. A pass that fails is run for real.
-
-    Args:
-        model: is left as it is; a private copy is run.
-        example: an example call, whose axes have names.
+    these do not hold are traced in turn, until no size is left. A pass that fails is run for real. The model
+    is left as it is: a private copy is run.
 
     Raises:
-        InputError: the model has no lines of Python, or no parameters yet.
+        InputError: the model has no Python source, or lazy parameters without shapes.
     """
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise InputError(f"{type(module).__name__} is scripted: it has no lines of Python")
     if any(isinstance(parameter, nn.UninitializedParameter) for parameter in model.parameters()):
         raise InputError("the model has lazy layers: call it once, so that its parameters have shapes")
-    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # what torch.compile wraps
+    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # the module inside torch.compile's wrapper
     with preserved_random_states(model):
         return _Prover(model, example).proof()
 
@@ -87,7 +83,10 @@ class _Prover:
             tuple(self.sizes),
             tuple(conditions),
             tuple(tied),
-            tuple(self._line(place) for place in sorted(self.reached, key=_order)),
+            tuple(
+                self._line(place)
+                for place in sorted(self.reached, key=lambda at: (at.file, at.line, at.kind != "argument"))
+            ),
             tuple(self.refused),
             tuple(self.small),
             self.reason,
@@ -119,10 +118,10 @@ class _Prover:
             self.coverage.regions.remove(region)
             self.reason = "a size depends on the values of tensors"
         elif not region.covers(at):
-            self.reason = f"torch's trace for {sizes_text(dict(at))} does not hold for these sizes"
+            self.reason = f"torch's trace for {sizes_text(at)} does not hold for these sizes"
         if found.error is None:
             return
-        # What fails without values may do so for want of them: the model itself has the last word.
+        # A pass without values may fail because they are missing, so the real model decides.
         free = {axis for condition in region.conditions for axis in condition.axes}
         sizes = {
             n: _REAL_BATCH if n == self.example.batch_name and n not in free else s for n, s in at.items()
@@ -130,24 +129,26 @@ class _Prover:
         changed = {name: size for name, size in sizes.items() if name in free and size != self.sizes[name]}
         told = changed or {name: size for name, size in sizes.items() if name in free} or sizes
         run = self._run(sizes)
-        error = _text(run.error) if run.error else ""
-        if run.failed is not None and not self._at_the_door(run.failed):
-            self.wrong[run.failed] = (sizes_text(told), error)
-            self.reached.setdefault(run.failed, [])
-        elif run.error is not None and (
-            type(run.error) is type(found.error) or not needs_values(found.error)
-        ):
-            self.refused.append(Attempt(sizes_text(told), "refused", error))
+        if self._found_wrong(run, told):
+            return
+        alike = type(run.error) is type(found.error) or not needs_values(found.error)
+        if run.error is not None and alike:
+            self.refused.append(Attempt(sizes_text(told), "refused", _text(run.error)))
         else:
             self.reason = f"it cannot be traced without values: {first_line(_text(found.error))}"
 
-    def _at_the_door(self, place: Place) -> bool:
-        """Return whether a line is an argument of the model itself, which says what it takes."""
+    def _found_wrong(self, run: Pass, sizes: Mapping[str, int]) -> bool:
+        """Note the line that a real call found wrong; arguments of the model itself say what it takes."""
         record = contract_of(getattr(self.traced.forward, "__func__", None))
-        return place.kind == "argument" and record is not None and place.function == record.place.name
+        own = record.place.name if record is not None else None
+        if run.failed is None or (run.failed.kind == "argument" and run.failed.function == own):
+            return False
+        self.wrong[run.failed] = (sizes_text(sizes), _text(run.error))
+        self.reached.setdefault(run.failed, [])
+        return True
 
     def _run(self, sizes: Mapping[str, int]) -> Pass:
-        """Call the model for real."""
+        """Call the model with real tensors."""
         example, batch = self.example, sizes.get(self.example.batch_name)
         drawn = draw(example, batch, torch.Generator().manual_seed(0), integer_limit(self.model))
         for name, size in sizes.items():
@@ -156,22 +157,19 @@ class _Prover:
         return watched(self._eval(self.model), drawn)
 
     def _run_small(self) -> None:
-        """Call the model with sizes of 1, which torch has rules of its own for, and with an empty batch."""
+        """Call the model with sizes of 1, for which torch has special rules, and with an empty batch."""
         usual = {n: _REAL_BATCH if n == self.example.batch_name else size for n, size in self.sizes.items()}
         tried = [{name: 1} for name in self.sizes]
         tried += [dict.fromkeys(self.sizes, 1)] if len(tried) > 1 else []
         tried += [{self.example.batch_name: 0}] if self.example.batch_name in self.sizes else []
         for sizes in tried if self.coverage.regions and not (self.wrong or self.reason) else ():
             run = self._run({**usual, **sizes})
-            error = _text(run.error) if run.error else ""
-            if run.failed is not None and not self._at_the_door(run.failed):
-                self.wrong[run.failed] = (sizes_text(sizes), error)
-                self.reached.setdefault(run.failed, [])
+            self._found_wrong(run, sizes)
             outcome = "holds" if run.error is None else "fails" if run.failed in self.wrong else "refused"
-            self.small.append(Attempt(sizes_text(sizes), outcome, error))
+            self.small.append(Attempt(sizes_text(sizes), outcome, _text(run.error)))
 
     def _conditions(self) -> tuple[list[str], list[str]]:
-        """Return what the model demands of the sizes, and the axes that it ties to one."""
+        """Return the conditions on sizes, and the axes that the model accepts in only one size."""
         texts: list[str] = []
         tied: list[str] = []
         for axis in self.sizes:
@@ -186,10 +184,10 @@ class _Prover:
             found = described_sizes(axis, allowed, self.coverage.until(axis))
             texts += found or ()
             tied += [text for text in found or () if len(allowed) == 1]
-        return texts, [] if self.reason else tied  # other sizes may hold where nothing could look at them
+        return texts, [] if self.reason else tied  # sizes that could not be traced may be valid too
 
     def _line(self, place: Place) -> LineProof:
-        # Where a pass may go two ways, what decides between them is no demand.
+        # A condition that only decides between two valid paths is not a demand.
         good = [region for region in self.coverage.regions if region.holds]
         demands = tuple(together(c for c in self.reached[place] if self._demanded(c, good)))
         if place in self.wrong:
@@ -204,9 +202,5 @@ class _Prover:
         return all(condition.holds({condition.axes[0]: size}) for size in allowed)
 
 
-def _order(place: Place) -> tuple[Any, ...]:
-    return place.file, place.line, place.kind != "argument"
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+def _text(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}" if error is not None else ""

@@ -1,11 +1,11 @@
-"""One pass with symbols for sizes: the annotated lines it came by, and the conditions on the way."""
+"""One pass with symbolic sizes: the annotated lines that it reached, and the conditions on the way."""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import Any
@@ -15,11 +15,10 @@ from jaxtyping import AnnotationError
 from torch import nn
 
 from .._contract.annotations.parse_hints import has_tensors
-from .._contract.annotations.sites import Site
-from .._contract.annotations.specs import ArraySpec
+from .._contract.annotations.specs import ArraySpec, Site
 from .._contract.contract import contract, contract_of
 from .._contract.runtime import FunctionContract, witnessed
-from .._torch.modules.private_copies import fake_copy
+from .._torch.modules.module_copies import fake_copy
 from .._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.shape_environment import one_program_for_all_sizes
@@ -28,38 +27,29 @@ from ..inputs.symbolic_sizes import Sizes
 from .proof import Place
 
 Axes = tuple[tuple[str, ...], ...]
-"""The name of every axis of every tensor, `""` where its size stays."""
+"""The name of every axis of every tensor, `""` if its size is fixed."""
 
 
 @dataclass
 class Pass:
-    """What one pass came by.
+    """What one pass came by."""
 
-    Attributes:
-        conditions: over the names of the axes, in order; None where no shape depends on one.
-        reached: the annotated lines -> the numbers of the conditions that arose on the way to them.
-        error: what ended the pass.
-        failed: the annotated line that is wrong, if that is the error.
-        judged: the number of conditions that had arisen when the last line was judged.
-    """
-
+    # Over the names of the axes, in order; None where no shape depends on one.
     conditions: list[Any] = field(default_factory=list[Any])
+    # The annotated lines -> the numbers of the conditions that arose on the way to them.
     reached: dict[Place, list[int]] = field(default_factory=dict[Place, list[int]])
-    error: Exception | None = None
-    failed: Place | None = None
-    judged: int = 0
+    error: Exception | None = None  # what ended the pass
+    failed: Place | None = None  # the annotated line that is wrong, if that is the error
+    judged: int = 0  # the number of conditions that had arisen when the last line was judged
 
 
 def traced(model: nn.Module, example: Arguments, names: Axes, at: Mapping[str, int]) -> Pass:
-    """Trace a model, in the mode it is in, with symbols for the sizes that have names.
+    """Trace a model, in its current mode, with symbols for the sizes of named axes.
 
-    Args:
-        model: has no hooks of the user's, and its annotations are enforced; a private copy runs.
-        example: an example call.
-        names: the names of its axes.
-        at: the sizes that decide which way the pass goes.
+    It has no hooks of the user's, and its annotations are enforced; a private copy runs. The sizes in `at`
+    decide which way the pass goes.
     """
-    # Kernels in C++ tie symbols to numbers or refuse them, so those that torch has in Python are preferred.
+    # C++ kernels tie symbols to numbers or reject them, so torch's Python kernels are preferred.
     first = _traced(model, example, names, at, python_kernels())
     if first.error is None or not needs_values(first.error):
         return first
@@ -85,19 +75,13 @@ def _traced(
     with fakes, dispatcher, silent_fakes(), one_program_for_all_sizes():
         call = example.with_tensors([like(t, own) for t, own in zip(example.tensors, names, strict=True)])
         found = watched(copied, call, lambda: sizes.count)
-    # Those after the verdict on a line arose from writing the error.
+    # Conditions after the verdict on a line arose from writing the error.
     found.conditions = sizes.conditions()[: found.judged if found.failed else None]
     return found
 
 
 def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -> Pass:
-    """Call a model, every annotated line of it judged, and say which lines it came by and what ended it.
-
-    Args:
-        model: a private copy.
-        call: the arguments.
-        count: the number of conditions so far.
-    """
+    """Call a private copy of a model, every annotated line of it judged; `count` numbers the conditions."""
     found = Pass()
 
     def witness(record: FunctionContract, site: Site, holds: bool) -> None:
@@ -107,9 +91,10 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
         now = count()
         found.reached.setdefault(place, []).extend(range(found.judged, now))
         found.judged = now
-        found.failed = None if holds else place  # until it is judged
+        found.failed = None if holds else place  # cleared if the line holds
 
-    with witnessed(witness), torch.no_grad(), _silent():
+    # The user's own call will show the warnings.
+    with witnessed(witness), torch.no_grad(), warnings.catch_warnings(action="ignore"):
         try:
             model(*call.args, **call.kwargs)
         except Exception as error:  # a forward pass may fail in any way
@@ -119,15 +104,8 @@ def watched(model: nn.Module, call: Arguments, count: Callable[[], int] = int) -
     return found
 
 
-@contextlib.contextmanager
-def _silent() -> Generator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user's own call will show them
-        yield
-
-
 def enforced(model: nn.Module) -> None:
-    """Enforce the annotations of the modules in a private copy that do not do so themselves."""
+    """Enforce the annotations of the modules in a private copy that are not enforced yet."""
     made: dict[FunctionType, Callable[..., Any]] = {}
     for module in model.modules():
         forward: Any = getattr(type(module), "forward", None)
@@ -143,7 +121,7 @@ def enforced(model: nn.Module) -> None:
 
 
 def place_of(record: FunctionContract, site: Site) -> Place | None:
-    """Return the line that a site is; None if it declares no axes of its own."""
+    """Return the annotated line of a site, or None if it does not declare the axes of a tensor."""
     if not isinstance(site.spec, ArraySpec):
         return None
     place = record.place

@@ -1,1 +1,1 @@
-"""Everything that relies on the private names or the moving parts of torch, behind ordinary functions."""
+"""Everything that relies on private or unstable parts of torch, behind ordinary functions."""

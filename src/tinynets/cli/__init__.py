@@ -12,20 +12,13 @@ from .._version import __version__
 from ..errors import TargetError
 from .common import EXIT_CODES, OK, USAGE
 
-# A file each, which imports its room when it runs.
-INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13  # as shells have it for SIGINT and SIGPIPE
+INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13  # the exit codes of shells for SIGINT and SIGPIPE
+# One file per command, which imports its part of the library when it runs.
 COMMANDS = ("list", "explain", "prove", "check", "comments", "export", "show", "audit")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the words after `tinynets`; those of this process if None.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command on the words after `tinynets`, those of this process if None; return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if "run" not in options:
@@ -43,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # as in `tinynets list | head -1`
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # which Python flushes when it exits
+        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes stdout when it exits
         os.close(nowhere)
         return CLOSED_PIPE
 

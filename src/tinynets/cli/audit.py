@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the audit of a package.
 
     Raises:
-        TargetError: there is no such package, or nothing in it to enforce.
+        TargetError: there is no such package, or it has nothing to enforce.
     """
     import dataclasses
     import json
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     from .._packages.audit import audit
 
-    if os.getcwd() not in sys.path:  # as `python -m` has it
+    if os.getcwd() not in sys.path:  # as with `python -m`
         sys.path.insert(0, os.getcwd())
     report = audit(options.package)
     print(json.dumps(dataclasses.asdict(report), indent=2) if options.json else report)

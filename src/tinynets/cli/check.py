@@ -38,15 +38,6 @@ def add_command(commands: Any) -> None:
         " pyproject.toml names if left out",
     )
     add_input(parser)
-    add_selection(parser)
-    parser.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
-    parser.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
-    parser.add_argument("--list", action="store_true", help="name every check; check nothing")
-    parser.set_defaults(run=_exit_code)
-
-
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add what says which checks run on a model, and how."""
 
     def several(flag: str, metavar: str, help: str) -> None:
         parser.add_argument(
@@ -60,18 +51,18 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     several("--argument", "NAME=VALUE", "an argument of the class or function that makes the model")
     several("--batch-axis", "AXIS", "the axis that counts samples, for all tensors or for each, or none")
     parser.add_argument("--timeout", type=float, help="seconds of the processor for one check (default: 30)")
+    parser.add_argument("--format", choices=["table", "json", "junit", "markdown"], default="table")
+    parser.add_argument("--about", metavar="ID", help="say what a check is for and what to do; check nothing")
+    parser.add_argument("--list", action="store_true", help="name every check; check nothing")
+    parser.set_defaults(run=run)
 
 
-def _exit_code(options: argparse.Namespace) -> int:
-    with usage_errors(TypeError, ValueError):
-        return run(options)
-
-
+@usage_errors(TypeError, ValueError)
 def run(options: argparse.Namespace) -> int:
     """Check models and print the reports, or print the page of a check; return the exit code.
 
     Raises:
-        TypeError, ValueError: the command line does not say what to check, or says it wrong.
+        TargetError: the command line does not say what to check, or says it wrong.
     """
     from ..testing.check_ids import resolve_id
     from ..testing.definition import list_checks
@@ -110,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_project(cases: list[Case]) -> int:
-    """Check all models of a project: a line for each, and below it what objects."""
+    """Check all models of a project; print a line for each, followed by its failed checks."""
     from ..testing.suite import run_checks
 
     codes: list[int] = []

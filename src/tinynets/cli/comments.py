@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check or write the comments of every file; the worst outcome is the exit code."""
+    """Check or write the comments of every file; return the exit code of the worst outcome."""
     files = [file for path in options.path for file in _files(path)]
     return max([OK, *(_run_file(path, options) for path in _with_progress(files))])
 
@@ -62,11 +62,11 @@ def _files(path: Path) -> Iterator[Path]:
             if defines_models(file.read_bytes()):
                 yield file
         except (SyntaxError, ValueError):
-            yield file  # which is told below
+            yield file  # reported below
 
 
 def _with_progress(files: list[Path]) -> Iterator[Path]:
-    """Yield the files, with a progress bar where someone is watching and rich is installed."""
+    """Yield the files, with a progress bar if stderr is a terminal and rich is installed."""
     if len(files) < 2 or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         yield from files
         return
@@ -75,7 +75,7 @@ def _with_progress(files: list[Path]) -> Iterator[Path]:
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     console = Console(stderr=True)
-    # What is printed goes above the bar, unless it goes into a file.
+    # Printed lines go above the bar, unless stdout is redirected to a file.
     with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task("", total=len(files))
         for file in files:

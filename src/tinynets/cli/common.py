@@ -29,7 +29,7 @@ Your code is imported, and so run, and the model is run on random inputs.
 def add_parser(
     commands: Any, name: str, *, help: str, description: str, examples: str = ""
 ) -> argparse.ArgumentParser:
-    """Add a subcommand whose texts are printed as they are, with the exit codes below the examples."""
+    """Add a subcommand whose texts are printed unchanged, with the exit codes below the examples."""
     return commands.add_parser(
         name,
         help=help,
@@ -53,7 +53,7 @@ def add_input(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def usage_errors(*errors: type[Exception]) -> Generator[None, None, None]:
-    """Raise `TargetError`, which the command prints in one line, for what the command line got wrong."""
+    """Convert errors of a wrong command line to `TargetError`, which the command prints in one line."""
     try:
         yield
     except errors as error:

@@ -67,7 +67,7 @@ def _width(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Explain the model, and print or write what was asked for."""
+    """Explain the model, and print or write the result."""
     from .._explain.explain import explain
     from ..inputs.targets import load_model
 

@@ -36,10 +36,10 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and print what the file takes and returns.
+    """Export the model, and print the signature of the file.
 
     Raises:
-        TargetError: the target is not a model, or cannot be exported like this; the message says what to do.
+        TargetError: the target is not a model, or cannot be exported this way; the message says what to do.
     """
     from .._export.export import export
     from .._export.load import load_exported

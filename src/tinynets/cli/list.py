@@ -17,7 +17,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one name a line."""
+    """Print one name per line."""
     from ..models import list_models
 
     with usage_errors(ValueError):

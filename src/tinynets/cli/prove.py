@@ -54,7 +54,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prove the models of all targets; the worst outcome is the exit code."""
+    """Prove the models of all targets; return the exit code of the worst outcome."""
     from .._prove.prove import prove
 
     codes, found = [OK], list[dict[str, Any]]()
@@ -92,7 +92,7 @@ def _example(name: str, model: nn.Module, shapes: list[str]) -> Arguments:
 
 
 def _models(target: str) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
-    """Yield the name of each model that a target names, and what makes it."""
+    """Yield the name of each model of a target, and a function that builds it."""
     from ..inputs.targets import build, import_file, load_model, models_in
 
     path = Path(target)

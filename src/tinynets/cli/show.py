@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the checked functions of the target.
 
     Raises:
-        TargetError: nothing of that name is checked.
+        TargetError: the target has no checked function.
     """
     from .._contract.show import show
     from ..errors import TargetError

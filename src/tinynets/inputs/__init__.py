@@ -1,1 +1,1 @@
-"""What a model may be called with: shape strings, the annotations of forward, symbolic sizes."""
+"""Inputs of a model: shape strings, the annotations of forward, symbolic sizes."""

@@ -14,22 +14,15 @@ from .._torch.tracing import pytree
 
 @dataclass(frozen=True)
 class Arguments:
-    """Positional and keyword arguments of one call, and which axis of each tensor is the batch.
-
-    Args:
-        args: positional arguments.
-        kwargs: keyword arguments.
-        axes: the batch axis of every tensor among them, in pytree order; None for a tensor that the whole
-            batch shares.
-        free: the numbers of the tensors that were given by their shape alone, so that any values will do.
-        axis_names: for every tensor, the names of the axes that may have any size, `""` for the others.
-        batch_name: the name of the batch axis.
-    """
+    """Positional and keyword arguments of one call, and which axis of each tensor is the batch."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    # The batch axis of every tensor among them, in pytree order; None for one that the whole batch shares.
     axes: tuple[int | None, ...]
+    # The numbers of the tensors that were given by their shape alone, so that any values will do.
     free: frozenset[int] = frozenset()
+    # For every tensor, the names of the axes that may have any size, "" for the others.
     axis_names: tuple[tuple[str, ...], ...] = ()
     batch_name: str = "batch"
 
@@ -48,12 +41,12 @@ class Arguments:
 
     @property
     def size(self) -> int | None:
-        """The batch size, None without a batch axis."""
+        """The batch size, or None without a batch axis."""
         pairs = zip(self.tensors, self.axes, strict=True)
         return next((tensor.shape[axis] for tensor, axis in pairs if axis is not None), None)
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> Arguments:
-        """Return the same arguments with other tensors in place of theirs."""
+        """Return the same arguments with their tensors replaced."""
         flat, spec = pytree.tree_flatten((self.args, self.kwargs))
         supply = iter(tensors)
         filled = [next(supply) if isinstance(leaf, Tensor) else leaf for leaf in flat]
@@ -65,7 +58,7 @@ class Arguments:
         return self.with_tensors([function(tensor) for tensor in self.tensors])
 
     def clone(self) -> Arguments:
-        """Return a copy that shares neither memory nor a graph."""
+        """Return a copy that shares neither memory nor the autograd graph."""
         return self.map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
 
     def to(self, dtype: torch.dtype) -> Arguments:
@@ -81,7 +74,7 @@ class Arguments:
         )
 
     def resized(self, name: str, size: int) -> Arguments:
-        """Return the arguments with another size of a named axis: their first steps, which may repeat."""
+        """Return the arguments with another size of a named axis, truncated or repeated along it."""
         tensors = self.tensors
         for number, names in enumerate(self.axis_names):
             for axis in [axis for axis, own in enumerate(names) if own == name]:
@@ -90,7 +83,7 @@ class Arguments:
         return self.with_tensors(tensors)
 
     def replace_others(self, kept: int, others: Arguments) -> Arguments:
-        """Keep one sample, and replace all the others by those of another batch."""
+        """Keep one sample, and replace all others with those of another batch."""
         mixed: list[Tensor] = []
         for ours, theirs, axis in zip(self.tensors, others.tensors, self.axes, strict=True):
             if axis is None:

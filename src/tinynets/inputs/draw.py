@@ -1,4 +1,4 @@
-"""Inputs of any batch size, drawn like an example: same structure, dtypes and range of values."""
+"""Draw inputs of any batch size like an example: same structure, dtypes and range of values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from .arguments import Arguments
 
 
 class _Kind(Enum):
-    """How other values of a tensor are drawn."""
+    """How new values of a tensor are drawn."""
 
-    SHARED = auto()
-    """The whole batch shares it: it stays."""
-    FREE = auto()
-    """Given as a shape: any values will do."""
-    CONSTANT = auto()
-    """One value throughout: it stays that, for as many samples as asked for."""
-    ROWS = auto()
-    """A mask, positions, or the same for every sample: samples are picked whole from those of the example."""
-    VALUES = auto()
-    """Other values of the same range."""
+    SHARED = auto()  # the whole batch shares it: it stays
+    FREE = auto()  # given as a shape: any values will do
+    CONSTANT = auto()  # one value throughout: it stays that, for as many samples as asked for
+    ROWS = auto()  # masks, positions, or all samples alike: they are picked whole from those of the example
+    VALUES = auto()  # other values of the same range
 
 
 def draw(
@@ -30,15 +25,15 @@ def draw(
 ) -> Arguments:
     """Return arguments like the example with `size` samples.
 
-    What was passed says what may be passed. A constant stays constant, and a mask stays a mask: in both,
-    other values would be another kind of input. Numbers stay in the range seen, integers among those seen.
-    Where nothing would vary, a constant is taken as a placeholder.
+    The example shows which values are valid. A constant stays constant, and a mask stays a mask: other values
+    would make them another kind of input. Floats stay in the range of the example, and integers are picked
+    from its values. If nothing would vary otherwise, a constant is treated as a placeholder.
 
     Args:
-        example: the example, which is left as it is.
+        example: the example, which is not changed.
         size: samples in the batch; None for as many as the example has.
         generator: the source of randomness.
-        limit: integers whose values nothing tells are drawn from `range(limit)`.
+        limit: integers without example values are drawn from `range(limit)`.
     """
 
     def like(tensor: Tensor, axis: int | None, kind: _Kind) -> Tensor:
@@ -85,7 +80,7 @@ def _kind(tensor: Tensor, axis: int | None, free: bool) -> _Kind:
 
 
 def _structured(values: Tensor, axis: int) -> bool:
-    """Whether samples have to stay whole: masks of 0 and 1 or of minus infinity, positions, shared rows."""
+    """Whether samples must stay whole: masks of 0 and 1 or of minus infinity, positions, shared rows."""
     if values.is_complex():
         return False
     rows = values.movedim(axis, 0)
@@ -124,6 +119,6 @@ def _like(
 
 
 def integer_limit(model: nn.Module) -> int:
-    """Return the rows of the smallest embedding, below which every index is valid; 2 without one."""
+    """Return the number of rows of the smallest embedding, or 2 without one: every smaller index is valid."""
     sizes = [m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     return min(sizes, default=2)

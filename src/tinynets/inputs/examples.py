@@ -14,14 +14,15 @@ from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
 from ..errors import InputError
 from .arguments import Arguments
-from .axis_strings import parse_shape
-from .inputs import Inputs, aligned_axes, argument_specs, parameters_of
+from .axis_strings import aligned_axes, parse_shape
+from .inputs import Inputs, argument_specs, parameters_of
+from .inputs import float_dtype as float_dtype
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
 
 MakeInputs = Callable[[int, torch.Generator], Any]
-"""Called with the number of samples and a source of randomness, it returns the arguments of a call."""
+"""Accepts the number of samples and a source of randomness, and returns the arguments of a call."""
 
 _BATCH_NAMES = frozenset({"batch", "batch_size", "b", "n"})
 
@@ -32,16 +33,16 @@ def example_arguments(
     """Return an example call of a model.
 
     Args:
-        model: what will be called.
+        model: the model to call.
         args: positional arguments: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`, or
             nothing if `forward` is annotated.
         kwargs: keyword arguments, in the same forms.
-        batch_axes: the axis that counts samples, one for all tensors or one for each; None for no batch.
-            Inferred: the axis called `batch` if axes have names; else axis 0 of every tensor that is as long
-            there as the first one.
+        batch_axes: the axis of samples, one for all tensors or one for each; None for no batch.
+            If inferred, the axis named `batch` if axes have names; else axis 0 of every tensor whose size
+            there equals that of the first one.
 
     Raises:
-        TypeError: there are neither inputs nor annotations, or `batch_axes` does not fit the inputs.
+        TypeError: there are neither inputs nor annotations, or `batch_axes` does not match the inputs.
     """
     args, kwargs = _as_shapes(args), {**kwargs}
     for where, value in (*((f"inputs[{n}]", v) for n, v in enumerate(args)), *kwargs.items()):
@@ -66,9 +67,14 @@ def example_arguments(
         if batch_axes != "infer"
         else _inferred([passed or annotated for passed, annotated in written], tensors)
     )
-    names = _free_names(model, written, tensors, axes)
-    free = _free(args, kwargs, len(tensors))
-    return Arguments(made_args, made_kwargs, axes, free, names, _batch_name(written, tensors, axes))
+    aligned: list[Sequence[Axis | None]] = []
+    for (passed, annotated), tensor in zip(written, tensors, strict=True):
+        own = passed if annotated is None else annotated
+        aligned.append((aligned_axes(own, tensor.ndim) if own else None) or [None] * tensor.ndim)
+    names = _free_names(model, aligned, [annotated is not None for _, annotated in written], axes)
+    called = (_name(own[axis]) for own, axis in zip(aligned, axes, strict=True) if axis is not None)
+    batch_name = next(filter(None, called), "batch")
+    return Arguments(made_args, made_kwargs, axes, _free(args, kwargs, len(tensors)), names, batch_name)
 
 
 def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> frozenset[int]:
@@ -82,23 +88,21 @@ def _free(args: tuple[Any, ...], kwargs: Mapping[str, Any], count: int) -> froze
 
 
 def _as_shapes(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return tuples of ints as shapes, batch first, where no argument is a tensor or a shape in words."""
+    """Convert tuples of ints to shapes, batch first, if no argument is a tensor or a shape string."""
     if any(isinstance(leaf, str | Tensor) for leaf in pytree.tree_leaves(args)):
         return args
-    return tuple(_shape(value) if _is_shape(value) else value for value in args)
+    return tuple(map(_as_shape, args))
 
 
-def _is_shape(value: Any) -> bool:
+def _as_shape(value: Any) -> Any:
     sizes = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
-    return bool(sizes) and all(type(size) is int for size in sizes)
-
-
-def _shape(sizes: tuple[int, ...]) -> str:
+    if not sizes or any(type(size) is not int for size in sizes):
+        return cast("Any", value)
     return " ".join([f"batch={sizes[0]}", *map(str, sizes[1:])])
 
 
 def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
-    """Return what a user's function made as arguments: a tuple, a dict by name, or one alone."""
+    """Return the result of a user's function as arguments: a tuple, a dict by name, or a single one."""
     if isinstance(made, Mapping):
         return Arguments((), {**made}, axes)
     return Arguments(cast("tuple[Any, ...]", made) if isinstance(made, tuple) else (made,), {}, axes)
@@ -107,10 +111,10 @@ def made_arguments(made: Any, axes: tuple[int | None, ...] = ()) -> Arguments:
 def made_example(make: MakeInputs, batch_axes: BatchAxes | str, seed: int, size: int = 4) -> Arguments:
     """Return an example call from a user's function.
 
-    The batch axis of each tensor is the one that follows the number of samples asked for.
+    The batch axis of each tensor is the one whose size follows the requested number of samples.
 
     Raises:
-        TypeError: the function makes other tensors for another number of samples.
+        TypeError: the tensors have other numbers of axes for another number of samples.
     """
     made = [made_arguments(make(n, torch.Generator().manual_seed(seed))) for n in (size, size - 1)]
     one, other = made[0].tensors, made[1].tensors
@@ -155,7 +159,7 @@ def _given_axes(batch_axes: Any, tensors: list[Tensor]) -> tuple[int | None, ...
 def _written(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], arguments: Arguments
 ) -> list[tuple[Axes | None, Axes | None]]:
-    """Return the axes of every tensor: as its shape was passed, and as the annotation has them."""
+    """Return the axes of every tensor: from the shape that was passed, and from the annotation."""
     specs = argument_specs(model)
     names = [parameter.name for parameter in parameters_of(model)]
     if not args and not kwargs:
@@ -172,18 +176,14 @@ def _written(
 
 def _free_names(
     model: nn.Module,
-    written: list[tuple[Axes | None, Axes | None]],
-    tensors: list[Tensor],
+    aligned: list[Sequence[Axis | None]],
+    annotated: list[bool],
     batch: tuple[int | None, ...],
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the name of every axis that may have any size, by the annotation if there is one.
+    """Return the name of every axis that may have any size, from the annotation if there is one.
 
-    It is `""` for the others: the batch, and what a number, an attribute or an expression ties to one size.
+    It is `""` for the batch, and for axes that a number, an attribute or an expression ties to one size.
     """
-    aligned = [
-        aligned_axes(passed if annotated is None else annotated, tensor.ndim)
-        for (passed, annotated), tensor in zip(written, tensors, strict=True)
-    ]
     tied = {"", *_BATCH_NAMES, *declared_axes(model)}
     for axes, number in zip(aligned, batch, strict=True):
         tied.update(_name(axis) for axis in axes if axis is axes[number or 0] and number is not None)
@@ -191,26 +191,15 @@ def _free_names(
             *(parse_expression(a.name).axis_names for a in axes if a and a.kind is AxisKind.EXPRESSION)
         )
 
-    def free(axis: Axis | None, annotated: Axes | None) -> str:
-        fixed = axis is not None and axis.kind is not AxisKind.NAMED and annotated is not None
+    def free(axis: Axis | None, is_annotated: bool) -> str:
+        fixed = axis is not None and axis.kind is not AxisKind.NAMED and is_annotated
         found = "" if fixed else _name(axis)
         return "" if found in tied or isinstance(getattr(model, found, None), int) else found
 
     return tuple(
-        tuple(free(axis, annotated) for axis in axes)
-        for axes, (_, annotated) in zip(aligned, written, strict=True)
+        tuple(free(axis, is_annotated) for axis in axes)
+        for axes, is_annotated in zip(aligned, annotated, strict=True)
     )
-
-
-def _batch_name(
-    written: list[tuple[Axes | None, Axes | None]], tensors: list[Tensor], batch: tuple[int | None, ...]
-) -> str:
-    """Return what the batch axis is called, by the annotation if there is one."""
-    for (passed, annotated), tensor, number in zip(written, tensors, batch, strict=True):
-        axes = aligned_axes(passed if annotated is None else annotated, tensor.ndim)
-        if number is not None and _name(axes[number]):
-            return _name(axes[number])
-    return "batch"
 
 
 def _name(axis: Axis | None) -> str:
@@ -226,14 +215,10 @@ def _inferred(written: list[Axes | None], tensors: list[Tensor]) -> tuple[int | 
     named = [_batch_axis(axes, t.ndim) for axes, t in zip(written, tensors, strict=True)]
     if any(axis is not None for axis in named):
         return tuple(named)
-    if any(axes is not None and _has_names(axes) for axes in written):
+    if any(axes.names or any("=" in axis.text for axis in axes.axes) for axes in written if axes):
         return tuple(None for _ in named)  # the axes have names, and none of them counts samples
     first = next((t.shape[0] for t in tensors if t.ndim), None)
     return tuple(0 if t.ndim and t.shape[0] == first else None for t in tensors)
-
-
-def _has_names(axes: Axes) -> bool:
-    return bool(axes.names) or any("=" in axis.text for axis in axes.axes)
 
 
 def _batch_axis(axes: Axes | None, rank: int) -> int | None:
@@ -244,8 +229,3 @@ def _batch_axis(axes: Axes | None, rank: int) -> int | None:
             many = axes.many_index
             return index if many is None or index < many else rank - (len(axes.axes) - index)
     return None
-
-
-def float_dtype(model: nn.Module) -> torch.dtype:
-    """Return the dtype of the model's float parameters, or the default dtype if there are none."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())

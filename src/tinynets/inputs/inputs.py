@@ -13,7 +13,7 @@ import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
-from .._contract.annotations.axes import Axes, Axis, AxisKind
+from .._contract.annotations.axes import Axis, AxisKind
 from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.parse_hints import has_tensors, parse_hint
 from .._contract.annotations.specs import ArraySpec, Spec, UnionSpec, accepted_dtypes
@@ -21,12 +21,12 @@ from .._contract.contract import builder_of, contract_of
 from .._torch.tracing.layouts import empty_like_strides
 from .._torch.tracing.pytree import tree_map_only
 from ..errors import InputError
-from .axis_strings import evaluate, parse_axes
+from .axis_strings import aligned_axes, evaluate, parse_axes
 from .symbolic_sizes import Sizes
 
 
 class _Shape(str):
-    """A shape from the contract: only its leading axis is a symbol, since more make a trace slow."""
+    """A shape from the contract: only its leading axis is a symbol, since more symbols slow down a trace."""
 
 
 _BATCH, _REAL_BATCH, _OTHER = 32, 2, 32
@@ -35,17 +35,11 @@ _STRING = re.compile(r"\s*(?:(?P<dtype>\w+)\s*\[(?P<inside>[^\]]*)\]|(?P<plain>[
 
 @dataclass
 class Inputs:
-    """Makes the inputs of one trace.
-
-    Args:
-        model: the model to call.
-        sizes: creates the axes.
-        real: whether the inputs must hold values.
-    """
+    """Makes the inputs of one trace."""
 
     model: nn.Module
-    sizes: Sizes
-    real: bool
+    sizes: Sizes  # creates the axes
+    real: bool  # whether the inputs must hold values
 
     def make(
         self, given: tuple[Any, ...], named: Mapping[str, Any]
@@ -97,12 +91,13 @@ class Inputs:
         dtype: Any = getattr(torch, found["dtype"], None) if found["dtype"] else self._dtype(spec)
         if not isinstance(dtype, torch.dtype):
             raise InputError(f"{found['dtype']!r} is not a dtype of torch: write it as float32, int64, bool")
-        device = self._device()
+        first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
+        device = torch.device("cpu") if first is None or first.is_meta else first.device
         if not self.real:
             return torch.empty(shape, dtype=dtype, device=device)
         if dtype.is_floating_point or dtype.is_complex:
             return torch.randn(shape, dtype=dtype, device=device)
-        return torch.zeros(shape, dtype=dtype, device=device)  # the one index that every table has
+        return torch.zeros(shape, dtype=dtype, device=device)  # the only index valid in every embedding
 
     def _size(self, axis: Axis, leading: bool, *, named: bool) -> Any:
         if axis.kind is AxisKind.FIXED:
@@ -127,7 +122,7 @@ class Inputs:
 
     def _from_tensor(self, tensor: torch.Tensor, spec: ArraySpec | None) -> torch.Tensor:
         shape: list[Any] = []
-        axes = aligned_axes(spec.axes if spec else None, tensor.ndim)
+        axes = (aligned_axes(spec.axes, tensor.ndim) if spec else None) or [None] * tensor.ndim
         own = declared_axes(self.model)
         for index, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
             name = axis.name if axis is not None and axis.kind is AxisKind.NAMED else ""
@@ -142,13 +137,8 @@ class Inputs:
             return tensor.detach().clone().requires_grad_(tensor.requires_grad)
         return empty_like_strides(shape, tensor).requires_grad_(tensor.requires_grad)
 
-    def _device(self) -> torch.device:
-        first = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
-        return torch.device("cpu") if first is None or first.device.type == "meta" else first.device
-
     def _dtype(self, spec: ArraySpec | None) -> torch.dtype:
-        floats = [p.dtype for p in self.model.parameters() if p.dtype.is_floating_point]
-        natural = floats[0] if floats else torch.get_default_dtype()
+        natural = float_dtype(self.model)
         allowed = accepted_dtypes(spec.family) if spec else frozenset((natural,))
         for dtype in (natural, torch.float32, torch.int64, torch.bool):
             if dtype in allowed:
@@ -156,20 +146,13 @@ class Inputs:
         return next(iter(sorted(allowed, key=str)), natural)
 
 
-def aligned_axes(axes: Axes | None, rank: int) -> list[Axis | None]:
-    """Return the token of every axis of a tensor, None where none is written for it."""
-    if axes is None:
-        return [None] * rank
-    tokens: list[Axis | None] = list(axes.axes)
-    many = axes.many_index
-    if many is not None:
-        filler: list[Axis | None] = [Axis(AxisKind.ANY, "_")] * (rank - len(tokens) + 1)
-        tokens[many : many + 1] = filler
-    return tokens if len(tokens) == rank else [None] * rank
+def float_dtype(model: nn.Module) -> torch.dtype:
+    """Return the dtype of the model's float parameters, or the default dtype if there are none."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
 
 
 def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
-    """Return the parameters of `forward` that a call fills by position."""
+    """Return the parameters of `forward` that accept positional arguments."""
     try:
         found = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -178,11 +161,11 @@ def parameters_of(model: nn.Module) -> list[inspect.Parameter]:
 
 
 def forward_specs(model: nn.Module) -> dict[str, Spec]:
-    """Return the specifications of the arguments of `forward` by name, and of its result as `"return"`."""
-    record = contract_of(getattr(type(model), "forward", None))  # a scripted module has it on its instances
+    """Return the specs of the arguments of `forward` by name, and of its result as `"return"`."""
+    record = contract_of(getattr(type(model), "forward", None))  # scripted modules have it on the instance
     if record is not None:
         specs: dict[str, Spec] = {s.name: s.spec for s in record.sites if s.kind == "argument"}
-        # The return has no site if the line before has checked the same.
+        # The return has no site if the line before it has checked the same value.
         builder = builder_of(type(model).forward)
         hints = builder.specs.hints if builder else {}
         return {**specs, "return": parse_hint(hints["return"])} if "return" in hints else specs
@@ -194,7 +177,7 @@ def forward_specs(model: nn.Module) -> dict[str, Spec]:
 
 
 def argument_specs(model: nn.Module) -> dict[str, ArraySpec]:
-    """Return the array specifications of the arguments of `forward`, by name."""
+    """Return the array specs of the arguments of `forward`, by name."""
     arrays = {name: _array(spec) for name, spec in forward_specs(model).items() if name != "return"}
     return {name: spec for name, spec in arrays.items() if spec is not None}
 

@@ -1,4 +1,4 @@
-"""The model that a function is called with: an instance, or one error that says how to get one."""
+"""Check that a model argument is an instance; the error says how to create one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from torch import nn
 
 
 def require_module(model: object, function: str) -> None:
-    """Refuse what is not a model.
-
-    Args:
-        model: what was passed.
-        function: who takes it, for the message.
+    """Refuse what is not a model, in the name of the function that takes it.
 
     Raises:
-        TypeError: it is not a `torch.nn.Module`; a name of the zoo or a class is told what to write.
+        TypeError: it is not a `torch.nn.Module`; for a zoo name or a class, says what to write instead.
     """
     if isinstance(model, nn.Module):
         return
-    from ..models.registry import MODELS  # whose contracts take a moment to check
+    from ..models.registry import MODELS  # imported late: building its contracts takes time
 
     got = f"got {type(model).__name__}"
     if isinstance(model, str) and model in MODELS:

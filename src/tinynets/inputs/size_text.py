@@ -1,4 +1,4 @@
-"""Sizes of a traced tensor as Python would write them."""
+"""Format sizes of a traced tensor as Python expressions."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -14,22 +14,22 @@ from .._torch.tracing.shape_environment import is_floor_division, join_floor_div
 
 
 class SizePrinter(StrPrinter):
-    """Write sizes as Python would, without spaces: `784*batch`, `(height+3)//4`."""
+    """Prints sizes as Python expressions without spaces: `784*batch`, `(height+3)//4`."""
 
     def doprint(self, expr: Any) -> str:
-        """Write a size."""
+        """Format a size."""
         text = super().doprint(expr)
-        return text[1:-1] if is_floor_division(expr) else text  # which torch puts in parentheses
+        return text[1:-1] if is_floor_division(expr) else text  # without torch's parentheses
 
     def _print(self, expr: Any, **kwargs: Any) -> str:
         text: str = super()._print(expr, **kwargs).replace(" ", "")
-        # torch puts each rounded quotient in parentheses, and sympy does again.
+        # torch puts each floor division in parentheses, and sympy adds another pair.
         return re.sub(r"\(\(((?:[^()]|\([^()]*\))*)\)\)", r"(\1)", text)
 
     def _print_Symbol(self, expr: Any) -> str:  # noqa: N802
-        return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # torch's name of what values decide
+        return "?" if re.fullmatch(r"u\d+", expr.name) else expr.name  # depends on values
 
 
 def axis_text(size: Any) -> str:
-    """Write a resolved size: `batch`, `784*batch`, `(height+3)//4`."""
+    """Format a resolved size: `batch`, `784*batch`, `(height+3)//4`."""
     return str(size) if isinstance(size, int | float) else SizePrinter().doprint(join_floor_divisions(size))

@@ -1,6 +1,6 @@
 """Sizes of a traced tensor: numbers, or expressions over named axes such as `784*batch`."""
 
-# sympy has no types. It is imported where a size is symbolic: it takes longer than all of this package.
+# sympy has no types. It is imported only for symbolic sizes: it takes longer than this whole package.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false
 from __future__ import annotations
@@ -18,24 +18,22 @@ from .._torch.tracing.shape_environment import (
     new_size,
 )
 
-# What the leading axis measures while it is traced: a size that no model has for another axis, so that no
-# comparison holds by chance and ties the batch to a number; and not more, since a loop may run over it.
+# The size of the leading axis in a trace: one that no other axis of a model has, so that no comparison holds
+# by chance and ties the batch to a number, but not larger, since a loop may run over it.
 _UNUSUAL = 53
 
 
 class Sizes:
-    """The sizes of one trace.
+    """The sizes of one trace: `symbolic` if named axes are symbols rather than numbers.
 
-    Args:
-        symbolic: whether named axes are symbols rather than numbers.
-        unusual: whether to trace leading axes with a size that no model has for another axis.
+    Those of leading axes are traced, if `unusual`, with a size that no model has for another axis.
     """
 
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:
         self.unusual = unusual
         self.values: dict[str, int] = {}
-        self.measured: dict[str, int] = {}  # what the axis names of declarations came to
-        self.chosen: list[str] = []  # axes whose size nobody gave
+        self.measured: dict[str, int] = {}  # the sizes of declared axis names in the trace
+        self.chosen: list[str] = []  # axes whose size was not given
         self.environment = new_environment() if symbolic else None
         self._made: dict[str, Any] = {}
         self._names: dict[Any, Any] = {}  # torch's symbol -> symbol with the axis name
@@ -43,11 +41,8 @@ class Sizes:
     def make(self, name: str, value: int, *, leading: bool = False, symbolic: bool = True) -> Any:
         """Return the size of a named axis, always the same for one name.
 
-        Args:
-            name: name of the axis.
-            value: its size.
-            leading: whether it is the first axis of its tensor, which may have any size.
-            symbolic: whether to make it a symbol, if the sizes are symbolic.
+        It is a symbol, if the sizes are, and unless `symbolic` is false. A leading axis is the first of its
+        tensor, and may have any size.
         """
         if name not in self._made:
             self.values[name] = self._made[name] = value
@@ -74,7 +69,7 @@ class Sizes:
         return int(size) if size.is_Integer else size
 
     def conditions(self) -> list[Any]:
-        """Return the conditions over axis names that shapes hold under, None where none depends on one."""
+        """Return the conditions over axis names that shapes depend on, None for other conditions."""
         found = [] if self.environment is None else conditions(self.environment)
         return [None if each is None else each.xreplace(self._names) for each in found]
 
@@ -104,7 +99,7 @@ class Sizes:
         return [str(name) for name in self._names.values() if str(name) not in fixed]
 
     def fixed_axes(self) -> list[str]:
-        """Return the names of the axes that the model has tied to one number."""
+        """Return the names of the axes that the model ties to one number."""
         replacements = self.environment.replacements if self.environment is not None else {}
         return [
             str(name)
@@ -127,7 +122,7 @@ class Sizes:
         return not any(condition.xreplace(given) == sympy.false for condition in known)
 
     def rename(self, text: str) -> str:
-        """Replace the symbols of torch in a message by axis names."""
+        """Replace torch's symbols in a message with axis names."""
         for symbol, name in self._names.items():
             text = re.sub(rf"\b{symbol}\b", str(name), text)
         return text

@@ -23,7 +23,7 @@ from ..errors import TargetError
 
 @contextlib.contextmanager
 def _target_errors(what: str) -> Generator[None, None, None]:
-    """Raise any error of the user's code, `sys.exit()` included, as a `TargetError` of one line."""
+    """Convert any error of the user's code, including `sys.exit()`, to a `TargetError` of one line."""
     try:
         yield
     except (TargetError, KeyboardInterrupt):
@@ -31,7 +31,7 @@ def _target_errors(what: str) -> Generator[None, None, None]:
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
         if frames and frames[-1].filename == __file__:
-            frames = []  # the file itself, none of its lines
+            frames = []  # an error about the file, not in one of its lines
         place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
         if isinstance(error, SyntaxError) and error.filename:
             place = f" ({os.path.basename(error.filename)}:{error.lineno})"
@@ -40,7 +40,7 @@ def _target_errors(what: str) -> Generator[None, None, None]:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a file under the name that it has in its package, so that its relative imports work.
+    """Import a file under its name in its package, so that relative imports work.
 
     Raises:
         TargetError: the file cannot be imported.
@@ -134,7 +134,7 @@ def build(value: Any, name: str) -> nn.Module:
 
 
 def models_in(module: ModuleType) -> Iterator[type[nn.Module]]:
-    """Yield the classes with a `forward` of their own that a module defines, in the order of the file."""
+    """Yield the classes of a module that define `forward` themselves, in the order of the file."""
     for value in list(vars(module).values()):
         if not (isinstance(value, type) and issubclass(value, nn.Module)):
             continue
@@ -157,7 +157,7 @@ def _from_zoo(name: str) -> Callable[[], nn.Module]:
 
     try:
         with torch.device("meta"):
-            create_model(name)  # says what is wrong with the name, and costs nothing
+            create_model(name)  # raises for a wrong name, and is cheap
     except ValueError as error:
         raise TargetError(f"{error}; for a model of your own write pkg.mod:Model") from None
     return functools.partial(create_model, name)

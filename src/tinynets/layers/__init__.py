@@ -7,7 +7,7 @@ from .init import init_lecun as init_lecun
 from .init import init_norm as init_norm
 from .init import init_normal as init_normal
 from .init import init_zero as init_zero
-from .seeded_linear import linear as linear
+from .init import linear as linear
 from .validation import check_at_least_one as check_at_least_one
 from .validation import check_between as check_between
 from .validation import check_choice as check_choice

@@ -85,7 +85,7 @@ class FeedForward(Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Map each token on its own."""
+        """Map each token separately."""
         expanded: Float[Tensor, "batch tokens hidden"] = F.gelu(
             self.fc1(tokens), approximate=self.approximate
         )

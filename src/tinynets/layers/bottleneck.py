@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from ..module import Module
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class Bottleneck(Module):
-    """`1x1, 3x3, 1x1` around which the input is added back (arXiv 1512.03385, figure 5 right).
+    """`1x1, 3x3, 1x1` with a residual connection (arXiv 1512.03385, figure 5 right).
 
-    The stride is in the 3x3 convolution. An input whose shape changes is projected (1x1 convolution and
+    The stride is in the 3x3 convolution. If its shape changes, the input is projected (1x1 convolution and
     BatchNorm).
 
     Args:
@@ -23,7 +23,7 @@ class Bottleneck(Module):
         channels: channels of the output.
         inner: channels of the 3x3 convolution.
         stride: step of the 3x3 convolution and of the shortcut.
-        groups: how many parts of the channels the 3x3 convolution sees apart.
+        groups: groups of the 3x3 convolution.
     """
 
     in_channels: int
@@ -52,7 +52,7 @@ class Bottleneck(Module):
             )
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Add what three convolutions make of the input to the input."""
+        """Add the output of three convolutions to the input."""
         narrow: Float[Tensor, "batch inner height width"] = F.relu(self.bn1(self.conv1(inputs)), inplace=True)
         filtered: Float[Tensor, "batch inner out_height out_width"] = F.relu(
             self.bn2(self.conv2(narrow)), inplace=True
@@ -61,12 +61,3 @@ class Bottleneck(Module):
         carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)
         # In place: neither BatchNorm nor the addition needs its output for the gradient.
         return F.relu(wide.add_(carried), inplace=True)
-
-
-def bottlenecks(
-    in_channels: int, channels: int, num_blocks: int, *, inner: int, stride: int, groups: int = 1
-) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = Bottleneck(in_channels, channels, inner=inner, stride=stride, groups=groups)
-    rest = (Bottleneck(channels, channels, inner=inner, groups=groups) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)

@@ -1,4 +1,4 @@
-"""Initial weights, drawn from the caller's generator; each function sets a single module."""
+"""Initial weights, drawn from the caller's generator; each `init_` function sets a single module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import init
+
+from .._torch.modules.to_empty import to_empty_
 
 # `init_module` is called with every module; containers and blocks have no weights of their own.
 _CONVOLUTION_OR_LINEAR = (nn.Conv2d, nn.Linear)
@@ -57,7 +59,8 @@ def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> N
     """Draw flax's default for a convolution or linear layer: truncated normal, variance 1/fan_in."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         # A unit normal truncated at 2 has a standard deviation of .8796; flax divides by it. Inverting the
-        # distribution is hundreds of times faster than torch's trunc_normal_, which draws until all fit.
+        # distribution is hundreds of times faster than torch's trunc_normal_, which redraws until all values
+        # fit.
         std = math.sqrt(1 / module.weight[0].numel()) / 0.87962566103423978
         inside = math.erf(math.sqrt(2))
         init.uniform_(module.weight, -inside, inside, generator=generator)
@@ -67,7 +70,7 @@ def init_lecun(module: nn.Module, generator: torch.Generator | None = None) -> N
 
 
 def init_normal(module: nn.Module, generator: torch.Generator | None = None, *, std: float) -> None:
-    """Draw normal weights of a given width for a convolution or linear layer; biases are 0."""
+    """Draw normal weights of a given standard deviation for a convolution or linear layer; biases are 0."""
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         init.normal_(module.weight, std=std, generator=generator)
         _zero_bias(module)
@@ -78,6 +81,20 @@ def init_zero(module: nn.Module) -> None:
     if isinstance(module, _CONVOLUTION_OR_LINEAR):
         init.zeros_(module.weight)
         _zero_bias(module)
+
+
+def linear(in_features: int, out_features: int, *, generator: torch.Generator | None = None) -> nn.Linear:
+    """Build `nn.Linear` with torch's default initial weights, drawn from `generator`.
+
+    With `generator=None` the global random state is used, and the layer equals the one that
+    `nn.Linear(in_features, out_features)` builds after the same `torch.manual_seed`. With a generator, the
+    global state does not change.
+    """
+    # On the meta device, torch's own initialisation leaves the global random state alone.
+    layer = nn.Linear(in_features, out_features, device="meta")
+    to_empty_(layer)
+    init_default(layer, generator)
+    return layer
 
 
 def _zero_bias(module: nn.Conv2d | nn.Linear) -> None:

@@ -1,7 +1,8 @@
-"""The basic residual block of ResNet-18 and of the CIFAR ResNets."""
+"""The basic residual block of ResNet-18 and of the CIFAR ResNets, and stages of residual blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch.nn.functional as F
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 
 from ..module import Module
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class ZeroPadShortcut(Module):
     """Shortcut A of ResNet (arXiv 1512.03385, section 4.2): every `stride`-th pixel, new channels all zero.
 
-    Owns no weights. The new channels are split evenly before and after the old ones.
+    It has no weights. The new channels are split evenly before and after the old ones.
     """
 
     in_channels: int
@@ -31,7 +32,7 @@ class ZeroPadShortcut(Module):
         self.stride = stride
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Thin out the pixels and pad the channels."""
+        """Subsample the pixels and pad the channels."""
         missing = self.channels - self.in_channels
         kept: Float[Tensor, "batch in_channels out_height out_width"] = inputs[
             :, :, :: self.stride, :: self.stride
@@ -41,14 +42,14 @@ class ZeroPadShortcut(Module):
 
 
 class BasicBlock(Module):
-    """Two 3x3 convolutions around which the input is added back (arXiv 1512.03385, figure 5 left).
+    """Two 3x3 convolutions with a residual connection (arXiv 1512.03385, figure 5 left).
 
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
         stride: step of the first convolution and of the shortcut.
-        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects (1x1
-            convolution and BatchNorm). An input whose shape stays is added as it is.
+        shortcut: how to add an input whose shape changes: "A" pads with zeros, "B" projects (1x1 convolution
+            and BatchNorm). An input of the same shape is added unchanged.
     """
 
     in_channels: int
@@ -77,9 +78,17 @@ class BasicBlock(Module):
             )
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Add what two convolutions make of the input to the input."""
+        """Add the output of two convolutions to the input."""
         first: Strided = F.relu(self.bn1(self.conv1(inputs)), inplace=True)
         second: Strided = self.bn2(self.conv2(first))
         carried: Strided = inputs if self.shortcut is None else self.shortcut(inputs)
         # In place: neither BatchNorm nor the addition needs its output for the gradient.
         return F.relu(second.add_(carried), inplace=True)
+
+
+def stage(
+    block: Callable[..., nn.Module], in_channels: int, channels: int, num_blocks: int, stride: int
+) -> nn.Sequential:
+    """Stack blocks of which the first changes size and channels."""
+    rest = (block(channels, channels) for _ in range(num_blocks - 1))
+    return nn.Sequential(block(in_channels, channels, stride=stride), *rest)

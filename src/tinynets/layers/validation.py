@@ -15,21 +15,21 @@ def check_at_least_one(**sizes: object) -> None:
 
 
 def check_probability(**probabilities: object) -> None:
-    """Raise ValueError for any dropout rate outside [0, 1): at 1, nothing is left to learn from."""
+    """Raise ValueError for any dropout rate outside [0, 1): at 1, all values are zero."""
     for name, value in probabilities.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise ValueError(f"{name} must be a number in [0, 1), got {value!r}")
 
 
 def check_between(lowest: float, highest: float, **numbers: object) -> None:
-    """Raise ValueError for any number that is not one from `lowest` to `highest`."""
+    """Raise ValueError for anything that is not a number from `lowest` to `highest`."""
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
             raise ValueError(f"{name} must be a number from {lowest:g} to {highest:g}, got {value!r}")
 
 
 def check_multiple(name: str, value: int, divisor_name: str, divisor: int) -> None:
-    """Raise ValueError where `value` cannot be cut into `divisor` equal parts."""
+    """Raise ValueError if `value` cannot be divided into `divisor` equal parts."""
     if value % divisor:
         raise ValueError(f"{name} (={value}) must be a multiple of {divisor_name} (={divisor})")
 

@@ -1,7 +1,7 @@
 """The zoo: one family per file, every model an ordinary class.
 
-A family is imported when one of its classes is first asked for: checking their contracts takes a moment each,
-and few programs use more than one. Type checkers read `__init__.pyi`, which `make generate` writes.
+A family is imported when one of its classes is first accessed: checking its contracts takes a moment, and few
+programs use more than one family. Type checkers read `__init__.pyi`, which `make generate` writes.
 """
 
 from typing import Any

@@ -118,7 +118,7 @@ class Airbench94Net(ImageClassifier):
         return features.amax((2, 3)) / 9
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw torch's defaults; a 3x3 convolution then passes its input on in its first channels."""
+        """Draw torch's defaults; a 3x3 convolution then copies its input to its first channels."""
         init_default(module, generator)
         if isinstance(module, nn.Conv2d):
             init.dirac_(module.weight[: module.in_channels])
@@ -133,7 +133,7 @@ class Airbench94Net(ImageClassifier):
 
         Args:
             images: training images, normalised as in training; 5,000 are plenty.
-            epsilon: added to the eigenvalues, so that flat directions are not blown up.
+            epsilon: added to the eigenvalues, so that flat directions are not amplified.
         """
         with torch.no_grad():
             patches = rearrange(

@@ -1,4 +1,4 @@
-"""The base class of the zoo: what every model can do, whatever its architecture."""
+"""The base class of the zoo: the methods that all models share."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ class Stage(NamedTuple):
 class ImageClassifier(Module):
     """Base of the zoo: a backbone that maps images to features and one linear layer that maps them to logits.
 
-    A subclass writes `forward`, `forward_features` and, where features are not pooled by their mean over the
-    pixels, `forward_pool`. It keeps each constructor argument as an attribute of the same name: its `config`.
+    A subclass implements `forward`, `forward_features` and, if features are not pooled by their mean over the
+    pixels, `forward_pool`. It stores each constructor argument as an attribute of the same name: its
+    `config`.
 
     Attributes:
         stages: the submodules whose outputs `feature_maps` returns, in order.
-        normalization: mean and standard deviation of the images that the weights expect; saved with them, and
+        normalization: mean and standard deviation of the images that the weights expect; saved with them, but
             not applied.
     """
 
@@ -96,10 +97,10 @@ class ImageClassifier(Module):
 
     @property
     def config(self) -> Config[Self]:
-        """The constructor's arguments as a frozen dataclass: `model.config.build()` builds another one.
+        """The constructor's arguments as a frozen dataclass: `model.config.build()` builds another model.
 
         Raises:
-            CheckpointError: an argument is not kept as an attribute.
+            CheckpointError: an argument is not stored as an attribute.
         """
         return config(self)
 
@@ -124,10 +125,10 @@ class ImageClassifier(Module):
         self.init_head(self.classifier, generator)
 
     def init(self, generator: torch.Generator | None = None) -> Self:
-        """Draw all weights anew by the paper's scheme, and reset running statistics.
+        """Draw all weights again by the paper's scheme, and reset running statistics.
 
         The head is drawn last, so that the backbone does not depend on `num_classes`. A model that was built
-        on the meta device and moved by `to_empty` gets the weights that it would have had otherwise.
+        on the meta device and moved by `to_empty` gets the same weights as if it had been built directly.
         """
         head = self.classifier
         with torch.no_grad():
@@ -160,12 +161,12 @@ class ImageClassifier(Module):
         return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
     def _init_buffers(self) -> None:
-        """Compute the buffers that are not in the state dict; `load` calls it, and so draws no weights."""
+        """Compute the buffers that are not in the state dict; `load` calls this and draws no weights."""
 
     def _allocate(self, generator: torch.Generator | None) -> None:
         """Allocate layers that were built on the meta device, and draw their weights for the first time.
 
-        Where meta is the default device, as when a file is loaded, there is nothing to allocate or to draw.
+        If meta is the default device, as when a file is loaded, do nothing.
         """
         if default_device().type != "meta":
             to_empty_(self)
@@ -182,7 +183,7 @@ class ImageClassifier(Module):
 
 
 def _as_map(output: Tensor) -> Tensor:
-    """Lay tokens out on their square grid, without a class token before them; a map is returned as it is."""
+    """Arrange tokens on their square grid, without the class token; return a map unchanged."""
     if output.ndim == 4:
         return output
     side = isqrt(output.shape[1])

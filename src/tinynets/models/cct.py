@@ -33,8 +33,8 @@ OFFICIAL_KEYS = {
 class CctBlock(Module):
     """Self-attention and a perceptron per token, with stochastic depth.
 
-    The second norm is part of the trunk: the perceptron's output is added to what it normalised. That is
-    what the authors' code computes, unlike the usual pre-norm block.
+    The second norm is part of the trunk: the perceptron's output is added to its normalised input. The
+    authors' code does the same, unlike the usual pre-norm block.
     """
 
     embed_dim: int
@@ -63,7 +63,7 @@ class CctBlock(Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Let tokens attend, then think."""
+        """Apply attention, then the perceptron."""
         attended: Float[Tensor, "batch tokens embed_dim"] = self.attention(self.attention_norm(tokens))
         kept: Float[Tensor, "batch tokens embed_dim"] = F.dropout(attended, self.dropout, self.training)
         trunk: Float[Tensor, "batch tokens embed_dim"] = self.mlp_norm(
@@ -79,7 +79,7 @@ class CCT(ImageClassifier):
     """Compact convolutional transformer; 283,723 parameters as CCT-2/3x2 and 3,760,139 as CCT-7/3x1.
 
     Images `[batch in_channels image_size image_size]` to logits `[batch num_classes]`; 3x3 convolutions,
-    each with ReLU and max pooling, halve the image `num_convs` times, and each pixel left is a token.
+    each with ReLU and max pooling, halve the image `num_convs` times, and each remaining pixel is a token.
 
     "Escaping the Big Data Paradigm with Compact Transformers", arXiv 2104.05704. Follows the authors' code,
     with learned positions, or with the fixed sines of its `cct_*_sine`, a frozen parameter there and here.
@@ -87,7 +87,7 @@ class CCT(ImageClassifier):
     Parity partner: reference in the test. Differs from the paper: none; learned positions.
 
     Args:
-        depth: 2, 4, 6 or 7 blocks; the width, heads and perceptron go with it, as in the paper.
+        depth: 2, 4, 6 or 7 blocks; it determines width, heads and perceptron, as in the paper.
         num_convs: convolutions that make the tokens; at two, the first has 64 channels.
         image_size: height and width of the images.
         dropout: probability in [0, 1) of zeroing a value of the trunk, in training mode only.
@@ -130,7 +130,7 @@ class CCT(ImageClassifier):
         check_probability(
             dropout=dropout, attention_dropout=attention_dropout, stochastic_depth=stochastic_depth
         )
-        # No power above image_size divides it, and those of a number from a file may have millions of digits.
+        # No power above image_size divides it, and with a number from a file it may have millions of digits.
         check_multiple(
             "image_size", image_size, "2 ** num_convs", 2 ** min(num_convs, image_size.bit_length())
         )
@@ -178,7 +178,7 @@ class CCT(ImageClassifier):
     def from_official(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of the authors' `cct_*_3x*_32`, with learned or with sine positions.
 
-        Positions that are the authors' table of sines stay fixed, as they were.
+        Positions that equal the authors' table of sines stay frozen.
 
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
@@ -196,7 +196,6 @@ class CCT(ImageClassifier):
             image_size=round(tokens**0.5) * 2**num_convs,
             position_embedding="sine" if torch.allclose(positions[0], sines, atol=1e-3) else "learned",
             in_channels=weights.shape("tokenizer.0.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -234,11 +233,12 @@ class CCT(ImageClassifier):
         return pooled.squeeze(1)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw what the authors' code does."""
+        """Draw weights as the authors' code does."""
         if module is self and self.position_embedding == "sine":
             self.positions.copy_(sine_positions(*self.positions.shape[1:]))
         elif module is self:
-            # The authors' code truncates at 2, which is ten and a hundred standard deviations: not at all.
+            # The authors' code truncates at 2, which is ten or a hundred standard deviations, so no value is
+            # cut.
             init.normal_(self.positions, std=0.2, generator=generator)
         elif isinstance(module, nn.Linear):
             init_normal(module, generator, std=0.02)
@@ -247,7 +247,7 @@ class CCT(ImageClassifier):
 
 
 def sine_positions(tokens: int, embed_dim: int) -> Float[Tensor, "tokens embed_dim"]:
-    """Return sines and cosines, in turn, of the number of each token (arXiv 1706.03762)."""
+    """Return alternating sines and cosines of the index of each token (arXiv 1706.03762)."""
     pairs = torch.arange(embed_dim, dtype=torch.float64) // 2
     angles = torch.arange(tokens, dtype=torch.float64).outer(10_000.0 ** (-2 * pairs / embed_dim))
     return torch.where(torch.arange(embed_dim) % 2 == 0, angles.sin(), angles.cos())

@@ -1,4 +1,4 @@
-"""The constructor arguments of a model as a value: it prints, compares, pickles and builds."""
+"""The constructor arguments of a model as a value that can be printed, compared, pickled and built."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Config(Generic[M_co]):
         return cast(M_co, self.model_class(**asdict(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The class is made on demand, so pickle cannot find it by name.
+        # The class is created on demand, so pickle cannot find it by name.
         return _make, (self.model_class, asdict(self))
 
 
 def config(model: nn.Module) -> Config[Any]:
-    """Return the arguments that rebuild a model, which keeps each as an attribute of the same name.
+    """Return the arguments that rebuild a model, which stores each as an attribute of the same name.
 
     Raises:
-        CheckpointError: an argument is not kept.
+        CheckpointError: an argument is not stored.
     """
     return _make(type(model), config_of(model))
 

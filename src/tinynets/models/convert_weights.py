@@ -1,4 +1,4 @@
-"""Weights of other implementations: read what people have, rename it, and infer a model from its shapes."""
+"""Weights of other implementations: read them, rename them, and infer a model from their shapes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .base import ImageClassifier
 M = TypeVar("M", bound=ImageClassifier)
 Renaming = Mapping[str, str | Callable[[re.Match[str]], str]]
 
-# Where training scripts put the state dict, beside epoch and accuracy.
+# Keys of the state dict in the checkpoints of training scripts.
 _NESTS = ("state_dict", "net", "model")
-# What they call the net: a module that holds it has put this before every name.
+# Their attributes for the net, which a parent module prepends to every name.
 _PREFIXES = ("model.", "net.")
 _COUNTER = "num_batches_tracked"
 
 
 class ForeignWeights:
-    """A public implementation's state dict under our names, which knows its own name of each weight.
+    """A public implementation's state dict under our names, with its own name of each weight.
 
-    Reads a state dict as it is found: in a checkpoint under `state_dict`, `net` or `model`, with the prefixes
-    of wrappers, with or without the counters of BatchNorm, which older torch did not have.
+    Accepts the common forms of a state dict: in a checkpoint under `state_dict`, `net` or `model`, with the
+    prefixes of wrappers, with or without the counters of BatchNorm, which older torch did not have.
 
     Args:
-        source: what the caller has.
-        renaming: each regular expression, in turn, is replaced by its value.
+        source: the state dict, or a checkpoint that contains it.
+        renaming: regular expression -> replacement, applied in order.
 
     Raises:
-        CheckpointError: it is no state dict, or holds what no model of ours can: one line, with its own name.
+        CheckpointError: it is not a state dict, or a value cannot be a weight; one line, with its own name.
     """
 
     def __init__(self, source: object, renaming: Renaming) -> None:
@@ -61,11 +61,11 @@ class ForeignWeights:
         return self._tensors.get(name)
 
     def drop(self, name: str) -> None:
-        """Leave a weight out of what is copied."""
+        """Exclude a weight from the copy."""
         self._tensors.pop(name, None)
 
     def flatten(self, pattern: str) -> None:
-        """Turn 1x1 convolutions, those whose names match, into linear layers, which compute the same."""
+        """Turn 1x1 convolutions whose names match into equivalent linear layers."""
         for name, tensor in self._tensors.items():
             if re.search(pattern, name) and tensor.shape[2:] == (1, 1):
                 self._tensors[name] = tensor.flatten(1)
@@ -76,7 +76,7 @@ class ForeignWeights:
         return len({name.split(".")[parts] for name in self if name.startswith(f"{prefix}.")})
 
     def shape(self, name: str, axes: int) -> torch.Size:
-        """Return the shape of a weight that tells how a model was configured.
+        """Return the shape of a weight, to infer the configuration of a model.
 
         Raises:
             CheckpointError: there is no such weight, or it has another number of axes.
@@ -92,14 +92,15 @@ class ForeignWeights:
         return shape
 
     def build(self, cls: type[M], **arguments: object) -> M:
-        """Build a model with these arguments and weights.
+        """Build a model with these arguments and weights, for as many classes as its head has.
 
         Raises:
             CheckpointError: there is no such model, or names or shapes do not fit; the message lists them.
         """
         make = cast(Callable[..., M], cls)
+        num_classes = self.shape(f"{cls.head_name}.weight", 2)[0]
         try:
-            model = make(**arguments)
+            model = make(**arguments, num_classes=num_classes)
         except ValueError as error:
             raise CheckpointError(f"these weights are of no {cls.__name__}: {error}") from None
         load_weights(model, self._tensors, own_names=self._own_names)
@@ -127,7 +128,7 @@ def _read(source: object) -> dict[str, Tensor]:
 
 
 def _checked(name: str, value: object) -> Tensor:
-    """Return a value that can be a weight."""
+    """Return the value if it can be a weight."""
     if not isinstance(value, Tensor):
         raise CheckpointError(f"{name} is no tensor but a {type(value).__name__}: is this a state dict?")
     if not value.dtype.is_floating_point and not name.endswith(_COUNTER):
@@ -144,7 +145,7 @@ def _checked(name: str, value: object) -> Tensor:
 
 
 def _strip(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove what wrappers and holders put before every name; the order stays."""
+    """Remove the prefixes of wrappers and parent modules from all names; keep the order."""
     stripped = strip_prefixes(state_dict)
     for prefix in _PREFIXES:
         if stripped and all(name.startswith(prefix) for name in stripped):

@@ -34,7 +34,7 @@ LOCUSLAB_KEYS: Renaming = {
 
 
 class ConvMixerBlock(Module):
-    """A depthwise convolution around which the input is added back, then a 1x1 convolution."""
+    """A depthwise convolution with a residual connection, then a 1x1 convolution."""
 
     channels: int
 
@@ -50,7 +50,7 @@ class ConvMixerBlock(Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Mix over places, then over channels."""
+        """Mix over positions, then over channels."""
         places: Float[Tensor, "batch channels height width"] = self.depthwise_bn(
             F.gelu(self.depthwise(inputs))
         )
@@ -151,7 +151,6 @@ class ConvMixer(ImageClassifier):
             kernel_size=weights.shape("blocks.0.depthwise.weight", 4)[-1],
             patch_size=patch_size,
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

@@ -1,4 +1,4 @@
-"""ConvNeXt: depthwise 7x7 convolutions and perceptrons over the channels, as a transformer has them."""
+"""ConvNeXt: depthwise 7x7 convolutions and perceptrons over the channels, as in a transformer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMM_KEYS: Renaming = {
 
 
 class ChannelNorm(Module):
-    """LayerNorm over the channels of a map, at each place."""
+    """LayerNorm over the channels of a map, at each position."""
 
     channels: int
 
@@ -46,9 +46,9 @@ class ChannelNorm(Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Normalise each place."""
-        # Written out, since a layer norm between two transpositions leaves strides that do not tell the
-        # layout of a single image, and an exported program would refuse it.
+        """Normalise each position."""
+        # Written out: a layer norm between two transposes leaves strides that are ambiguous for a single
+        # image, so that an exported program would reject it.
         centred: Float[Tensor, "batch channels height width"] = inputs - inputs.mean(1, keepdim=True)
         variance: Float[Tensor, "batch 1 height width"] = centred.square().mean(1, keepdim=True)
         normed: Float[Tensor, "batch channels height width"] = centred * (variance + self.norm.eps).rsqrt()
@@ -56,7 +56,7 @@ class ChannelNorm(Module):
 
 
 class ConvNextBlock(Module):
-    """`depthwise 7x7, LayerNorm, perceptron over channels`, scaled, around which the input is added back."""
+    """`depthwise 7x7, LayerNorm, perceptron over channels`, scaled, with a residual connection."""
 
     channels: int
 
@@ -71,7 +71,7 @@ class ConvNextBlock(Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Mix over places, then over channels."""
+        """Mix over positions, then over channels."""
         filtered: Float[Tensor, "batch channels height width"] = self.depthwise(inputs)
         places: Float[Tensor, "batch height*width channels"] = rearrange(filtered, "b c h w -> b (h w) c")
         mixed: Float[Tensor, "batch height*width channels"] = self.mlp(self.norm(places)) * self.scale
@@ -82,7 +82,7 @@ class ConvNextBlock(Module):
 
 
 class ConvNextStage(Module):
-    """Half the size by a 2x2 convolution, if the channels change; then blocks."""
+    """A 2x2 convolution that halves the size, if the channels change; then blocks."""
 
     in_channels: int
     channels: int
@@ -159,15 +159,11 @@ class ConvNextAttoCifar(ImageClassifier):
         """Build the model from weights of timm's `convnext_atto` whose patches are 2x2.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the 4x4 patches for large images do not.
+            CheckpointError: names or shapes do not fit, such as the 4x4 patches for large images.
         """
         weights = ForeignWeights(state_dict, TIMM_KEYS)
         weights.flatten(r"\.mlp\.fc\d\.weight$")
-        return weights.build(
-            cls,
-            in_channels=weights.shape("patches.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("patches.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -195,7 +191,7 @@ class ConvNextAttoCifar(ImageClassifier):
         return self.norm(pooled)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw weights 0.02 wide, as the authors' code does; a block begins as almost nothing."""
+        """Draw weights of standard deviation 0.02, like the authors; blocks start close to the identity."""
         if isinstance(module, ConvNextBlock):
             init.constant_(module.scale, 1e-6)
         else:

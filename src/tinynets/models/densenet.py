@@ -201,7 +201,7 @@ class DenseNetBC(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        return cls._from_layout(state_dict, ANDREASVEIT_KEYS)  # which has both names of a block
+        return cls._from_layout(state_dict, ANDREASVEIT_KEYS)  # covers both names of a block
 
     @classmethod
     def _from_layout(cls, state_dict: Mapping[str, Tensor], renaming: Renaming) -> Self:
@@ -211,7 +211,6 @@ class DenseNetBC(ImageClassifier):
             depth=6 * weights.count("block1.layers") + 4,
             growth=weights.shape("stem.weight", 4)[0] // 2,
             in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -237,9 +236,9 @@ class DenseNetBC(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal convolutions over the inputs, as torchvision does; the head gets torch's default.
+        """Draw He normal convolutions (fan-in), as torchvision does; the head gets torch's default.
 
-        The authors' code takes the outputs instead, and like torchvision it starts the head's bias at 0.
+        The authors' code uses fan-out and, like torchvision, starts the head's bias at 0.
         """
         if isinstance(module, nn.Linear):
             init_default(module, generator)

@@ -1,4 +1,4 @@
-"""EfficientNet: inverted residuals with gates, at kernels, depths and widths that were searched for."""
+"""EfficientNet: inverted residuals with gates, with kernels, depths and widths from a search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..module import Module
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights, Renaming
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 StridedHidden = Float[Tensor, "batch hidden out_height out_width"]
 
@@ -78,7 +78,7 @@ class Gate(Module):
 class MBConv(Module):
     """`1x1 up, depthwise, gate, 1x1 down`, with BatchNorm, the last without activation.
 
-    The input is added back where its shape stays. With `expansion=1` there is no first convolution.
+    The input is added back if its shape does not change. With `expansion=1` there is no first convolution.
     """
 
     in_channels: int
@@ -114,7 +114,7 @@ class MBConv(Module):
         self.project_bn = nn.BatchNorm2d(channels)
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Filter the input in a wider space, weigh its channels, and bring it back."""
+        """Widen the input, filter it, weigh its channels, and project it back."""
         wide: Float[Tensor, "batch hidden height width"] = (
             inputs if self.expand is None else F.silu(self.expand_bn(self.expand(inputs)))
         )
@@ -138,8 +138,8 @@ class EfficientNetB0Cifar(ImageClassifier):
 
     Args:
         dropout: probability in [0, 1) of zeroing a feature before the head, in training mode only.
-        stochastic_depth: probability in [0, 1) of skipping a block; it rises linearly from 0, and the last
-            block would have 15/16 of it.
+        stochastic_depth: probability in [0, 1) of skipping a block; it rises linearly from 0, and would be
+            15/16 of this at the last block.
         in_channels: channels of the images.
         num_classes: width of the output.
         generator: source of the initial weights; the global random state if None.
@@ -208,11 +208,7 @@ class EfficientNetB0Cifar(ImageClassifier):
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
         weights.flatten(r"\.gate\.fc\d\.weight$")
-        return weights.build(
-            cls,
-            in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("stem.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -245,7 +241,7 @@ class EfficientNetB0Cifar(ImageClassifier):
         return F.dropout(super().forward_pool(features), self.dropout, self.training)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw as torchvision does: He normal convolutions and gates, a head in 1/sqrt(num_classes)."""
+        """Draw as torchvision does: He normal convolutions and gates, a head in ±1/sqrt(num_classes)."""
         if module is self.head:
             bound = self.num_classes**-0.5
             init.uniform_(self.head.weight, -bound, bound, generator=generator)

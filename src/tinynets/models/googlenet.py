@@ -1,4 +1,4 @@
-"""GoogLeNet: each block looks at its input at several scales, and puts side by side what it finds."""
+"""GoogLeNet: each block filters its input at several scales, and concatenates the results."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ KUANGLIU_KEYS: Renaming = {
 class ConvUnit(Module):
     """A convolution that keeps the size, BatchNorm and ReLU.
 
-    The bias is pytorch-cifar's; BatchNorm takes it away with the mean.
+    The bias is from pytorch-cifar; BatchNorm subtracts it with the mean.
     """
 
     in_channels: int
@@ -113,7 +113,7 @@ class Inception(Module):
     def forward(
         self, inputs: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Put the four branches side by side."""
+        """Concatenate the four branches."""
         direct: Float[Tensor, "batch direct_channels height width"] = self.direct(inputs)
         wide3: Float[Tensor, "batch wide3_channels height width"] = self.wide3(self.narrow3(inputs))
         wide5: Float[Tensor, "batch wide5_channels height width"] = self.wider5(
@@ -172,11 +172,7 @@ class GoogLeNetCifar(ImageClassifier):
             CheckpointError: names or shapes do not fit; the message lists them.
         """
         weights = ForeignWeights(state_dict, KUANGLIU_KEYS)
-        return weights.build(
-            cls,
-            in_channels=weights.shape("stem.conv.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("stem.conv.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

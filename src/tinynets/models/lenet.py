@@ -17,7 +17,7 @@ class LeNet5(ImageClassifier):
 
     "Gradient-Based Learning Applied to Document Recognition", LeCun et al. 1998 (no arXiv id), in its
     modern form: every filter sees every channel, ReLU for tanh, max pooling for trained subsampling, linear
-    logits for radial basis functions. Images of 28 pixels are padded to 32, the size the paper feeds.
+    logits for radial basis functions. Images of 28 pixels are padded to 32, the paper's input size.
 
     Parity partner: reference in the test. Differs from the paper: ReLU, max pooling, full connections, linear
     output.
@@ -69,7 +69,7 @@ class LeNet5(ImageClassifier):
         self, images: Float[Tensor, "batch in_channels image_size image_size"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Map images to logits."""
-        # As `forward_head` does, without its call: that is 1 % of the time of so small a net at batch 1, and
+        # As in `forward_head`, without the call: that is 1 % of the time of such a small net at batch 1, and
         # so are the wrappers F.relu and F.max_pool2d below, or einops.rearrange for `flatten`.
         features: Float[Tensor, "batch 16 side2 side2"] = self.forward_features(images)
         hidden: Float[Tensor, "batch 84"] = self.forward_pool(features)
@@ -92,5 +92,5 @@ class LeNet5(ImageClassifier):
         return fourth
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw torch's defaults; the paper's uniform of width 2.4/fan_in was for its tanh."""
+        """Draw torch's defaults; the paper's uniform range of 2.4/fan_in is for its tanh."""
         init_default(module, generator)

@@ -1,4 +1,4 @@
-"""MLP-Mixer: perceptrons over places and over channels in turn, without attention."""
+"""MLP-Mixer: alternating perceptrons over positions and over channels, without attention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMM_KEYS = {
 
 
 class MixerBlock(Module):
-    """A perceptron over the places of each channel, then one over the channels of each place."""
+    """A perceptron over the positions of each channel, then one over the channels of each position."""
 
     tokens: int
     embed_dim: int
@@ -45,7 +45,7 @@ class MixerBlock(Module):
     def forward(
         self, inputs: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Mix over places, then over channels."""
+        """Mix over positions, then over channels."""
         places: Float[Tensor, "batch embed_dim tokens"] = self.token_norm(inputs).transpose(1, 2)
         mixed: Float[Tensor, "batch tokens embed_dim"] = self.token_mlp(places).transpose(1, 2)
         middle: Float[Tensor, "batch tokens embed_dim"] = inputs + mixed
@@ -62,9 +62,9 @@ class MlpMixer(ImageClassifier):
     tokens `[batch (image_size/patch_size)^2 embed_dim]`.
 
     "MLP-Mixer: An all-MLP Architecture for Vision", arXiv 2105.01601, at a size of our choice. The ratios
-    are the paper's: `embed_dim / 2` over places and `4 embed_dim` over channels. Code that swaps them has
-    673,418 parameters at these settings. The authors' JAX code takes flax's GELU, the tanh form: with
-    `activation="gelu_tanh"` the nets agree to 1e-15, with the exact one of timm to 2e-4.
+    are the paper's: `embed_dim / 2` over positions and `4 embed_dim` over channels. Code that swaps them has
+    673,418 parameters at these settings. The authors' JAX code uses flax's GELU, the tanh form: with
+    `activation="gelu_tanh"` the outputs agree to 1e-15, with timm's exact GELU to 2e-4.
 
     Parity partner: timm. Differs from the paper: a size of our choice.
 
@@ -75,7 +75,7 @@ class MlpMixer(ImageClassifier):
         depth: number of blocks.
         in_channels: channels of the images.
         num_classes: width of the output.
-        activation: "gelu" is the exact one; "gelu_tanh" is that of the authors' code.
+        activation: "gelu" is exact; "gelu_tanh" is the approximation in the authors' code.
         generator: source of the initial weights; the global random state if None.
 
     Raises:
@@ -154,7 +154,6 @@ class MlpMixer(ImageClassifier):
             embed_dim=embed_dim,
             depth=weights.count("blocks"),
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -182,7 +181,7 @@ class MlpMixer(ImageClassifier):
         return features.mean(1)
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw flax's default, which the authors' code leaves as it is."""
+        """Draw flax's default, as the authors' code does."""
         init_lecun(module, generator)
 
     def init_head(self, head: nn.Linear, generator: torch.Generator | None) -> None:

@@ -1,7 +1,7 @@
 """Perceptrons for small images, the first nets of every course.
 
 `einops.rearrange`, and the wrappers around relu and dropout in `torch.nn.functional`, would take an eighth of
-the time of nets this small at one image; so `flatten` stands here, and torch's own functions.
+the time of such small nets for one image; so the code uses `flatten` and torch's own functions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from .base import ImageClassifier
 class TinyVisionMLP(ImageClassifier):
     """Two-layer perceptron for 28x28 grey images; 203,530 parameters by default.
 
-    Computes what `Flatten, Linear(784, hidden), ReLU, Dropout, Linear(hidden, num_classes)` computes with
-    the same weights; the state dict has the keys `fc1.*` and `fc2.*`. Returns logits, not probabilities.
+    Computes the same as `Flatten, Linear(784, hidden), ReLU, Dropout, Linear(hidden, num_classes)` with the
+    same weights; the state dict has the keys `fc1.*` and `fc2.*`. Returns logits, not probabilities.
 
     Parity partner: plain layers.
 
@@ -64,8 +64,8 @@ class TinyVisionMLP(ImageClassifier):
 
     def forward_features(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch hidden"]:
         """Map images to the hidden layer's output."""
-        # The lines of `forward` again, which a test holds to be equal: that stays one page, and saves a call,
-        # which would be 4 % of the time of a net this small.
+        # Repeats the lines of `forward`, as a test ensures: so `forward` is complete in itself, and saves a
+        # call, 4 % of the time of such a small net.
         flat: Float[Tensor, "batch 784"] = images.flatten(1)
         first: Float[Tensor, "batch hidden"] = torch.relu(self.fc1(flat))
         kept: Float[Tensor, "batch hidden"] = torch.dropout(first, self.dropout, self.training)

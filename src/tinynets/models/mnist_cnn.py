@@ -16,8 +16,8 @@ class MnistCnn(ImageClassifier):
 
     Images `[batch in_channels image_size image_size]` to logits `[batch num_classes]`.
 
-    The net of `mnist/main.py` in pytorch/examples, without its log-softmax: `cross_entropy` takes the logits
-    and gives what `nll_loss` gives there.
+    The net of `mnist/main.py` in pytorch/examples, without its log-softmax: `cross_entropy` of the logits is
+    equal to the `nll_loss` there.
 
     Parity partner: reference in the test. Differs from the paper: logits, not their log-softmax.
 

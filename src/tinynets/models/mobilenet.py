@@ -22,7 +22,7 @@ from ..module import Module
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights, Renaming
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 StridedHidden = Float[Tensor, "batch hidden out_height out_width"]
 
@@ -42,7 +42,7 @@ STAGES = (
 class InvertedResidual(Module):
     """`1x1 up, depthwise 3x3, 1x1 down`, each with BatchNorm, the last without activation.
 
-    The input is added back where its shape stays. With `expansion=1` there is no first convolution.
+    The input is added back if its shape does not change. With `expansion=1` there is no first convolution.
     """
 
     in_channels: int
@@ -66,7 +66,7 @@ class InvertedResidual(Module):
         self.project_bn = nn.BatchNorm2d(channels)
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Filter the input in a wider space and bring it back."""
+        """Widen the input, filter it, and project it back."""
         wide: Float[Tensor, "batch hidden height width"] = (
             inputs if self.expand is None else F.relu6(self.expand_bn(self.expand(inputs)), inplace=True)
         )
@@ -158,7 +158,6 @@ class MobileNetV2Cifar(ImageClassifier):
             cls,
             width_factor=weights.shape("blocks.16.project.weight", 4)[0] / 320,
             in_channels=weights.shape("stem.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     @classmethod

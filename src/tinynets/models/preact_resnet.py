@@ -24,7 +24,7 @@ class PreActResNet18(ImageClassifier):
     64, 128, 256 and 512 channels at strides 1, 2, 4 and 8.
 
     "Identity Mappings in Deep Residual Networks", arXiv 1603.05027, in the form of pytorch-cifar, which most
-    code has copied: it ends without the paper's last BatchNorm and ReLU.
+    code copies: it ends without the paper's last BatchNorm and ReLU.
 
     Parity partner: reference in the test. Differs from the paper: no BatchNorm and ReLU after the last stage.
 
@@ -70,11 +70,7 @@ class PreActResNet18(ImageClassifier):
             CheckpointError: names or shapes do not fit; the message lists them.
         """
         weights = ForeignWeights(state_dict, KUANGLIU_KEYS)
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

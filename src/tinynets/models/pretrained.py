@@ -1,4 +1,4 @@
-"""The weights that come with the package, made as `weights/README.md` says, and whose else fit."""
+"""The weights that come with the package, made as `weights/README.md` says, and other weights that fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def list_weights() -> dict[str, list[str]]:
-    """Map each name of the zoo that has weights to what they are called."""
+    """Map each name of the zoo that has weights to the names of the weights."""
     found: dict[str, list[str]] = {}
     for path in sorted(WEIGHTS.glob("*-*.safetensors")):
         name, _, weights = path.stem.rpartition("-")
@@ -27,7 +27,7 @@ def load_pretrained(
     """Rebuild a model from the weights that come with the package, in eval mode.
 
     Raises:
-        ValueError: there are no such weights, or they are of a model with other arguments than `config`.
+        ValueError: there are no such weights, or they belong to a model with other arguments than `config`.
     """
     if weights not in list_weights().get(name, []):
         raise ValueError(_what_there_is(name, cls, weights))

@@ -1,6 +1,6 @@
-"""The zoo, by name: one list, from which everything that knows a model is derived.
+"""The zoo, by name: one list, from which everything else is derived.
 
-A row of `MODELS` and the file that it names make a new model: `create_model`, `list_models`, `load` and the
+A row of `MODELS` and the file that it names add a new model: `create_model`, `list_models`, `load` and the
 attributes of `tinynets.models` read it, and `make generate` writes the types of `create_model` and the pages.
 """
 
@@ -24,31 +24,23 @@ Family = Literal["perceptron", "convolutional", "residual", "mixer", "transforme
 
 
 class Entry(NamedTuple):
-    """A row of the list: what a name stands for.
+    """A row of the list: what a name stands for."""
 
-    Attributes:
-        module: the file in this folder.
-        class_name: the class in it.
-        family: the kind of network.
-        sizes: the heights of square images that it accepts.
-        fixed: constructor arguments that the name fixes.
-    """
-
-    module: str
-    class_name: str
+    module: str  # the file in this folder
+    class_name: str  # the class in it
     family: Family
-    sizes: range
-    fixed: dict[str, Any]
+    sizes: range  # the heights of square images that it accepts
+    fixed: dict[str, Any]  # constructor arguments that the name fixes
 
     @property
     def model(self) -> type[ImageClassifier]:
-        """The class, whose file is imported when it is first asked for."""
+        """The class, whose file is imported when it is first accessed."""
         model: type[ImageClassifier] = getattr(import_module(f".{self.module}", __package__), self.class_name)
         return model
 
     @property
     def size_text(self) -> str:
-        """The images that it takes without an `image_size` argument, in words."""
+        """The images that it accepts without an `image_size` argument, in words."""
         first = self.sizes[0]
         return f"{first}x{first} images" if len(self.sizes[:2]) == 1 else f"images of any size >= {first}"
 
@@ -103,13 +95,13 @@ def create_model(
     Args:
         name: one of `list_models()`.
         pretrained: weights that come with the package, such as "mnist5k" for lenet5; the model is then in
-            eval mode, and its `normalization` says what images it expects.
+            eval mode, and its `normalization` says which images it expects.
         config: arguments of the model's constructor, such as `num_classes=100`, except those that the name
             fixes.
 
     Raises:
         ValueError: there is no such name, the name fixes the argument, or its value is out of range; or there
-            are no such weights, which the message says, with whose weights the model can take.
+            are no such weights; the message lists those that the model accepts.
         TypeError: the model has no such argument.
 
     Examples:
@@ -139,7 +131,7 @@ def create_model(
 
 
 def list_models(*, family: Family | None = None, image_size: int | None = None) -> list[str]:
-    """List the names that `create_model` knows.
+    """List the names that `create_model` accepts.
 
     Args:
         family: only models of this family.
@@ -171,8 +163,8 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
     Load a model of your own by its class, `YourModel.load(path)`: a file cannot cause an import.
 
     Args:
-        path: the file, which is read once and compared with the SHA-256 in its header; the model keeps
-            nothing of it.
+        path: the file, which is read once and compared with the SHA-256 in its header; the model does not use
+            it afterwards.
         allow_nonfinite: accept weights that are NaN or infinite.
 
     Raises:
@@ -190,7 +182,7 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
     class_name = checkpoint.header.class_name
     classes = {entry.class_name: entry for entry in MODELS.values()}
     if class_name not in classes:
-        suggestion = _suggest(class_name[:100], classes)  # comparing takes time with the square of the length
+        suggestion = _suggest(class_name[:100], classes)  # comparing takes quadratic time
         raise refusal(
             f"{path} holds a {class_name[:100]!r}, which is no model of tinynets{suggestion} If it is yours, "
             "load it by its class"
@@ -199,13 +191,13 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Imag
 
 
 def _suggest(wrong: str, known: Iterable[str]) -> str:
-    """Name the one that was probably meant, or those that differ by a number only."""
+    """Suggest the name that was probably meant, or those that differ only in a number."""
     longer = [name for name in known if name.startswith(f"{wrong}_")]
-    # Another number is no slip: who asks for resnet50 does not mean resnet56.
+    # Another number is not a typo: resnet50 does not mean resnet56.
     alike = [name for name in known if re.sub(r"\d+", "0", name) == re.sub(r"\d+", "0", wrong)]
     if alike and not longer:
         return f"; there {'is' if len(alike) == 1 else 'are'} {', '.join(alike)}."
-    # Among similar names, the one that starts alike: resnet2O is resnet20 rather than resnet32.
+    # Among similar names, take the longest common prefix: resnet2O is resnet20 rather than resnet32.
     close = longer or get_close_matches(wrong, known)
     best = max(close, key=lambda name: len(os.path.commonprefix((wrong, name))), default=None)  # noqa: RUF071
     return f"; did you mean {best!r}?" if best else "."

@@ -1,7 +1,8 @@
-"""RepVGG: trained with three branches a layer, which are one 3x3 convolution afterwards."""
+"""RepVGG: trained with three branches per layer, which are fused into one 3x3 convolution afterwards."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Self
 
 import torch
@@ -10,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_default
+from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 # Channels, blocks and first stride of each stage: A0 of the paper's table 2, with stride 1 instead of 2 in
@@ -22,19 +24,19 @@ STAGES = ((48, 2, 1), (96, 4, 2), (192, 14, 2), (1280, 1, 2))
 
 
 class RepVggBlock(Module):
-    """A 3x3, a 1x1 convolution and, where its shape stays, the input, each with BatchNorm; their sum, ReLU.
+    """The ReLU of a sum: 3x3, 1x1 and, if its shape does not change, the input, each with BatchNorm.
 
     Args:
         in_channels: channels of the input.
         channels: channels of the output.
         stride: step of both convolutions.
-        fused: whether there is only one convolution, with a bias, which computes the same.
+        fused: whether to use one equivalent convolution with a bias.
     """
 
     in_channels: int
     channels: int
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int, fused: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, fused: bool) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.channels = channels
@@ -62,7 +64,7 @@ class RepVggBlock(Module):
         return F.relu(summed, inplace=True)
 
     def kernel_and_bias(self) -> tuple[Tensor, Tensor]:
-        """Return the 3x3 kernel and the bias of the one convolution that computes what eval mode does."""
+        """Return the 3x3 kernel and the bias of the single convolution that is equivalent in eval mode."""
         assert self.fused is None, "it has no branches any more"
         kernel, bias = _folded(self.conv3.weight, self.bn3)
         point, point_bias = _folded(self.conv1.weight, self.bn1)
@@ -78,8 +80,8 @@ class RepVggA0Cifar(ImageClassifier):
     """RepVGG-A0 with two strides fewer, for small images; 7,840,874 parameters, 7,041,194 fused.
 
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages of 48,
-    96, 192 and 1280 channels at strides 1, 2, 4 and 8. `fuse()` returns the net for inference, whose blocks
-    are one convolution each.
+    96, 192 and 1280 channels at strides 1, 2, 4 and 8. `fuse()` returns the net for inference, with one
+    convolution per block.
 
     "RepVGG: Making VGG-style ConvNets Great Again", arXiv 2101.03697.
 
@@ -112,17 +114,18 @@ class RepVggA0Cifar(ImageClassifier):
         self.fused = fused
         self.in_channels = in_channels
         self.num_classes = num_classes
+        block = partial(RepVggBlock, fused=fused)
         with torch.device("meta"):
-            self.stem = RepVggBlock(in_channels, 48, stride=1, fused=fused)
-            self.stage1 = _stage(48, *STAGES[0], fused=fused)
-            self.stage2 = _stage(48, *STAGES[1], fused=fused)
-            self.stage3 = _stage(96, *STAGES[2], fused=fused)
-            self.stage4 = _stage(192, *STAGES[3], fused=fused)
+            self.stem = block(in_channels, 48)
+            self.stage1 = stage(block, 48, *STAGES[0])
+            self.stage2 = stage(block, 48, *STAGES[1])
+            self.stage3 = stage(block, 96, *STAGES[2])
+            self.stage4 = stage(block, 192, *STAGES[3])
             self.head = nn.Linear(1280, num_classes)
         self._allocate(generator)
 
     def fuse(self) -> Self:
-        """Return a net for inference that computes what this one does in eval mode; this one stays as it is.
+        """Return a net for inference that is equivalent to this one in eval mode; this one does not change.
 
         Raises:
             ValueError: it is fused already.
@@ -165,13 +168,6 @@ class RepVggA0Cifar(ImageClassifier):
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw torch's defaults, as the authors' code does."""
         init_default(module, generator)
-
-
-def _stage(in_channels: int, channels: int, num_blocks: int, stride: int, *, fused: bool) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = RepVggBlock(in_channels, channels, stride=stride, fused=fused)
-    rest = (RepVggBlock(channels, channels, stride=1, fused=fused) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)
 
 
 def _blocks(model: nn.Module) -> list[RepVggBlock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, Self
 
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_choice, check_image_size, init_he_but_linear
-from ..layers.residual import BasicBlock
+from ..layers.residual import BasicBlock, stage
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
 
@@ -26,13 +27,13 @@ class CifarResNet(ImageClassifier):
     16, 32 and 64 channels at strides 1, 2 and 4.
 
     "Deep Residual Learning for Image Recognition", arXiv 1512.03385, section 4.2. Shortcut A is the paper's
-    choice there; most code that is called ResNet-20 has B, with 2,752 parameters more.
+    choice there; most code that is called ResNet-20 has B, with 2,752 more parameters.
 
     Parity partner: reference in the test. Differs from the paper: none (with shortcut A).
 
     Args:
         depth: number of weighted layers, `6 n + 2`.
-        shortcut: what carries an input whose shape changes: "A" pads with zeros, "B" projects.
+        shortcut: how to add an input whose shape changes: "A" pads with zeros, "B" projects.
         in_channels: channels of the images.
         num_classes: width of the output.
         generator: source of the initial weights; the global random state if None.
@@ -64,12 +65,13 @@ class CifarResNet(ImageClassifier):
         self.in_channels = in_channels
         self.num_classes = num_classes
         num_blocks = (depth - 2) // 6
+        block = partial(BasicBlock, shortcut=shortcut)
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(16)
-            self.layer1 = _stage(16, 16, num_blocks, stride=1, shortcut=shortcut)
-            self.layer2 = _stage(16, 32, num_blocks, stride=2, shortcut=shortcut)
-            self.layer3 = _stage(32, 64, num_blocks, stride=2, shortcut=shortcut)
+            self.layer1 = stage(block, 16, 16, num_blocks, stride=1)
+            self.layer2 = stage(block, 16, 32, num_blocks, stride=2)
+            self.layer3 = stage(block, 32, 64, num_blocks, stride=2)
             self.head = nn.Linear(64, num_classes)
         self._allocate(generator)
 
@@ -89,7 +91,6 @@ class CifarResNet(ImageClassifier):
             depth=6 * weights.count("layer1") + 2,
             shortcut="B" if any(".shortcut." in name for name in weights) else "A",
             in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     @classmethod
@@ -99,7 +100,7 @@ class CifarResNet(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        return cls.from_chenyaofo(state_dict)  # the layout but for the head's name, which both readers know
+        return cls.from_chenyaofo(state_dict)  # same layout but for the head's name, which it also reads
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -126,14 +127,14 @@ class CifarResNet(ImageClassifier):
 
 
 class ResNet18Cifar(ImageClassifier):
-    """ResNet-18 whose stem keeps small images whole; 11,173,962 parameters.
+    """ResNet-18 whose stem keeps the size of small images; 11,173,962 parameters.
 
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages of
     64, 128, 256 and 512 channels at strides 1, 2, 4 and 8.
 
-    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, except for the stem: a 3x3
     convolution of stride 1 and no max pooling. A net that keeps the max pooling has the same number of
-    parameters and other outputs.
+    parameters but other outputs.
 
     Parity partner: torchvision, timm. Differs from the paper: 3x3 stem, no max pooling.
 
@@ -165,10 +166,10 @@ class ResNet18Cifar(ImageClassifier):
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
-            self.layer1 = _stage(64, 64, 2, stride=1)
-            self.layer2 = _stage(64, 128, 2, stride=2)
-            self.layer3 = _stage(128, 256, 2, stride=2)
-            self.layer4 = _stage(256, 512, 2, stride=2)
+            self.layer1 = stage(BasicBlock, 64, 64, 2, stride=1)
+            self.layer2 = stage(BasicBlock, 64, 128, 2, stride=2)
+            self.layer3 = stage(BasicBlock, 128, 256, 2, stride=2)
+            self.layer4 = stage(BasicBlock, 256, 512, 2, stride=2)
             self.head = nn.Linear(512, num_classes)
         self._allocate(generator)
 
@@ -176,17 +177,13 @@ class ResNet18Cifar(ImageClassifier):
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of torchvision's or timm's `resnet18` whose first convolution is 3x3.
 
-        Weights do not tell whether their net keeps the max pooling; this one does not.
+        Weights do not show whether their net has the max pooling; this one does not.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+            CheckpointError: names or shapes do not fit, such as the 7x7 stem for large images.
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     @classmethod
     def from_kuangliu(cls, state_dict: Mapping[str, Tensor]) -> Self:
@@ -195,7 +192,7 @@ class ResNet18Cifar(ImageClassifier):
         Raises:
             CheckpointError: names or shapes do not fit; the message lists them.
         """
-        return cls.from_torchvision(state_dict)  # the layout but for two names, which both readers know
+        return cls.from_torchvision(state_dict)  # same layout but for two names, which it also reads
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -220,11 +217,3 @@ class ResNet18Cifar(ImageClassifier):
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
         """Draw He normal convolutions; the head gets torch's default."""
         init_he_but_linear(module, generator)
-
-
-def _stage(
-    in_channels: int, channels: int, num_blocks: int, *, stride: int, shortcut: Literal["A", "B"] = "B"
-) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = BasicBlock(in_channels, channels, stride=stride, shortcut=shortcut)
-    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))

@@ -11,12 +11,12 @@ from ..layers import check_at_least_one, check_image_size, init_default
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size that pooling leaves.
+# The size after pooling.
 Pooled = Float[Tensor, "batch channels height//2 width//2"]
 
 
 class ConvPool(Module):
-    """`3x3, BatchNorm, ReLU, max pooling`: half the size; then, with `residual`, two convolutions added on.
+    """`3x3, BatchNorm, ReLU, max pooling`: half the size; with `residual`, two residual convolutions.
 
     The activation comes before the addition, unlike in a ResNet.
     """
@@ -38,7 +38,7 @@ class ConvPool(Module):
             self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Pooled:
-        """Convolve, halve the size, and add what two convolutions make of it."""
+        """Convolve, halve the size, and add the output of two more convolutions."""
         pooled: Pooled = F.max_pool2d(F.relu(self.bn(self.conv(inputs)), inplace=True), 2)
         if not self.residual:
             return pooled

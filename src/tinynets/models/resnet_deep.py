@@ -1,8 +1,9 @@
-"""ResNet-34 and ResNet-50 whose stem keeps small images whole."""
+"""ResNet-34 and ResNet-50 whose stem keeps the size of small images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, Self
 
 import torch
@@ -11,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_choice, check_image_size, init_he_but_linear
-from ..layers.bottleneck import bottlenecks
-from ..layers.residual import BasicBlock
+from ..layers.bottleneck import Bottleneck
+from ..layers.residual import BasicBlock, stage
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
 from .resnet import TORCHVISION_KEYS
@@ -26,9 +27,9 @@ class DeepResNetCifar(ImageClassifier):
     Images `[batch in_channels height width]` of any size to logits `[batch num_classes]`; four stages at
     strides 1, 2, 4 and 8, of 64 to 512 channels at depth 34 and of 256 to 2048 at depth 50.
 
-    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, but for the stem: a 3x3
+    "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1, except for the stem: a 3x3
     convolution of stride 1 and no max pooling, as in pytorch-cifar. ResNet-50 has the stride in the 3x3
-    convolutions, as torchvision and pytorch-cifar have it; the paper has it in the 1x1 before.
+    convolutions, as in torchvision and pytorch-cifar; the paper has it in the 1x1 before.
 
     Parity partner: torchvision. Differs from the paper: 3x3 stem, no max pooling; stride in the 3x3.
 
@@ -62,14 +63,13 @@ class DeepResNetCifar(ImageClassifier):
         self.num_classes = num_classes
         self.base_channels = base = 64 if depth == 34 else 256
         self.stages = tuple(Stage(f"layer{i + 1}", base * 2**i, 2**i) for i in range(4))
-        make = _basic_blocks if depth == 34 else _bottlenecks
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
-            self.layer1 = make(64, base, NUM_BLOCKS[0], 1)
-            self.layer2 = make(base, 2 * base, NUM_BLOCKS[1], 2)
-            self.layer3 = make(2 * base, 4 * base, NUM_BLOCKS[2], 2)
-            self.layer4 = make(4 * base, 8 * base, NUM_BLOCKS[3], 2)
+            self.layer1 = _stage(depth, 64, base, NUM_BLOCKS[0], stride=1)
+            self.layer2 = _stage(depth, base, 2 * base, NUM_BLOCKS[1], stride=2)
+            self.layer3 = _stage(depth, 2 * base, 4 * base, NUM_BLOCKS[2], stride=2)
+            self.layer4 = _stage(depth, 4 * base, 8 * base, NUM_BLOCKS[3], stride=2)
             self.head = nn.Linear(8 * base, num_classes)
         self._allocate(generator)
 
@@ -77,18 +77,17 @@ class DeepResNetCifar(ImageClassifier):
     def from_torchvision(cls, state_dict: Mapping[str, Tensor]) -> Self:
         """Build the model from weights of `resnet34` or `resnet50` whose first convolution is 3x3.
 
-        Weights do not tell whether their net keeps the max pooling; this one does not. pytorch-cifar
-        (kuangliu) has the same layout.
+        Weights do not show whether their net has the max pooling; this one does not. pytorch-cifar (kuangliu)
+        has the same layout.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the 7x7 stem for large images does not.
+            CheckpointError: names or shapes do not fit, such as the 7x7 stem for large images.
         """
         weights = ForeignWeights(state_dict, TORCHVISION_KEYS)
         return weights.build(
             cls,
             depth=50 if "layer1.0.conv3.weight" in weights else 34,
             in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -118,10 +117,6 @@ class DeepResNetCifar(ImageClassifier):
         init_he_but_linear(module, generator)
 
 
-def _basic_blocks(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, channels, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(num_blocks - 1)))
-
-
-def _bottlenecks(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
-    return bottlenecks(in_channels, channels, num_blocks, inner=channels // 4, stride=stride)
+def _stage(depth: int, in_channels: int, channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
+    block = BasicBlock if depth == 34 else partial(Bottleneck, inner=channels // 4)
+    return stage(block, in_channels, channels, num_blocks, stride=stride)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_he
-from ..layers.bottleneck import bottlenecks
+from ..layers.bottleneck import Bottleneck
+from ..layers.residual import stage
 from .base import ImageClassifier, Stage
 
 
@@ -55,13 +58,13 @@ class ResNeXt29(ImageClassifier):
         self.base_width = base_width
         self.in_channels = in_channels
         self.num_classes = num_classes
-        inner = cardinality * base_width
+        block, inner = partial(Bottleneck, groups=cardinality), cardinality * base_width
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
-            self.layer1 = bottlenecks(64, 256, 3, inner=inner, stride=1, groups=cardinality)
-            self.layer2 = bottlenecks(256, 512, 3, inner=2 * inner, stride=2, groups=cardinality)
-            self.layer3 = bottlenecks(512, 1024, 3, inner=4 * inner, stride=2, groups=cardinality)
+            self.layer1 = stage(partial(block, inner=inner), 64, 256, 3, stride=1)
+            self.layer2 = stage(partial(block, inner=2 * inner), 256, 512, 3, stride=2)
+            self.layer3 = stage(partial(block, inner=4 * inner), 512, 1024, 3, stride=2)
             self.head = nn.Linear(1024, num_classes)
         self._allocate(generator)
 
@@ -85,5 +88,5 @@ class ResNeXt29(ImageClassifier):
         return third
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights, the head's too."""
+        """Draw He normal weights, including the head's."""
         init_he(module, generator, mode="fan_out" if isinstance(module, nn.Conv2d) else "fan_in")

@@ -1,6 +1,8 @@
-"""SE-ResNet: residual blocks that weigh their channels by what the whole image shows."""
+"""SE-ResNet: residual blocks with gates on the channels, computed from the whole image."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, init_he_but_linear
+from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
@@ -49,7 +52,7 @@ class SeBlock(Module):
 
     Args:
         in_channels: channels of the input.
-        channels: channels of the output; where they change, a 1x1 convolution and BatchNorm carry the input.
+        channels: channels of the output; if they change, a 1x1 convolution and BatchNorm project the input.
         stride: step of the first convolution and of the shortcut.
         reduction: how many times narrower the gates' hidden layer is.
     """
@@ -127,12 +130,13 @@ class SeResNet(ImageClassifier):
         self.in_channels = in_channels
         self.num_classes = num_classes
         num_blocks = (depth - 2) // 6
+        block = partial(SeBlock, reduction=reduction)
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(16)
-            self.layer1 = _stage(16, 16, num_blocks, stride=1, reduction=reduction)
-            self.layer2 = _stage(16, 32, num_blocks, stride=2, reduction=reduction)
-            self.layer3 = _stage(32, 64, num_blocks, stride=2, reduction=reduction)
+            self.layer1 = stage(block, 16, 16, num_blocks, stride=1)
+            self.layer2 = stage(block, 16, 32, num_blocks, stride=2)
+            self.layer3 = stage(block, 32, 64, num_blocks, stride=2)
             self.head = nn.Linear(64, num_classes)
         self._allocate(generator)
 
@@ -156,12 +160,5 @@ class SeResNet(ImageClassifier):
         return third
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal convolutions over the inputs; linear layers get torch's default."""
+        """Draw He normal convolutions (fan-in); linear layers get torch's default."""
         init_he_but_linear(module, generator, mode="fan_in")
-
-
-def _stage(in_channels: int, channels: int, num_blocks: int, *, stride: int, reduction: int) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = SeBlock(in_channels, channels, stride=stride, reduction=reduction)
-    rest = (SeBlock(channels, channels, reduction=reduction) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)

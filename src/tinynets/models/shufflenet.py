@@ -17,7 +17,7 @@ from .convert_weights import ForeignWeights
 
 
 class ShuffleUnit(Module):
-    """`1x1, depthwise 3x3, 1x1` on the second half of the channels; the first stays (figure 3c).
+    """`1x1, depthwise 3x3, 1x1` on the second half of the channels; the first is unchanged (figure 3c).
 
     Args:
         channels: channels of input and output, an even number.
@@ -40,7 +40,7 @@ class ShuffleUnit(Module):
     def forward(
         self, inputs: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Change half of the channels, and let the halves take turns."""
+        """Change half of the channels, and interleave the halves."""
         kept: Float[Tensor, "batch branch height width"] = inputs[:, : self.branch]
         moved: Float[Tensor, "batch branch height width"] = inputs[:, self.branch :]
         mixed: Float[Tensor, "batch branch height width"] = F.relu(self.bn1(self.conv1(moved)), inplace=True)
@@ -48,7 +48,7 @@ class ShuffleUnit(Module):
         changed: Float[Tensor, "batch branch height width"] = F.relu(
             self.bn3(self.conv3(filtered)), inplace=True
         )
-        # Stacked: with the usual view and transpose, a pass can go more ways than a proof follows.
+        # Stacked: the usual view and transpose branch on more conditions than a proof follows.
         pairs: Float[Tensor, "batch branch 2 height width"] = torch.stack((kept, changed), dim=2)
         return pairs.flatten(1, 2)
 
@@ -84,7 +84,7 @@ class ShuffleDown(Module):
     def forward(
         self, inputs: Float[Tensor, "batch in_channels height width"]
     ) -> Float[Tensor, "batch channels (height-1)//2+1 (width-1)//2+1"]:
-        """Make each half of the output, and let the halves take turns."""
+        """Compute both halves of the output, and interleave them."""
         sampled: Float[Tensor, "batch in_channels (height-1)//2+1 (width-1)//2+1"] = self.bn1(
             self.conv1(inputs)
         )
@@ -152,11 +152,7 @@ class ShuffleNetV2Cifar(ImageClassifier):
             CheckpointError: names or shapes do not fit; the message lists them.
         """
         weights = ForeignWeights(state_dict, {r"^linear\.": "head."})
-        return weights.build(
-            cls,
-            in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("conv1.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]
@@ -182,6 +178,6 @@ class ShuffleNetV2Cifar(ImageClassifier):
 
 
 def _stage(in_channels: int, channels: int, num_blocks: int) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
+    """Stack blocks; the first one changes size and channels."""
     rest = (ShuffleUnit(channels) for _ in range(num_blocks - 1))
     return nn.Sequential(ShuffleDown(in_channels, channels), *rest)

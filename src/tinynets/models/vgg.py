@@ -49,7 +49,7 @@ class Vgg16Cifar(ImageClassifier):
     """VGG-16 with BatchNorm and a single linear layer on top, for small images; 14,728,266 parameters.
 
     Images `[batch in_channels height width]`, at least 32x32, to logits `[batch num_classes]`; five stages
-    at strides 2, 4, 8, 16 and 32. Where more than one pixel is left, the head takes their mean.
+    at strides 2, 4, 8, 16 and 32. If more than one pixel is left, the head takes their mean.
 
     "Very Deep Convolutional Networks for Large-Scale Image Recognition", arXiv 1409.1556, configuration D;
     BatchNorm after each convolution, and one linear layer for the paper's three of 4096, 4096 and 1000.
@@ -90,14 +90,10 @@ class Vgg16Cifar(ImageClassifier):
         """Build the model from `vgg16_bn` of torchvision whose classifier was replaced by one linear layer.
 
         Raises:
-            CheckpointError: names or shapes do not fit, as the classifier for large images does not.
+            CheckpointError: names or shapes do not fit, such as the classifier for large images.
         """
         weights = ForeignWeights(state_dict, _torchvision_keys())
-        return weights.build(
-            cls,
-            in_channels=weights.shape("stage1.convs.0.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
-        )
+        return weights.build(cls, in_channels=weights.shape("stage1.convs.0.weight", 4)[1])
 
     def forward(
         self, images: Float[Tensor, "batch in_channels height width"]

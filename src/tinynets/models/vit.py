@@ -29,7 +29,7 @@ TIMM_KEYS = {
 
 
 class TransformerBlock(Module):
-    """Self-attention, then a perceptron per token; each normalises its input and adds it back."""
+    """Self-attention, then a perceptron per token; each with a pre-norm and a residual connection."""
 
     embed_dim: int
 
@@ -46,7 +46,7 @@ class TransformerBlock(Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens embed_dim"]
     ) -> Float[Tensor, "batch tokens embed_dim"]:
-        """Let tokens attend, then think."""
+        """Apply attention, then the perceptron."""
         attended: Float[Tensor, "batch tokens embed_dim"] = tokens + self.attention(
             self.attention_norm(tokens)
         )
@@ -61,10 +61,10 @@ class SimpleViT(ImageClassifier):
     tokens `[batch (image_size/patch_size)^2 embed_dim]`.
 
     "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580, at a size of our choice. This is the form
-    of the authors' JAX code: attention with biases, one convolution for the patches; that code takes flax's
-    GELU, the tanh form, so that with `activation="gelu_tanh"` the nets agree to 1e-15, with the exact one of
-    timm to 2e-4. Its optional layer with tanh before the head is not here. The widely copied form of
-    vit-pytorch leaves out the biases and puts two norms around the patches: 2,676,778 parameters.
+    of the authors' JAX code: attention with biases, one convolution for the patches; that code uses flax's
+    GELU, the tanh form, so with `activation="gelu_tanh"` the outputs agree to 1e-15, with timm's exact GELU
+    to 2e-4. Its optional layer with tanh before the head is omitted. The widely copied form of vit-pytorch
+    leaves out the biases and puts two norms around the patches: 2,676,778 parameters.
 
     Parity partner: timm. Differs from the paper: a size of our choice.
 
@@ -77,7 +77,7 @@ class SimpleViT(ImageClassifier):
         hidden: width of the perceptron in each block.
         in_channels: channels of the images.
         num_classes: width of the output.
-        activation: "gelu" is the exact one; "gelu_tanh" is that of the authors' code.
+        activation: "gelu" is exact; "gelu_tanh" is the approximation in the authors' code.
         generator: source of the initial weights; the global random state if None.
 
     Raises:
@@ -149,7 +149,7 @@ class SimpleViT(ImageClassifier):
     def from_timm(cls, state_dict: Mapping[str, Tensor], *, image_size: int = 32, num_heads: int = 3) -> Self:
         """Build the model from weights of timm's `VisionTransformer` without class token, pooled by the mean.
 
-        Its positions are learned and ours fixed: `pos_embed` is refused unless it holds our sines.
+        timm's positions are learned and ours are fixed: `pos_embed` must equal our sines.
 
         Raises:
             CheckpointError: names, shapes or positions do not fit; the message says which.
@@ -169,7 +169,6 @@ class SimpleViT(ImageClassifier):
             num_heads=num_heads,
             hidden=weights.shape("blocks.0.mlp.fc1.weight", 2)[0],
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(

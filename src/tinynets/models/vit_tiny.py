@@ -107,7 +107,6 @@ class ViTTiny(ImageClassifier):
             depth=weights.count("blocks"),
             num_heads=num_heads,
             in_channels=in_channels,
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -139,7 +138,7 @@ class ViTTiny(ImageClassifier):
         return features[:, 0]
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw as timm does: linear layers and positions 0.02 wide, the class token almost 0."""
+        """Draw as timm does: linear layers and positions with std 0.02, the class token almost 0."""
         if module is self:
             init.normal_(self.class_token, std=1e-6, generator=generator)
             init.normal_(self.positions, std=0.02, generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Self
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..layers import check_at_least_one, check_image_size, check_probability, init_he
+from ..layers.residual import stage
 from ..module import Module
 from .base import ImageClassifier, Stage
 from .convert_weights import ForeignWeights
@@ -22,12 +24,12 @@ XTERNALZ_KEYS = {
     r"^bn1\.": "bn.",
     r"^fc\.": "head.",
 }
-# The size after the stride; the stages of the model say how it follows from the image.
+# The size after the stride; the stages of the model give it in terms of the image size.
 Strided = Float[Tensor, "batch channels out_height out_width"]
 
 
 class WideBlock(Module):
-    """`BatchNorm, ReLU, 3x3, BatchNorm, ReLU, Dropout, 3x3` around which the input is added back.
+    """`BatchNorm, ReLU, 3x3, BatchNorm, ReLU, Dropout, 3x3` with a residual connection.
 
     Where the channels change, the shortcut is a 1x1 convolution of the activated input.
 
@@ -57,7 +59,7 @@ class WideBlock(Module):
         )
 
     def forward(self, inputs: Float[Tensor, "batch in_channels height width"]) -> Strided:
-        """Add what two convolutions make of the input to the input."""
+        """Add the output of two convolutions to the input."""
         active: Float[Tensor, "batch in_channels height width"] = F.relu(self.bn1(inputs), inplace=True)
         first: Strided = F.relu(self.bn2(self.conv1(active)), inplace=True)
         kept: Strided = F.dropout(first, self.dropout, self.training)
@@ -117,11 +119,12 @@ class WideResNet(ImageClassifier):
         self.num_classes = num_classes
         self.stages = tuple(Stage(f"layer{i + 1}", 16 * widen_factor * 2**i, 2**i) for i in range(3))
         num_blocks = (depth - 4) // 6
+        block = partial(WideBlock, dropout=dropout)
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
-            self.layer1 = _stage(16, 16 * widen_factor, num_blocks, stride=1, dropout=dropout)
-            self.layer2 = _stage(16 * widen_factor, 32 * widen_factor, num_blocks, stride=2, dropout=dropout)
-            self.layer3 = _stage(32 * widen_factor, 64 * widen_factor, num_blocks, stride=2, dropout=dropout)
+            self.layer1 = stage(block, 16, 16 * widen_factor, num_blocks, stride=1)
+            self.layer2 = stage(block, 16 * widen_factor, 32 * widen_factor, num_blocks, stride=2)
+            self.layer3 = stage(block, 32 * widen_factor, 64 * widen_factor, num_blocks, stride=2)
             self.bn = nn.BatchNorm2d(64 * widen_factor)
             self.head = nn.Linear(64 * widen_factor, num_classes)
         self._allocate(generator)
@@ -139,7 +142,6 @@ class WideResNet(ImageClassifier):
             depth=6 * weights.count("layer1") + 4,
             widen_factor=weights.shape("head.weight", 2)[1] // 64,
             in_channels=weights.shape("conv1.weight", 4)[1],
-            num_classes=weights.shape("head.weight", 2)[0],
         )
 
     def forward(
@@ -167,15 +169,8 @@ class WideResNet(ImageClassifier):
         return active
 
     def init_module(self, module: nn.Module, generator: torch.Generator | None) -> None:
-        """Draw He normal weights over the inputs, the head included, as the authors' PyTorch code does.
+        """Draw He normal weights (fan-in), including the head's, as the authors' PyTorch code does.
 
         That code also draws the scales of BatchNorm from [0, 1]; here they start at 1.
         """
         init_he(module, generator, mode="fan_in")
-
-
-def _stage(in_channels: int, channels: int, num_blocks: int, *, stride: int, dropout: float) -> nn.Sequential:
-    """Stack blocks of which the first changes size and channels."""
-    first = WideBlock(in_channels, channels, stride=stride, dropout=dropout)
-    rest = (WideBlock(channels, channels, dropout=dropout) for _ in range(num_blocks - 1))
-    return nn.Sequential(first, *rest)

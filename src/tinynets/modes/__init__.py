@@ -1,4 +1,4 @@
-"""Train and eval mode, switched for a block and put back exactly."""
+"""Train and eval mode, switched for a block and restored exactly."""
 
 from .blocks import approved as approved
 from .contexts import evaluating as evaluating

@@ -1,4 +1,4 @@
-"""This thread's autograd mode, entered and left in any order."""
+"""Guards of this thread's autograd mode that may be entered and left in any order."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class _Guards(threading.local):
 
 
 _guards = _Guards()
-# Left by another thread than their own, as when a generator is finished there. Only their own can take them
-# off, and does when it next enters one.
+# Guards left by another thread than the one that entered them, as when a generator is finished there. Only
+# the entering thread can remove them, and does so when it next enters a guard.
 _abandoned: WeakSet[torch.inference_mode] = WeakSet()
 
 
@@ -33,8 +33,8 @@ def enter_autograd_mode(guard: torch.inference_mode) -> None:
 def leave_autograd_mode(guard: torch.inference_mode) -> None:
     """Undo one `enter_autograd_mode`.
 
-    Each guard of torch puts back what it found, which is wrong when an older one leaves first: the younger
-    would bring its mode back for good. So the younger ones are taken off, and put on again without it.
+    Each guard of torch restores the mode that it found, which is wrong if an older one leaves first: the
+    younger would restore the older one's mode for good. The younger ones are therefore exited and re-entered.
     """
     entered = _guards.entered
     if guard not in entered:

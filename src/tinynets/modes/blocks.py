@@ -1,10 +1,10 @@
-"""The open `with` blocks of the process, and what each has to put back.
+"""The open `with` blocks of the process, and the flags that each restores.
 
-In torch the mode is one flag per module, shared by all threads. So there is one list of open blocks for the
-process, in the order in which they were entered. A block notes every flag as it found it. The last block
-that holds a module puts the flag back; a block that leaves earlier hands its note to the next block above
-it. For properly nested blocks that is plain save and restore; for any other order of leaving, the first note
-survives until the last block is gone.
+In torch the mode is one flag per module, shared by all threads. The process therefore has one list of open
+blocks, in order of entry. Each block saves the flags that it finds. The last block that holds a module
+restores its flag; a block that leaves earlier passes its saved flag to the next block above it. For properly
+nested blocks that is plain save and restore; for any other order, the first saved flag survives until the
+last block is gone.
 """
 
 from __future__ import annotations
@@ -26,26 +26,21 @@ Owner: TypeAlias = "threading.Thread | asyncio.Task[Any]"
 lock = threading.RLock()
 open_blocks: list[Block] = []
 
-# Modules whose innermost open block put them in eval mode, so that the guard need not look at them.
+# Modules whose innermost open block put them in eval mode, so that the guard can skip them.
 approved: set[nn.Module] = set()
 
 
 class Block:
-    """One pass through a `with` statement.
-
-    Args:
-        wanted: module -> flag, for every module that the block holds.
-        approves: whether the mode is the one that inference needs, or was chosen with that in mind.
-    """
+    """One pass through a `with` statement."""
 
     __slots__ = ("approves", "before", "called", "owner", "wanted")
 
     def __init__(self, wanted: dict[nn.Module, bool], *, approves: bool) -> None:
         self.owner = current_owner()
-        self.wanted = wanted
+        self.wanted = wanted  # for every module that the block holds
         self.before: dict[nn.Module, bool] = {}
         self.called: list[nn.Module] = []  # modules switched through their own `train`
-        self.approves = approves
+        self.approves = approves  # the mode is the one that inference needs, or was chosen with that in mind
 
     def enter(self) -> None:
         """Switch every module to its wanted flag.
@@ -64,16 +59,16 @@ class Block:
                 approved.difference_update(self.wanted)
 
     def leave(self) -> None:
-        """Put every flag back, or hand the note on to the block above that still holds the module."""
+        """Restore every flag, or pass it to the block above that still holds the module."""
         with lock:
-            if self not in open_blocks:  # the entry was refused, or it has left
+            if self not in open_blocks:  # the entry was refused, or the block has left
                 _refresh_approved()
                 return
             later = open_blocks[open_blocks.index(self) + 1 :]
             mine = self._hand_over(later) if later else self.before
             try:
                 self._put_back(mine)
-            except BaseException:  # Ctrl-C in the middle, or an override that fails: the flags come first
+            except BaseException:  # Ctrl-C in the middle, or an override that fails: restore the flags first
                 _restore(mine)
                 raise
             finally:
@@ -112,17 +107,13 @@ def _refresh_approved() -> None:
             now.update(block.wanted)
         else:
             now.difference_update(block.wanted)
-    # In place, and never emptied on the way: other threads read the set without the lock.
+    # In place and never empty in between: other threads read the set without the lock.
     approved.update(now)
     approved.intersection_update(now)
 
 
 def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
-    """Raise if another thread or task holds one of the modules in the other mode.
-
-    Raises:
-        ModeError: one does.
-    """
+    """Raise ModeError if another thread or task holds one of the modules in the other mode."""
     owner = current_owner()
     for block in open_blocks:
         if block.owner is owner or block.wanted == wanted:
@@ -133,11 +124,7 @@ def refuse_conflict(wanted: dict[nn.Module, bool]) -> None:
 
 
 def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
-    """Raise if the innermost open block of one of the modules holds it in train mode.
-
-    Raises:
-        ModeError: it does.
-    """
+    """Raise ModeError if the innermost open block of one of the modules holds it in train mode."""
     with lock:
         held = {module: block.wanted[module] for block in open_blocks for module in block.wanted}
     for module in modules:
@@ -151,7 +138,7 @@ def refuse_in_train_mode(modules: Iterable[nn.Module], what: str) -> None:
 
 
 def current_owner() -> Owner:
-    """Return who runs now: the asyncio task if there is one, else the thread."""
+    """Return the current asyncio task if there is one, else the current thread."""
     try:
         return asyncio.current_task() or threading.current_thread()
     except RuntimeError:  # no event loop in this thread

@@ -24,7 +24,7 @@ Token = TypeVar("Token")
 class ModeContext(ABC, Generic[Token]):
     """A mode for some models, as a context manager and a decorator.
 
-    One object may be used many times, inside itself, and by several threads at once.
+    One object may be used many times, nested in itself, and by several threads at once.
     """
 
     def __init__(self, name: str, models: tuple[nn.Module, ...]) -> None:
@@ -35,7 +35,7 @@ class ModeContext(ABC, Generic[Token]):
 
     @abstractmethod
     def _prepare(self) -> Token:
-        """Return what one pass needs to know; change nothing yet."""
+        """Return the data that one pass needs; change nothing yet."""
 
     @abstractmethod
     def _enter(self, token: Token) -> None:
@@ -43,7 +43,7 @@ class ModeContext(ABC, Generic[Token]):
 
     @abstractmethod
     def _leave(self, token: Token) -> None:
-        """Undo `_enter`, also one that was cut short; safe to call twice."""
+        """Undo `_enter`, even if it was interrupted; safe to call twice."""
 
     def __enter__(self) -> None:
         if is_dynamo_compiling() or compiler_watches():
@@ -59,7 +59,7 @@ class ModeContext(ABC, Generic[Token]):
                 last_entered, finish = _opaque("_last_entered"), _opaque("_finish")
             entry = last_entered(self)
             finish(self, entry)
-        except BaseException:  # Ctrl-C, wherever it came: once more, each step may be repeated
+        except BaseException:  # Ctrl-C at any point: run again, since each step may be repeated
             finish(self, entry or last_entered(self))
             raise
 
@@ -82,7 +82,7 @@ class ModeContext(ABC, Generic[Token]):
     def _last_entered(self) -> tuple[blocks.Owner, Token]:
         owner = blocks.current_owner()
         entered = self._entered.copy()
-        # A generator may be finished by another thread than its own: then the last one of all.
+        # A generator may be finished by another thread than its own: then the last entry of all.
         return next((entry for entry in reversed(entered) if entry[0] is owner), entered[-1])
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -99,7 +99,7 @@ _opaque_methods: dict[str, Callable[..., Any]] = {}
 def _opaque(name: str) -> Callable[..., Any]:
     """Return a method that `torch.compile` does not trace, so that a compiled function may contain a block.
 
-    Made when it is needed: `torch.compiler.disable` imports the whole compiler.
+    Created on demand: `torch.compiler.disable` imports the whole compiler.
     """
     if name not in _opaque_methods:
         _opaque_methods[name] = cast("Any", torch.compiler).disable(getattr(ModeContext, name))
@@ -110,8 +110,8 @@ def require_models(name: str, models: tuple[object, ...]) -> None:
     """Check that each argument is a module.
 
     Raises:
-        TypeError: one is not, or there is none.
-        ModeError: one is an exported program.
+        TypeError: an argument is not a module, or there are none.
+        ModeError: an argument is an exported program.
     """
     if not models:
         raise TypeError(f"{name}() needs at least one model: {name}(model)")

@@ -41,7 +41,7 @@ class _SwitchedMode(ModeContext[_Pass]):
         self._keep_argument = "keep_eval" if training else "keep_training"
         self._keep = as_tuple(self._keep_argument, keep)
         if self._keep:
-            # A name that does not exist is an error already here.
+            # Raises early for a name that does not exist.
             select(self._keep_argument, self._keep, models)
 
     def _prepare(self) -> _Pass:
@@ -68,7 +68,7 @@ class _SwitchedMode(ModeContext[_Pass]):
 
 
 def training(*models: nn.Module, keep_eval: Selectors = ()) -> _SwitchedMode:
-    """Switch to train mode with autograd on, also inside an outer `no_grad` or `inference_mode`; then back.
+    """Switch to train mode with autograd on, even inside `no_grad` or `inference_mode`; then restore both.
 
     Args:
         models: one or more; each submodule gets its own flag back.
@@ -92,7 +92,7 @@ def training(*models: nn.Module, keep_eval: Selectors = ()) -> _SwitchedMode:
 
 
 def evaluating(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMode:
-    """Switch to eval mode, autograd untouched; then every submodule's own mode again.
+    """Switch to eval mode and leave autograd unchanged; then restore the mode of every submodule.
 
     For gradients of an evaluated model: saliency, adversarial examples, distillation.
 
@@ -117,7 +117,7 @@ def evaluating(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMo
 
 
 def inference(*models: nn.Module, keep_training: Selectors = ()) -> _SwitchedMode:
-    """Switch to eval mode and `torch.inference_mode`; then every submodule's own mode again.
+    """Switch to eval mode and `torch.inference_mode`; then restore the mode of every submodule.
 
     Args:
         models: one or more; each submodule gets its own flag back.

@@ -1,7 +1,7 @@
 """Run a function of any kind inside a context manager, without leaking it to the caller.
 
-A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is left each
-time the function hands control away, and entered again when it gets it back.
+A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is exited
+each time the function yields control, and entered again when it resumes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Context = AbstractContextManager[None]
 
 
 def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
-    """Return `function`, with everything it runs itself run inside the reusable `context`.
+    """Return `function` wrapped so that its own code runs inside the reusable `context`.
 
     Raises:
         TypeError: `function` is a class or not callable.
@@ -33,38 +33,25 @@ def run_inside(context: Context, function: Callable[P, R]) -> Callable[P, R]:
         raise TypeError("put @classmethod and @staticmethod above this decorator, not below it")
     if not callable(function):
         raise TypeError(f"can only decorate a function, not {type(function).__name__}")
-    wrapper: Any
-    if inspect.isasyncgenfunction(function):
-        wrapper = _async_generator(context, function)
-    elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(context, function)
-    elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(context, function)
-    else:
-        wrapper = _plain(context, function)
-    return cast("Callable[P, R]", functools.wraps(function)(wrapper))
 
-
-def _plain(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
-    def inside(*args: Any, **kwargs: Any) -> Any:
+    def plain(*args: Any, **kwargs: Any) -> Any:
         with context:
             return function(*args, **kwargs)
 
-    return inside
-
-
-def _generator(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
-    def inside(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         return (yield from _steps(context, function(*args, **kwargs)))
 
-    return inside
-
-
-def _coroutine(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
-    async def inside(*args: Any, **kwargs: Any) -> Any:
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
         return await _awaitable_steps(context, function(*args, **kwargs))
 
-    return inside
+    wrapper: Any = plain
+    if inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(context, function)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = coroutine
+    elif inspect.isgeneratorfunction(function):
+        wrapper = generator
+    return cast("Callable[P, R]", functools.wraps(function)(wrapper))
 
 
 def _async_generator(context: Context, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +77,7 @@ def _async_generator(context: Context, function: Callable[..., Any]) -> Callable
 
 
 def _steps(context: Context, generator: Any) -> Generator[Any, Any, Any]:
-    """`yield from generator`, each step of it inside `context` (PEP 380 spelled out)."""
+    """`yield from generator` with each step inside `context` (PEP 380 spelled out)."""
     resume = functools.partial(generator.send, None)
     while True:
         try:

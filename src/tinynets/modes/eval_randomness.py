@@ -1,4 +1,4 @@
-"""Find randomness that eval mode does not switch off, by running the model again and again."""
+"""Find randomness that eval mode does not switch off, by running the model several times."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _RUNS = 6  # two can agree by chance: ten values under dropout of 0.1 do so one 
 
 
 def random_in_eval(model: nn.Module, inputs: tuple[Any, ...], hidden: Collection[nn.Module]) -> list[str]:
-    """Return the paths of the modules whose own code gives two results for the same inputs in eval mode.
+    """Return the paths of the modules whose own code is random in eval mode.
 
-    Runs the model a few times without gradients. Random states, buffers and modes are as before afterwards.
+    Runs the model a few times without gradients. Random states, buffers and modes are restored afterwards.
     """
     buffers = [buffer for module in (model, *hidden) for buffer in module.buffers()]
     with ExitStack() as stack:
         stack.enter_context(_buffers_kept(buffers))
         stack.enter_context(preserved_random_states(model))
-        # Hidden modules get a line of their own in the report: here they must not hide what else is random.
+        # Hidden modules have their own line in the report; here they must not mask other randomness.
         stack.enter_context(evaluating(model, *hidden))
         stack.enter_context(torch.no_grad())
         first, *others = [_calls_by_path(model, inputs) for _ in range(_RUNS)]
@@ -58,7 +58,7 @@ def _same(first: list[Any], second: list[Any]) -> bool:
         return False
     for one, other in zip(first, second, strict=True):
         if isinstance(one, Tensor) and isinstance(other, Tensor):
-            # Not bit by bit: where memory is aligned can change the last digit of a product.
+            # Not bitwise: memory alignment can change the last digit of a product.
             if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-4, equal_nan=True):
                 return False
         elif isinstance(one, (bool, int, float, str)) and one != other:
@@ -68,7 +68,7 @@ def _same(first: list[Any], second: list[Any]) -> bool:
 
 @contextmanager
 def _buffers_kept(buffers: list[Tensor]) -> Generator[None]:
-    # Few layers write to buffers in eval mode, but a cache or a counter may be one.
+    # Few layers write to buffers in eval mode, but a cache or a counter may be a buffer.
     before = [buffer.clone() for buffer in buffers]
     try:
         yield

@@ -20,7 +20,7 @@ class _ClassTraits(NamedTuple):
     sets_plainly: bool  # the flag is an ordinary instance attribute
 
 
-@lru_cache(maxsize=4096)  # bounded: FSDP and parametrizations make classes on the fly
+@lru_cache(maxsize=4096)  # bounded: FSDP and parametrizations create classes on the fly
 def _traits(cls: type[nn.Module]) -> _ClassTraits:
     return _ClassTraits(
         mirrors=is_compiled_wrapper(cls),
@@ -33,7 +33,7 @@ def walk(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
     """Return every registered module below the roots that has a flag, each once, breadth first (as keys).
 
     Raises:
-        ModeError: a module comes from `torch.export`, which leaves no mode to switch.
+        ModeError: a module comes from `torch.export` and has no mode to switch.
     """
     found = breadth_first(roots)
     for module in list(found):
@@ -51,28 +51,27 @@ def flag_of(module: nn.Module) -> bool:
 
 
 def set_flag(module: nn.Module, flag: bool) -> None:
-    """Set what `flag_of` reads, and nothing else: children and `train` overrides are not asked."""
+    """Set the flag that `flag_of` reads, without touching children or calling `train` overrides."""
     stub = frozen_state(module)
     if stub is not None:
         stub.training = flag
     elif _traits(type(module)).sets_plainly:
-        # What nn.Module.__setattr__ does for a bool in the end, at a third of the time.
+        # What nn.Module.__setattr__ does for a bool, in a third of the time.
         object.__setattr__(module, "training", flag)
     else:
         module.training = flag
 
 
 def apply_flags(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
-    """Give every module its wanted flag.
+    """Set the wanted flag on every module.
 
-    A module whose class overrides `train` knows better than the flag: a backbone that keeps its BatchNorm in
-    eval mode, an adapter that merges its weights. It is switched by calling `train`, which then decides for
-    everything below it, except for modules with another wanted flag. It is not called if there is nothing to
-    switch.
+    A module whose class overrides `train` does more than set the flag: a backbone keeps its BatchNorm in eval
+    mode, an adapter merges its weights. It is switched by calling `train`, which then decides for everything
+    below it, except for modules with another wanted flag. It is not called if there is nothing to switch.
 
     Args:
         wanted: module -> flag, for whole trees.
-        called: receives the modules whose `train` was called, before it is.
+        called: receives each module whose `train` is called, just before the call.
     """
     decided: dict[nn.Module, bool] = {}
     for module, flag in wanted.items():
@@ -87,17 +86,13 @@ def apply_flags(wanted: dict[nn.Module, bool], called: list[nn.Module]) -> None:
             called.append(module)
             call_train(module, flag)
             for one in below:
-                if frozen_state(one) is not None:  # it ignored the call, yet has to know
+                if frozen_state(one) is not None:  # it ignored the call, but must record the flag
                     set_flag(one, wanted.get(one, flag))
         decided.update(dict.fromkeys(below, flag))
 
 
 def call_train(module: nn.Module, flag: bool) -> None:
-    """Call the module's own `train`.
-
-    Raises:
-        ModeError: it refuses to switch.
-    """
+    """Call the module's own `train`; raise ModeError if it refuses to switch."""
     try:
         module.train(flag)
     except NotImplementedError as error:
@@ -105,7 +100,7 @@ def call_train(module: nn.Module, flag: bool) -> None:
 
 
 def overrides_train(module: nn.Module) -> bool:
-    """Return whether switching the module takes more than setting its flag."""
+    """Return whether switching the module requires more than setting its flag."""
     if "train" in module.__dict__:
         return frozen_state(module) is None
     return _traits(type(module)).overrides_train

@@ -1,4 +1,4 @@
-"""Freeze a part of a model: eval mode that sticks, and no gradients for its parameters."""
+"""Freeze a part of a model: eval mode that `train()` does not end, and no gradients for its parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .frozen_train import FrozenTrain, freeze_parameters, frozen_state, thaw_par
 
 
 class _Pass:
-    """One pass through the block; also the mark that it leaves on each module's `FrozenTrain`."""
+    """One pass through the block; also its entry in `FrozenTrain.blocks` of each module."""
 
     def __init__(self, modules: dict[nn.Module, None]) -> None:
         self.modules = modules
@@ -36,7 +36,7 @@ class _Frozen(ModeContext[_Pass]):
 
 
 def frozen(*modules: nn.Module) -> _Frozen:
-    """Hold modules in eval mode even if a parent's `train()` is called, without gradients; then undo it.
+    """Keep modules in eval mode even if a parent's `train()` is called, without gradients; then undo it.
 
     Raises:
         TypeError: an argument is not a module.
@@ -52,7 +52,7 @@ def frozen(*modules: nn.Module) -> _Frozen:
 
 
 def freeze(*modules: nn.Module) -> None:
-    """Do what `frozen` does, until `unfreeze`. Copies and pickles of the modules are frozen too.
+    """Freeze modules like `frozen`, until `unfreeze`; copies and pickles of the modules are frozen too.
 
     Raises:
         TypeError: an argument is not a module.
@@ -70,7 +70,7 @@ def freeze(*modules: nn.Module) -> None:
 
 
 def unfreeze(*modules: nn.Module) -> None:
-    """Undo `freeze`: every flag and `requires_grad` as it was. Inside a `frozen` block, when that ends.
+    """Undo `freeze` and restore every flag and `requires_grad`; inside a `frozen` block, when that ends.
 
     Raises:
         TypeError: an argument is not a module.
@@ -95,7 +95,7 @@ def is_frozen(module: nn.Module) -> bool:
 
 
 def _freeze(modules: dict[nn.Module, None]) -> dict[nn.Module, FrozenTrain]:
-    """Freeze the modules that are not frozen yet; return what each is frozen by."""
+    """Freeze the modules that are not frozen yet; return the `FrozenTrain` of each module."""
     wanted = dict.fromkeys(modules, False)
     blocks.refuse_conflict(wanted)
     stubs: dict[nn.Module, FrozenTrain] = {}
@@ -123,7 +123,7 @@ def _release_unneeded(stubs: dict[nn.Module, FrozenTrain]) -> None:
 def _release(stubs: dict[nn.Module, FrozenTrain]) -> None:
     try:
         _put_back(stubs)
-    except BaseException:  # Ctrl-C in the middle, or a `train` override that fails: finish all the same
+    except BaseException:  # Ctrl-C in the middle, or a `train` override that fails: finish anyway
         _put_back(stubs)
         raise
 

@@ -1,4 +1,4 @@
-"""What keeps a frozen module in eval mode: a stand-in for its `train` method."""
+"""A stand-in for the `train` method of a frozen module, which keeps it in eval mode."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from .._torch.modules.module_tables import own_parameters
 
 
 class FrozenTrain:
-    """Stands in for `module.train` while the module is frozen, and knows what to go back to.
+    """Replaces `module.train` while the module is frozen, and stores the state to restore.
 
-    It is an instance attribute, so that it goes wherever the module goes: `copy.deepcopy` and `pickle` carry
-    it along, the class and the state dict stay as they are. Each module of a frozen part has its own, so that
-    `for module in model.modules(): module.train()` does not get past it either, and a module added later
-    simply follows its parent.
+    It is an instance attribute: `copy.deepcopy` and `pickle` include it, and the class and the state dict
+    stay unchanged. Each module of a frozen part has its own, so that `for module in model.modules():
+    module.train()` has no effect either. A module added later is not frozen: it follows its parent.
     """
 
-    # By these, one gets to modules outside of the frozen part; a list of what a model holds stops here.
+    # These lead to modules outside of the frozen part, so the walk over a model does not follow them.
     _foreign_attributes_ = ("module", "blocks")
 
     def __init__(self, module: nn.Module, training: bool) -> None:
         self.module = module
         self.training = training  # the flag the module would have now if it were not frozen
-        self.replaced: Any = module.__dict__.get("train")  # somebody else's instance-level override
+        self.replaced: Any = module.__dict__.get("train")  # an instance-level override by other code
         self.requires_grad: dict[str, bool] = {}  # of its own parameters, before it was frozen
         self.blocks: set[object] = set()  # open `with frozen(...)` blocks
         self.permanent = False
 
     def __call__(self, mode: bool = True) -> nn.Module:
-        """Do what `nn.Module.train` does, except that the module itself stays in eval mode."""
+        """Do the same as `nn.Module.train`, except that the module itself stays in eval mode."""
         if not isinstance(mode, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError("training mode is expected to be boolean")  # as nn.Module.train does
         if self.module.training:
@@ -43,12 +42,12 @@ class FrozenTrain:
         return self.module
 
     def __getstate__(self) -> dict[str, Any]:
-        # No block will ever end the freezing of a copy, so the copy is frozen until `unfreeze`.
+        # No open block will unfreeze a copy, so the copy is frozen until `unfreeze`.
         return {**self.__dict__, "blocks": set[object](), "permanent": True}
 
 
 def frozen_state(module: nn.Module) -> FrozenTrain | None:
-    """Return what the module is frozen by, or None if it is not frozen."""
+    """Return the `FrozenTrain` of a module, or None if it is not frozen."""
     override = module.__dict__.get("train")
     return override if isinstance(override, FrozenTrain) else None
 
@@ -59,12 +58,12 @@ class _Original:
     frozen_by: set[int] = field(default_factory=set[int])  # ids: the objects would keep the key alive
 
 
-# Tied weights belong to several modules; they go back to what they were when the last of these thaws.
+# Tied weights belong to several modules; they are restored when the last of these thaws.
 _originals = cast("MutableMapping[nn.Parameter, _Original]", WeakIdKeyDictionary())
 
 
 def freeze_parameters(module: nn.Module, stub: FrozenTrain) -> None:
-    """Turn `requires_grad` off for the module's own parameters and note in `stub` what it was."""
+    """Turn `requires_grad` off for the module's own parameters and save the old values in `stub`."""
     for name, parameter in own_parameters(module).items():
         if parameter is None:
             continue
@@ -78,7 +77,7 @@ def freeze_parameters(module: nn.Module, stub: FrozenTrain) -> None:
 
 
 def thaw_parameters(module: nn.Module, stub: FrozenTrain) -> None:
-    """Give the module's own parameters their `requires_grad` back, unless another frozen module ties them."""
+    """Restore `requires_grad` of the module's own parameters, unless another frozen module shares them."""
     for name, parameter in own_parameters(module).items():
         if parameter is None or name not in stub.requires_grad:  # or added while the module was frozen
             continue

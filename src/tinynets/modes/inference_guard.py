@@ -1,4 +1,4 @@
-"""The forgotten switch: a model called under `inference_mode` while a part of it is in train mode."""
+"""Detect a model that is called under `inference_mode` while a part of it is in train mode."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SHOWN = 5
 
 
 def guard(module: nn.Module) -> None:
-    """Refuse a call that would run train-only behaviour. Call it only when inference mode is on.
+    """Reject a call that would run train-only behaviour. Call it only when inference mode is on.
 
     Raises:
-        ModeError: the module, or one below it, is in train mode and behaves differently there.
+        ModeError: the module or a submodule is in train mode and behaves differently there.
     """
     if module in approved:
         return

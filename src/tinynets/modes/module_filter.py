@@ -1,4 +1,4 @@
-"""Which submodules an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
+"""Select the submodules that an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ Selectors: TypeAlias = ModuleSelector | Iterable[ModuleSelector]
 
 
 def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
-    """Return the argument as a tuple; a single type, name or module stands for itself.
-
-    Raises:
-        TypeError: an item is none of the three.
-    """
+    """Return the argument as a tuple of types, names and modules; raise TypeError for anything else."""
     # A str and an nn.Sequential are iterable as well, so that "single?" comes first.
     single = isinstance(keep, (str, type, nn.Module)) or not isinstance(cast("object", keep), Iterable)
     items: tuple[Any, ...] = (keep,) if single else tuple(cast("Iterable[Any]", keep))
@@ -34,10 +30,10 @@ def as_tuple(argument: str, keep: Selectors) -> tuple[ModuleSelector, ...]:
 def select(
     argument: str, keep: tuple[ModuleSelector, ...], models: tuple[nn.Module, ...]
 ) -> dict[nn.Module, None]:
-    """Return the modules that `keep` means in the models, each with everything below it.
+    """Return the modules that `keep` selects in the models, each with everything below it.
 
     Raises:
-        ValueError: an item means nothing in any of the models; says what it may have meant.
+        ValueError: an item matches nothing in any of the models; the message suggests alternatives.
     """
     chosen: dict[nn.Module, None] = {}
     for item in keep:

@@ -1,4 +1,4 @@
-"""`mode_report`: what a model's modes are, and what switching them would not change."""
+"""`mode_report`: the modes of a model's submodules, and what switching the mode would not change."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ModeRow:
     """One submodule.
 
     Attributes:
-        path: where it is in the model; `""` is the model itself.
+        path: its path in the model; `""` is the model itself.
         kind: name of its class.
-        training: its flag now.
-        frozen: whether `tn.freeze` or `tn.frozen` holds it.
+        training: its current training flag.
+        frozen: whether it is frozen by `tn.freeze` or `tn.frozen`.
         behaviour: what it does differently in train mode, without its children; None if nothing.
     """
 
@@ -37,17 +37,17 @@ class ModeRow:
 
     @property
     def mode(self) -> str:
-        """The mode in words."""
+        """The mode as a word."""
         return "frozen" if self.frozen else "train" if self.training else "eval"
 
 
 @dataclass(frozen=True)
 class ModeReport:
-    """What `mode_report` found; prints as a table, also in a notebook.
+    """The result of `mode_report`; prints as a table, also in a notebook.
 
     Attributes:
         model: name of the model's class.
-        rows: one per registered submodule, the model itself first.
+        rows: one row per registered module, the model itself first.
         unreached: modules that `model.eval()` does not reach; `path` is how the code names them.
         random_in_eval: paths of the modules whose own code is random in eval mode; None without an input.
     """
@@ -69,7 +69,7 @@ class ModeReport:
 
     @property
     def summary(self) -> str:
-        """Counts, in one line."""
+        """The counts in one line."""
         frozen = sum(row.frozen for row in self.rows)
         training = sum(row.training for row in self.rows)
         sensitive = sum(row.behaviour is not None for row in (*self.rows, *self.unreached))
@@ -82,7 +82,7 @@ class ModeReport:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What `model.eval()` does not switch, one sentence each."""
+        """Behaviour that `model.eval()` does not switch off, one sentence each."""
         found = [
             f"{row.path} ({row.kind}, {row.mode}{f', {row.behaviour}' if row.behaviour else ''})"
             " is out of reach of model.eval(): use nn.ModuleList or nn.ModuleDict"
@@ -122,11 +122,11 @@ class ModeReport:
 
 
 def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:
-    """Say which submodules are training, frozen and sensitive, and what `model.eval()` would not reach.
+    """Report which submodules are training, frozen and mode-sensitive, and what `model.eval()` cannot reach.
 
     Args:
-        model: stays as it is.
-        inputs: if given, the model is run on them a few times in eval mode, to find randomness that stays on.
+        model: the model, which is not changed.
+        inputs: if given, the model is run on them a few times in eval mode, to find remaining randomness.
             Modes, buffers and random states are restored.
 
     Raises:

@@ -1,26 +1,29 @@
-"""Which modules behave differently in training, and how."""
+"""Which modules behave differently in training, and how: told by their source, or by code without source."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, lru_cache
-from types import FunctionType
-from typing import Any, TypeVar, cast
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any, TypeVar
 
 from torch import nn
 
+from .._contract.codegen.source import code_objects
+from .._contract.codegen.syntax import FunctionNode, parse_definition
+from .._contract.descriptors import functions_of
 from .._torch.modules.layers import BatchNorm, Dropout, InstanceNorm
-from .attribute_reads import attribute_reads, names_in
 
-# Attributes that switch a train-mode behaviour off when they are 0: p, dropout, drop_prob, survival_rate ...
+# Attributes that disable a train-mode behaviour when they are 0: p, dropout, drop_prob, survival_rate ...
 _PROBABILITY = re.compile(r"^p$|drop|prob|rate$")
 
 
 def train_behaviour(module: nn.Module) -> str | None:
-    """Return what the module itself, without children, does differently in train mode; None if nothing."""
+    """Describe what the module itself, without children, does differently in train mode; None if nothing."""
     if _runs_layer_of_torch(type(module)):
         for cls, describe in _KNOWN:
             if isinstance(module, cls) and (behaviour := describe(module)):
@@ -28,7 +31,7 @@ def train_behaviour(module: nn.Module) -> str | None:
     for reads in _reads_of_training(type(module)):
         probabilities = {name: getattr(module, name, None) for name in reads if _PROBABILITY.search(name)}
         off = [name for name, value in probabilities.items() if _is_number(value) and value == 0]
-        # `F.dropout(x, self.p, self.training)` with p = 0 does nothing; a read beyond these may do something.
+        # `F.dropout(x, self.p, self.training)` with p = 0 has no effect; further reads may have one.
         if reads["training"] > sum(reads[name] for name in off):
             on = [f"{name}={value:g}" for name, value in probabilities.items() if _is_number(value) and value]
             return ", ".join(["reads self.training", *on])
@@ -39,49 +42,27 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _dropout(module: Any) -> str | None:
-    return f"zeroes values, p={module.p:g}" if module.p > 0 else None
-
-
-def _batch_norm(module: Any) -> str | None:
-    if module.running_mean is None:
-        return None  # batch statistics in both modes
-    return "batch statistics, updates its running ones"
-
-
-def _instance_norm(module: Any) -> str | None:
-    if not module.track_running_stats:
-        return None
-    return "instance statistics, updates its running ones"
-
-
-def _rrelu(module: Any) -> str | None:
-    return f"random slopes in [{module.lower:g}, {module.upper:g}]" if module.lower != module.upper else None
-
-
-def _attention(module: Any) -> str | None:
-    return f"attention dropout p={module.dropout:g}" if module.dropout > 0 else None
-
-
-def _recurrent(module: Any) -> str | None:
-    return (
-        f"dropout p={module.dropout:g} between layers" if module.dropout > 0 < module.num_layers - 1 else None
-    )
-
-
 _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
-    (Dropout, _dropout),
-    (BatchNorm, _batch_norm),
-    (InstanceNorm, _instance_norm),
-    (nn.RReLU, _rrelu),
-    (nn.MultiheadAttention, _attention),
-    (nn.RNNBase, _recurrent),
+    (Dropout, lambda m: f"zeroes values, p={m.p:g}" if m.p > 0 else None),
+    # Without running ones, it takes the statistics of the batch in both modes.
+    (BatchNorm, lambda m: None if m.running_mean is None else "batch statistics, updates its running ones"),
+    (
+        InstanceNorm,
+        lambda m: "instance statistics, updates its running ones" if m.track_running_stats else None,
+    ),
+    (nn.RReLU, lambda m: f"random slopes in [{m.lower:g}, {m.upper:g}]" if m.lower != m.upper else None),
+    (nn.MultiheadAttention, lambda m: f"attention dropout p={m.dropout:g}" if m.dropout > 0 else None),
+    (
+        nn.RNNBase,
+        lambda m: f"dropout p={m.dropout:g} between layers" if m.dropout > 0 < m.num_layers - 1 else None,
+    ),
 )
+"""Layers of torch, and what one of them does in train mode; None if nothing."""
 
 
 @lru_cache(maxsize=4096)
 def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
-    """Return whether `forward` is, or calls, one of torch's own layers: a frozen BatchNorm may not."""
+    """Return whether `forward` is or calls that of a torch layer: a frozen BatchNorm may not call it."""
     function = _function(cls, "forward")
     if function is None or _of_torch(function):
         return function is not None
@@ -90,9 +71,9 @@ def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _reads_of_training(cls: type[nn.Module]) -> tuple[Counter[str], ...]:
-    """Return the attribute reads of `forward` and of each method it uses, where `training` is among them."""
+    """Return the attribute reads of `forward` and of each method it uses, if these include `training`."""
     if not any("training" in names for names in _used_methods(cls, lambda method: names_in(method.__code__))):
-        return ()  # as for most classes; reading the source takes longer
+        return ()  # the case for most classes; reading the source is slower
     return tuple(reads for reads in _used_methods(cls, attribute_reads) if reads["training"])
 
 
@@ -100,10 +81,10 @@ _Names = TypeVar("_Names", bound=Iterable[str])
 
 
 def _used_methods(cls: type, names_of: Callable[[FunctionType], _Names]) -> Iterator[_Names]:
-    """Yield the names in `forward`, and in each method and property that these names lead to.
+    """Yield the names in `forward`, and in each method and property that these names refer to.
 
-    Methods of torch's own layers are left out: what these do in training is in `_KNOWN`, and most read the
-    flag only to choose between two equal kernels.
+    Methods of torch's layers are left out: `_KNOWN` covers their behaviour in training, and most read the
+    flag only to choose between two equivalent kernels.
     """
     seen: set[str] = set()
     queue = ["forward"]
@@ -120,17 +101,47 @@ def _used_methods(cls: type, names_of: Callable[[FunctionType], _Names]) -> Iter
 
 
 def _of_torch(function: FunctionType) -> bool:
-    return str(function.__module__).startswith("torch.nn.modules.")  # None in code from exec
+    return str(function.__module__).startswith("torch.nn.modules.")  # `__module__` is None in code from exec
 
 
 def _function(cls: type, name: str) -> FunctionType | None:
-    found = inspect.getattr_static(cls, name, None)
-    if isinstance(found, (staticmethod, classmethod)):
-        found = cast("Any", found).__func__
-    elif isinstance(found, property):
-        found = found.fget
-    elif isinstance(found, cached_property):
-        found = cast("Any", found).func
-    if callable(found):
-        found = inspect.unwrap(found)
+    member = inspect.getattr_static(cls, name, None)
+    found = next(iter(functions_of(member)), member)
+    found = inspect.unwrap(found) if callable(found) else found
     return found if isinstance(found, FunctionType) else None
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Return every name that a function looks up, of attributes and globals, in inner functions too."""
+    return {name for inner in code_objects(code) for name in inner.co_names}
+
+
+def attribute_reads(function: FunctionType) -> Counter[str]:
+    """Return how often a method reads each attribute of `self`, and `training` and `forward` of anything.
+
+    Where there is no source, as in code from `exec`, or where it was edited since it was compiled, every name
+    that the code looks up counts as read once: some may be globals, or attributes of something else.
+    """
+    names, tree = names_in(function.__code__), _definition(function)
+    if tree is None:
+        return Counter(names)
+    arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+    this = arguments[0] if arguments else "self"
+    reads = Counter(
+        node.attr
+        for statement in tree.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        if node.attr in ("training", "forward")
+        or (isinstance(node.value, ast.Name) and node.value.id == this)
+    )
+    # The code has other names where the file was edited, and for `self.__x`, which is no name to go by.
+    return reads if names.issuperset(reads) else Counter(names)
+
+
+def _definition(function: FunctionType) -> FunctionNode | None:
+    try:
+        found = parse_definition(inspect.getsourcelines(function.__code__)[0])
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return None
+    return found if isinstance(found, FunctionNode) and found.name == function.__code__.co_name else None

@@ -1,4 +1,4 @@
-"""Conformance checks for any `nn.Module`: does it do what everybody who uses modules relies on?"""
+"""Conformance checks for any `nn.Module`: does it behave as users of modules expect?"""
 
 from ..errors import Failure as Failure
 from ..errors import ModelCheckError as ModelCheckError

@@ -25,7 +25,7 @@ SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 def call_no_grad(
     subject: Subject, arguments: Arguments, model: nn.Module | None = None, *, seed: int | None = None
 ) -> list[Leaf]:
-    """Call the model, or another one, without gradients in the mode it is in; first set the seed, if any."""
+    """Call the model, or another one, without gradients in its current mode; set the seed first, if given."""
     if seed is not None:
         seed_everything(seed)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def uses_rng(subject: Subject) -> bool:
 
 
 def has_forward(module: nn.Module) -> bool:
-    """Whether a module has a forward of Python: lists and dicts of modules have none, scripts another."""
+    """Return whether a module has a Python `forward`; lists and dicts of modules, and scripts, do not."""
     return not isinstance(module, torch.jit.ScriptModule) and type(module).forward is not nn.Module.forward
 
 
@@ -77,7 +77,7 @@ def named_or_type(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def still_training(model: nn.Module) -> str:
-    """Name the modules in training mode; of unregistered ones, those that behave differently in it."""
+    """Name the modules in training mode; unregistered ones only if they behave differently in it."""
     left = [
         f"{named_module(path, module)} is in training mode"
         for path, module in cast("Any", model).named_modules()
@@ -93,7 +93,7 @@ def still_training(model: nn.Module) -> str:
 
 
 def listed(items: list[str], limit: int = 5) -> str:
-    """Join what was found, the first few in full."""
+    """Join the first few items, and count the others."""
     more = f"; and {len(items) - limit} more" if len(items) > limit else ""
     return "; ".join(items[:limit]) + more
 

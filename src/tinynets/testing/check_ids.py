@@ -23,7 +23,7 @@ Group = Literal[
     "state",
     "transforms",
 ]
-"""The groups of the checks of this package, so that type checkers find a misspelled one."""
+"""The groups of the built-in checks, so that type checkers find misspelled ones."""
 
 _RENAMED = {
     "contract": "runs",
@@ -32,11 +32,11 @@ _RENAMED = {
     "contract.structure": "runs.structure",
     "contract.repr": "runs.repr",
 }
-"""Names of 0.1, which work for one more release."""
+"""Names of version 0.1, which still work for one release."""
 
 
 def current_id(id: str, known: Collection[str]) -> str:
-    """Return an id or group under its present name: a name of 0.1 is replaced, with a `FutureWarning`."""
+    """Return the current name of an id or group; a name of 0.1 is replaced, with a `FutureWarning`."""
     if id in _RENAMED and id not in known:
         new = _RENAMED[id]
         warnings.warn(f"{id!r} is called {new!r} now", FutureWarning, stacklevel=user_stacklevel())
@@ -45,16 +45,16 @@ def current_id(id: str, known: Collection[str]) -> str:
 
 
 def resolve_id(id: str, known: Collection[str], argument: str, kind: str = "check") -> str:
-    """Return the present name of an id.
+    """Return the current name of an id.
 
     Args:
         id: as the caller wrote it.
-        known: every name there is.
+        known: all existing names.
         argument: the argument that holds the id, for the message.
         kind: what the id names, for the message.
 
     Raises:
-        ValueError: nothing has that name; the message suggests the nearest one.
+        ValueError: there is no such name; the message suggests the nearest one.
     """
     id = current_id(id, known)
     if id not in known:
@@ -74,7 +74,7 @@ def resolve_pattern(pattern: str, known: Collection[str], argument: str) -> list
     """Return the ids that a pattern names: an id, an id without its variant, or a glob such as `batch.*`.
 
     Raises:
-        ValueError: it names none.
+        ValueError: it matches none.
     """
     pattern = current_id(pattern, known)
     if pattern in known:
@@ -84,10 +84,10 @@ def resolve_pattern(pattern: str, known: Collection[str], argument: str) -> list
 
 
 def resolve_selection(given: str | Iterable[str], known: Collection[str], argument: str) -> set[str]:
-    """Return the ids that groups, ids and globs name, one of them or many.
+    """Return the ids that one or several groups, ids or globs select.
 
     Raises:
-        ValueError: one of them names none.
+        ValueError: one of them matches none.
     """
     groups = sorted({id.partition(".")[0] for id in known})
     found: set[str] = set()
@@ -103,9 +103,9 @@ def resolve_selection(given: str | Iterable[str], known: Collection[str], argume
 
 
 def resolve_keys(given: Mapping[str, Any], known: Collection[str], argument: str) -> dict[str, Any]:
-    """Return a mapping from ids and patterns as one from ids under their present names.
+    """Replace the ids and patterns in the keys of a mapping by current ids.
 
     Raises:
-        ValueError: nothing has one of the names.
+        ValueError: a key matches no id.
     """
     return {id: value for key, value in given.items() for id in resolve_pattern(key, known, argument)}

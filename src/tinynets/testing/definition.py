@@ -1,4 +1,4 @@
-"""What a check is: an id, a level, and a function that raises `Failure` for a `Subject` it objects to."""
+"""The definition of a check: an id, a level, and a function that raises `Failure` if a `Subject` fails."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .subject import Subject
 
 
 class Level(StrEnum):
-    """What an objection of a check means for the report."""
+    """The meaning of a failed check for the report."""
 
     MUST = "must"
     """A failure."""
     SHOULD = "should"
     """A warning."""
     CAPABILITY = "capability"
-    """Reported; a failure only where `supports` declares it."""
+    """Reported; a failure only if `supports` declares it."""
     INFO = "info"
     """Reported, never a failure."""
 
 
 @runtime_checkable
 class Check(Protocol):
-    """One check; those of this package are made by `@check`, yours may be any object of this form.
+    """One check; `@check` makes the built-in ones, your own may be any object with these members.
 
-    A package offers its own checks under the entry-point group `tinynets.checks`: each entry names a check or
-    a list of them, and they run beside the built-in ones.
+    A package registers its own checks in the entry-point group `tinynets.checks`: each entry names a check or
+    a list of checks, which run together with the built-in ones.
     """
 
     @property
@@ -41,14 +41,14 @@ class Check(Protocol):
 
     @property
     def level(self) -> Level:
-        """What an objection means for the report."""
+        """The meaning of a failure for the report."""
         ...
 
     def __call__(self, subject: Subject, /, **params: Any) -> str | None:
         """Check the subject; return a note, if any.
 
         Raises:
-            Failure: the check objects.
+            Failure: the subject fails the check.
             Skip: the check does not apply.
         """
         ...
@@ -60,13 +60,13 @@ class ModelCheck:
 
     Args:
         id: `group.name` or `group.name[variant]`.
-        level: what an objection means for the report.
+        level: the meaning of a failure for the report.
         function: called with the subject, the variant if there is one, and parameters by keyword.
         variant: a second argument of the function.
         static: whether it never calls the model; static checks run first.
         slow: whether it takes seconds; slow checks run only on request.
         opt_in: whether it runs only if `supports` names it.
-        valueless: whether it also applies to a model on the meta device, which has shapes and no values.
+        valueless: whether it also applies to a model on the meta device, which has shapes but no values.
     """
 
     id: str
@@ -103,7 +103,7 @@ def check(
     opt_in: bool = False,
     valueless: bool = False,
 ) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
-    """Register a function as a check, or as one for each variant; `ModelCheck` documents the arguments.
+    """Register a function as a check, or as one check per variant; `ModelCheck` documents the arguments.
 
     Examples:
         >>> @tn.testing.check("mine.small", tn.testing.Level.SHOULD, static=True)

@@ -51,7 +51,7 @@ class Exemption:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is declared about a model, and how it is to be checked; `check_model` documents every field."""
+    """What is declared about a model, and how to check it; `check_model` documents every field."""
 
     named: Mapping[str, Any] = field(default_factory=dict[str, Any])
     train_inputs: tuple[Any, ...] | None = None
@@ -69,9 +69,13 @@ class Options:
     timeout: float | None = 30.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout is a positive number of seconds or None, got {self.timeout}")
+
 
 def with_declared(options: Options, model: nn.Module) -> Options:
-    """Return the options with what the model's class declares added; what was passed wins.
+    """Return the options with the declarations of the model's class added; passed arguments take precedence.
 
     Raises:
         ValueError: the class declares an argument that does not exist.

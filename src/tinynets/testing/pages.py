@@ -1,6 +1,6 @@
-"""The documentation of the checks, a page each, made from their docstrings.
+"""Generate the documentation of the checks, a page each, from their docstrings.
 
-`python -m tinynets.testing.pages docs/checks` writes it.
+`python -m tinynets.testing.pages docs/checks` writes the pages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def base_id(check: Check) -> str:
 
 
 def page(check: Check) -> str:
-    """Return the page of a check in Markdown: what holds, why, what to do, how to declare an exemption."""
+    """Return the page of a check in Markdown: what it checks, why, how to fix it, how to exempt it."""
     parts = _parts(check)
     level = f"Level: **{check.level}** ({_MEANING[check.level]})."
     lines = [f"# `{base_id(check)}`", "", parts.pop("", ""), "", level]
@@ -67,7 +67,7 @@ def pages() -> dict[str, str]:
 
 
 def _parts(check: Check) -> dict[str, str]:
-    """Split the docstring of a check into what stands before the sections, under "", and the sections."""
+    """Split the docstring of a check into its sections; the text before them is under ""."""
     text = inspect.getdoc(check.function if isinstance(check, ModelCheck) else check) or ""
     first, *rest = re.split(rf"^({'|'.join(_SECTIONS)}):", text, flags=re.MULTILINE)
     sections = {name: section.strip() for name, section in zip(rest[::2], rest[1::2], strict=True)}

@@ -16,11 +16,11 @@ class Plan:
 
     Args:
         checks: every check, selected or not.
-        options: what the caller and the class declare, every id under its present name.
+        options: what the caller and the class declare, with current ids.
         selected: the ids that `groups=` and `checks=` name; None for all.
         exemptions: the exemption of every check that has one.
-        held: the ids whose exemption names them alone, so that they have to fail.
-        patterns: the ids of every exemption that names several, by what it was written as.
+        held: the ids that an exemption names alone, so that they must fail.
+        patterns: pattern of an exemption -> the ids that it matches, if there are several.
     """
 
     checks: Sequence[Check]
@@ -31,7 +31,7 @@ class Plan:
     patterns: Mapping[str, frozenset[str]] = field(default_factory=dict[str, "frozenset[str]"])
 
     def ordered(self) -> list[Check]:
-        """Return the checks, cheap ones first: a trivial failure must not wait for half an hour."""
+        """Return the checks, cheap ones first: a trivial failure should not take half an hour to appear."""
 
         def rank(check: Check) -> tuple[bool, bool, bool]:
             return (
@@ -43,7 +43,7 @@ class Plan:
         return sorted(filter(self.includes, self.checks), key=rank)
 
     def unselected(self, check: Check) -> str | None:
-        """Return why a check is not to run, None if it is."""
+        """Return why a check does not run, None if it does."""
         options = self.options
         if check.id in options.skip:
             return options.skip[check.id]
@@ -54,15 +54,16 @@ class Plan:
         return None
 
     def includes(self, check: Check) -> bool:
-        """Whether `groups=` and `checks=` name a check, so that it is in the report."""
+        """Return whether `groups=` and `checks=` select a check, so that it is in the report."""
         return self.selected is None or check.id in self.selected
 
 
 def make_plan(checks: Sequence[Check], options: Options) -> Plan:
-    """Return the plan for some options, every id under its present name.
+    """Return the plan for some options, with current ids.
 
     Raises:
-        ValueError: an unknown check, group or parameter, a missing reason, or a capability that is none.
+        ValueError: an unknown check, group or parameter, a missing reason, or a check in `supports` that is
+            not a capability.
     """
     by_id = {check.id: check for check in checks}
     options = replace(

@@ -1,4 +1,4 @@
-"""The models of a project: what `[tool.tinynets]` in its pyproject.toml, or a command line, says to check."""
+"""The models of a project: named by `[tool.tinynets]` in its pyproject.toml or by a command line."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .pytest_params import Case
 
 _OWN = ("target", "inputs", "arguments")
 _FROM_CODE = ("loss", "make_inputs", "train_inputs")
-"""What no text can say; a class says it in its `__checks__`."""
+"""Options that TOML cannot express; a class sets them in its `__checks__`."""
 KEYS = [*_OWN, *(field.name for field in fields(Options) if field.name not in _FROM_CODE)]
 """The keys of an entry: what to check, its inputs, the arguments of its factory, and options."""
 
 
 def project_cases(folder: Path | None = None) -> list[Case]:
-    """Return a case for every entry of `[[tool.tinynets.models]]`; what stands beside them is for all.
+    """Return a case for every entry of `[[tool.tinynets.models]]`; keys beside them apply to all.
 
     Args:
-        folder: where to look for pyproject.toml, upwards; the current folder if None.
+        folder: where the search for pyproject.toml starts, upwards; the current folder if None.
 
     Raises:
         TargetError: there is no such file, no such table, or an entry is wrong.
@@ -87,7 +87,7 @@ def target_case(
         options: what is declared about the model.
 
     Raises:
-        TargetError: it names no model, or takes no arguments.
+        TargetError: the target does not name a model, or accepts no arguments.
     """
     model: Any = load_target(target)
     if arguments:
@@ -95,7 +95,7 @@ def target_case(
             raise TargetError(f"{target} is made already: it takes no arguments")
         model = cast("Any", partial(model, **arguments))
     if callable(model) and not isinstance(model, nn.Module):
-        model = partial(build, model, target)  # which says in one line what is wrong
+        model = partial(build, model, target)  # reports errors in one line
     return Case(target, model, tuple(inputs), options or Options())
 
 
@@ -103,7 +103,7 @@ def parse_pairs(given: Iterable[str], option: str) -> dict[str, str]:
     """Return `NAME=VALUE` texts as a dict.
 
     Raises:
-        ValueError: there is no `=` in one.
+        ValueError: one has no `=`.
     """
     pairs = [text.partition("=") for text in given]
     for name, equals, value in pairs:

@@ -36,7 +36,7 @@ class CheckItem(pytest.Item):
         """Run the check."""
         try:
             self.run()
-        except (TypeError, ValueError) as error:  # the model cannot be checked: no inputs, for example
+        except (TypeError, ValueError) as error:  # the model cannot be checked: missing inputs, for example
             pytest.fail(str(error), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
@@ -48,7 +48,7 @@ def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
     """Yield the items of every model that the command line and the project name.
 
     Raises:
-        pytest.UsageError: a model cannot be imported, or an option is written wrong.
+        pytest.UsageError: a model cannot be imported, or an option is malformed.
     """
     try:
         cases = project_cases(session.config.rootpath) if option.tinynets_project else []
@@ -71,7 +71,7 @@ def _case(target: str, option: Any) -> Case:
         groups=option.tinynets_group or None,
         expected_failures=parse_pairs(option.tinynets_exempt, "--tinynets-exempt"),
         batch_axes=parse_axes(option.tinynets_batch_axis, "--tinynets-batch-axis"),
-        timeout=option.tinynets_timeout or Options().timeout,
+        timeout=Options().timeout if option.tinynets_timeout is None else option.tinynets_timeout,
     )
     arguments = parse_arguments(option.tinynets_argument, "--tinynets-argument")
     return target_case(target, option.tinynets_input, arguments=arguments, options=options)

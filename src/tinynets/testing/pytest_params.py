@@ -26,7 +26,7 @@ class Case:
     """A model to check, and the label its test ids begin with.
 
     Args:
-        label: the same in every run, as test ids are made from it.
+        label: the start of the test ids; the same in every run.
         model: a module, or a class or function that makes one.
         inputs: the arguments of `forward`, as `check_model` takes them.
         options: what is declared about the model.
@@ -76,7 +76,7 @@ _current: tuple[Case, Runner] | None = None
 
 
 def _runner_of(case: Case) -> Runner:
-    """Return the runner of a case. The last one is kept, as the tests of one case follow each other."""
+    """Return the runner of a case. The last one is cached, since the tests of a case run in sequence."""
     global _current
     if _current is None or _current[0] is not case:
         _current = (case, Runner(*prepare(case.model, case.inputs, case.options)))
@@ -117,7 +117,7 @@ def parametrize_checks(cases: Sequence[CaseLike]) -> pytest.MarkDecorator:
 
 
 def selected_checks(case: Case) -> list[Check]:
-    """Return the checks that `groups=` and `checks=` of a case name, and always whether the model runs."""
+    """Return the checks that `groups=` and `checks=` of a case select, and always `runs.eval`."""
     checks = list_checks()
     plan = make_plan(checks, Options(groups=case.options.groups, checks=case.options.checks))
     return [check for check in checks if plan.includes(check) or check.id == RUNS]

@@ -27,11 +27,11 @@ TRAINS = "runs.train"
 """The same in training mode: other checks that fail in the same way do not report it again."""
 
 UNJUDGED = "tinynets could not judge this"
-"""How the message of a check begins that broke or ran out of time."""
+"""The start of the message of a check that broke or ran out of time."""
 
 
 class Runner:
-    """Runs the checks of one model, each when it is asked for."""
+    """Runs the checks of one model, each on request."""
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject = subject
@@ -41,7 +41,7 @@ class Runner:
     def results(self, callback: Callable[[Result], object] | None = None) -> Iterator[Result]:
         """Run every selected check, in order, and yield its result.
 
-        That the model does not run is reported whatever is selected.
+        A model that does not run is reported, whatever is selected.
         """
         for check in self.plan.ordered():
             result = self.result(check)
@@ -61,7 +61,7 @@ class Runner:
         return self._results[check.id]
 
     def unneeded(self) -> list[str]:
-        """Return the exemptions of several checks that none of them needs, now that all of them have run."""
+        """Return the exemptions for several checks that none of these needs, once all of them have run."""
         return [key for key, ids in self.plan.patterns.items() if self._is_unneeded(ids)]
 
     def _is_unneeded(self, ids: frozenset[str]) -> bool:
@@ -92,9 +92,9 @@ class Runner:
         return result
 
     def _explained(self, result: Result) -> Result | None:
-        """Return a result that follows from another one, if the objection of that one explains it.
+        """Return the result as a consequence of another one, if the failure of that one explains it.
 
-        A warning, or a failure that is exempt, explains warnings only.
+        A warning or an exempted failure explains only warnings.
         """
         by_id = {check.id: check for check in self.plan.checks if self.plan.includes(check)}
         for id in roots_of(result.id):
@@ -111,7 +111,7 @@ class Runner:
         return None
 
     def _is_of_training(self, failure: Failure | None) -> bool:
-        """Whether a check fails only because the model raises in training mode, which is reported once."""
+        """Return whether a check fails only because the model raises in training mode, reported elsewhere."""
         if failure is None or failure.error is None or all(check.id != TRAINS for check in self.plan.checks):
             return False
         known = self._trains.failure
@@ -133,7 +133,7 @@ class Runner:
 
 
 def precompute(subject: Subject) -> None:
-    """Compute what the checks share, before one of them changes the model."""
+    """Compute the outputs that checks share, before one of them changes the model."""
     with suppress(Skip, Failure), _isolated(subject):
         _ = subject.reference, subject.output_axes
 
@@ -186,7 +186,7 @@ def _isolated(subject: Subject) -> Generator[None]:
     """Restore the model, the generators and the global flags after the block; ignore warnings in it."""
     try:
         with preserved_globals(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the checks call things that torch warns of
+            warnings.simplefilter("ignore")  # the checks call functions that torch warns about
             yield
     finally:
         subject.restore()

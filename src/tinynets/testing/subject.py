@@ -1,4 +1,4 @@
-"""What a check is given: the model, inputs of any batch size, and outputs computed once and shared."""
+"""The argument of a check: the model, inputs of any batch size, and outputs computed once and shared."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Subject:
         train_example: an example call in training mode, if that takes other arguments.
         stateful: whether the model is meant to remember earlier calls.
         loss: maps the output for the example to a scalar, for the checks that train.
-        supports: ids of the capabilities that are declared.
+        supports: ids of the declared capabilities.
         seed: the seed of everything random.
-        make_inputs: makes the arguments of a call, in place of drawing them like the example.
-        constructor_changes: the global flags that making the model has changed, in words.
+        make_inputs: makes the arguments of a call, instead of drawing them like the example.
+        constructor_changes: the global flags that building the model has changed, in words.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Subject:
 
     @cached_property
     def on_meta(self) -> bool:
-        """Whether the model has shapes and no values."""
+        """Whether the model has shapes but no values."""
         return any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
 
     @cached_property
@@ -170,7 +170,7 @@ class Subject:
         large, small = self.batch(size), self.batch(other)
         with as_skip(f"the model does not take {size} and {other} samples alike: {{}}"):
             ours = leaves(self.run(large))
-            if self.stateful:  # what it remembers of the first batch does not fit the second
+            if self.stateful:  # its state after the first batch does not fit the second
                 self.restore()
             theirs = leaves(self.run(small))
         axes: list[int | None] = []
@@ -229,7 +229,7 @@ class Subject:
         return copy.deepcopy(self._pristine)
 
     def restore(self) -> None:
-        """Restore the model as it came."""
+        """Restore the initial state of the model."""
         self._snapshot.restore()
 
     # -- precision ------------------------------------------------------------------------------------
@@ -256,14 +256,14 @@ class Subject:
     ) -> str | None:
         """Check that a difference is within the tolerance or due to rounding; return a note in that case.
 
-        A difference beyond the tolerance is measured again in float64, where rounding stays below 1e-10. A
-        model that is only sensitive raises no false alarm, and a small but real difference does not hide.
-        Where the model does not run in float64, what float32 rounds to is allowed.
+        A difference beyond the tolerance is measured again in float64, where rounding stays below 1e-10. So a
+        model that is only sensitive causes no false alarm, and a small but real difference is not hidden. If
+        the model does not run in float64, float32 rounding is allowed.
 
         Args:
             measure: draws inputs by `batch`, runs the model and returns the worst difference.
-            objection: what to say of a real difference, or a function that makes the failure from it; the
-                size is filled in here.
+            objection: the message for a real difference, or a function that makes the failure from it; the
+                size is added here.
             tolerance: the largest error that counts as rounding.
 
         Raises:

@@ -54,15 +54,16 @@ def check_model(
 ) -> Report:
     """Run the conformance checks on a model and report on every one of them.
 
-    All checks run, whatever fails; one error lists all the failures. The model is handed back as it came:
-    parameters, buffers, gradients, attributes, hooks, modes, global flags and random number generators.
+    All checks run, even after failures; one error lists all of them. Afterwards the model is restored:
+    parameters, buffers, gradients, attributes, hooks and modes; so are global flags and random number
+    generators.
 
-    A class may declare any of these arguments for its instances in a dict `__checks__`; what is passed here
-    wins.
+    A class may declare any of these arguments for its instances in a dict `__checks__`; arguments passed here
+    take precedence.
 
     Args:
-        model: a module; or a class or function that makes one, so that the checks that need a second
-            instance (initialisation, saving and loading) can run too.
+        model: a module; or a class or function that makes one, which also allows the checks that need a
+            second instance (initialisation, saving and loading).
         inputs: the arguments of `forward`: tensors, shapes such as `"batch 3 32 32"` or `"int64[batch 77]"`,
             or nothing if `forward` is annotated. New values are drawn like them: constants stay constant,
             masks stay masks, integers are among those seen.
@@ -70,31 +71,31 @@ def check_model(
         train_inputs: the arguments of `forward` in training mode, if they differ.
         batch_axes: the axis that counts samples, one for all tensors or one for each, None for a tensor that
             has none. Inferred: the axis called `batch` if axes have names, else the first one.
-        make_inputs: makes the arguments of a call, where ranges cannot say what they are: called with the
-            batch size and a `torch.Generator`, it returns a tuple, or a dict by name, or a tensor. Then
-            there are no `inputs`.
-        groups: the groups of checks to run, such as `"batch"` or `("runs", "batch")`; all if None. Others are
-            not in the report, but a model that does not run is. Your own group is `checks="mine.*"`.
+        make_inputs: makes the arguments of a call, if `inputs` cannot describe them: called with the batch
+            size and a `torch.Generator`, it returns a tuple, a dict by name, or a tensor. Pass no `inputs`
+            then.
+        groups: the groups of checks to run, such as `"batch"` or `("runs", "batch")`; all if None. The report
+            omits other groups, unless the model does not run. Your own group is `checks="mine.*"`.
         checks: single checks to run, by id or by glob: `"batch.neighbour"`, `"*.threads"`.
         slow: whether to run the checks that take seconds as well.
         supports: ids of capabilities that the model must have: their checks fail if it lacks them. Also
             turns on the checks that run only on request.
         stateful: whether the model is meant to remember earlier calls.
         expected_failures: ids or globs of checks that are known to fail, with the reason or an `Exemption`;
-            an id without its variant is for all variants. A check that is named alone and passes after all
-            is a failure.
+            an id without its variant covers all variants. A check that is named alone but passes is a
+            failure.
         skip: ids or globs of checks not to run, with the reason.
         params: parameters of single checks, such as `{"batch.subset": {"tolerance": 1e-4}}`.
         loss: maps the output to a scalar, for the checks that train.
-        on_fail: `"raise"` an error, `"warn"`, or just `"collect"` the report. What is only warned of is a
-            `ModelCheckWarning`, unless it is collected.
+        on_fail: `"raise"` an error, `"warn"`, or just `"collect"` the report. Warnings are a
+            `ModelCheckWarning`, unless collected.
         callback: called with every result as it comes; a progress bar on a terminal if None.
-        timeout: seconds of the processor that one check may take, None for no limit. One that takes longer
-            is an error.
+        timeout: CPU seconds that one check may take, None for no limit. A check that takes longer is an
+            error.
         seed: the seed of everything random.
 
     Raises:
-        ModelCheckError: checks failed or could not be judged, and `on_fail` is `"raise"`.
+        ModelCheckError: checks failed, or broke although they must pass, and `on_fail` is `"raise"`.
         TypeError: `model` is not a module or a factory, or the inputs are missing or do not fit `batch_axes`.
         ValueError: an unknown check, group, parameter or `on_fail`; an exemption without a reason.
 
@@ -149,7 +150,7 @@ def run_checks(
 
 
 def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:
-    """Return the subject and the plan of one run, without moving the caller's random generators.
+    """Return the subject and the plan of one run, without advancing the caller's random generators.
 
     Raises:
         TypeError, ValueError: as `check_model` does.
@@ -219,7 +220,7 @@ def _progress(total: int, callback: Callback | None) -> Generator[Callback | Non
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the machine, as a report names them."""
+    """Return the package versions and the machine, for a report."""
     return {
         "tinynets": __version__,
         "torch": torch.__version__,

@@ -35,12 +35,23 @@ class Axis:
     text: str  # as written, for messages
     name: str = ""  # NAMED, MANY: the name; EXPRESSION: the expression
     size: int = 0  # FIXED
-    broadcast: bool = False  # `#`: a size of 1 fits as well
+    broadcast: bool = False  # `#`: a size of 1 is accepted as well
 
     @property
     def key(self) -> str:
         """The name under which a size is bound: `*batch` and `batch` are different axes."""
         return f"*{self.name}" if self.kind is AxisKind.MANY else self.name
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it binds a size to its name, or compares it with the one that is bound."""
+        return self.kind in (AxisKind.NAMED, AxisKind.MANY)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of the axes that it is computed from."""
+        expression = self.kind is AxisKind.EXPRESSION
+        return parse_expression(self.name).axis_names if expression else frozenset[str]()
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Axes:
     @property
     def names(self) -> list[str]:
         """Axis names that are bound or compared, one for each occurrence."""
-        return [axis.name for axis in self.axes if axis.kind in (AxisKind.NAMED, AxisKind.MANY)]
+        return [axis.name for axis in self.axes if axis.is_named]
 
 
 @lru_cache(maxsize=4096)
@@ -101,7 +112,7 @@ def _parse_token(token: str) -> Axis:
 class Expression:
     """A parsed axis expression and the names it reads: axes, and arguments inside `{...}`.
 
-    A builtin is one where it is called (`max(a, 2)`); elsewhere `max` or `input` is the name of an axis.
+    A name such as `max` is the builtin where it is called (`max(a, 2)`), and an axis elsewhere.
     """
 
     tree: ast.expr
@@ -119,7 +130,7 @@ def parse_expression(text: str) -> Expression:
     """Parse `2*hidden` or `{self.width}//2` into a syntax tree over axis names and arguments.
 
     jaxtyping formats the braces first and evaluates the resulting text. Inserting each value as a
-    parenthesised operand gives the same number for every int, and a syntax error where it would not.
+    parenthesised operand yields the same number for every int, or a syntax error where it would not.
     """
     braces: list[ast.expr] = []
 

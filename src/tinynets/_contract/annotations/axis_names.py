@@ -1,33 +1,27 @@
-"""Look at the axis names of one function: what binds them, in which order, and which look misspelt."""
+"""Check the axis names of one function: what binds them, in which order, and which look misspelt."""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
+from os.path import commonprefix
 
 from jaxtyping import AnnotationError
 
 from .axes import AxisKind, parse_expression
 from .resolve_names import user_stacklevel
-from .sites import Site
-from .specs import Spec, axis_tokens
-
-_NAMED = (AxisKind.NAMED, AxisKind.MANY)
+from .specs import Site, Spec, axis_tokens
 
 
 def check_axis_names(
     sites: list[Site], title: str, module_axes: frozenset[str], parameters: set[str]
 ) -> None:
-    """Reject axes that nothing binds, and warn about names that look misspelt.
-
-    Raises:
-        AnnotationError: an axis is computed from a name that nothing binds.
-    """
+    """Raise AnnotationError for an axis computed from what nothing binds; warn about likely slips."""
     uses: Counter[str] = Counter()
     for site in sites:
-        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.kind in _NAMED)
+        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.is_named)
     for site in sites:
         for axis in axis_tokens(site.spec):
             if axis.kind is not AxisKind.EXPRESSION:
@@ -55,17 +49,16 @@ def names_in(specs: Iterable[Spec]) -> set[str]:
     for axis in (axis for spec in specs for axis in axis_tokens(spec)):
         if axis.kind is AxisKind.EXPRESSION:
             found |= parse_expression(axis.name).axis_names
-        elif axis.kind in _NAMED:
+        elif axis.is_named:
             found.add(axis.name)
     return found
 
 
 def in_order_of_binding(arguments: dict[str, Spec], module_axes: frozenset[str]) -> dict[str, Spec]:
-    """Sort arguments with computed axes after those that bind what they are computed from."""
+    """Sort arguments with computed axes after those that bind the axes they are computed from."""
 
     def reads(spec: Spec) -> set[str]:
-        tokens = [axis for axis in axis_tokens(spec) if axis.kind is AxisKind.EXPRESSION]
-        return set[str]().union(*(parse_expression(axis.name).axis_names for axis in tokens)) - module_axes
+        return set[str]().union(*(axis.reads for axis in axis_tokens(spec))) - module_axes
 
     def binds(spec: Spec) -> set[str]:
         return {axis.name for axis in axis_tokens(spec) if axis.kind is AxisKind.NAMED}
@@ -86,7 +79,7 @@ def axis_origins(sites: list[Site]) -> dict[str, str]:
     for site in sites:
         source = site.name if site.kind == "argument" else f"{site.name} in line {site.line}"
         for axis in axis_tokens(site.spec):
-            if axis.kind in _NAMED:
+            if axis.is_named:
                 origins.setdefault(axis.key, source)
     return origins
 
@@ -99,17 +92,17 @@ def similar_name(name: str, others: set[str]) -> str | None:
 def _is_slip(name: str, meant: str) -> bool:
     """Whether two names differ by one slip in one of their words.
 
-    A letter too few or too many, two that have changed places, a wrong vowel, or any letter of a long word.
-    Names that people choose side by side differ by whole words, a digit, the first letter (`ldim`, `rdim`) or
-    the last (`heads`, `sampled`).
+    A slip is a missing or extra letter, two swapped letters, a wrong vowel, or any wrong letter in a long
+    word. Names that are meant to differ usually do so in whole words, a digit, the first letter (`ldim`,
+    `rdim`) or the last (`heads`, `sampled`).
     """
     pairs = list(zip_longest(name.split("_"), meant.split("_"), fillvalue=""))
     differing = [(one, other) for one, other in pairs if one != other]
     if len(differing) != 1:
         return False
     one, other = differing[0]
-    same = _length_in_common(one, other)
-    rest = _length_in_common(one[same:][::-1], other[same:][::-1])
+    same = len(commonprefix((one, other)))  # noqa: RUF071
+    rest = len(commonprefix((one[same:][::-1], other[same:][::-1])))  # noqa: RUF071
     wrong, right = one[same : len(one) - rest], other[same : len(other) - rest]
     if min(len(one), len(other)) < 4 or same == 0 or not (wrong + right).isalpha():
         return False
@@ -124,12 +117,8 @@ def _is_slip(name: str, meant: str) -> bool:
             return False
 
 
-def _length_in_common(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
 def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
-    """Return pairs of an axis name that is used once and the name that was probably meant."""
+    """Return pairs of an axis name that is used once and the name that it probably misspells."""
     pairs: list[tuple[str, str]] = []
     for name, count in uses.items():
         if count == 1 and name not in module_axes:

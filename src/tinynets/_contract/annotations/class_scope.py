@@ -1,4 +1,4 @@
-"""Find the axes that a class declares: `width: int` makes `width` the attribute of the instance."""
+"""Find the axes that a class declares: `width: int` makes axis `width` an attribute of the instance."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .resolve_names import NameResolver
 
 @dataclass(frozen=True)
 class ClassScope:
-    """What a class supplies to the annotations of its methods."""
+    """The class and its axes, for the annotations of its methods."""
 
     owner: type | None = None
     axes: frozenset[str] = frozenset()  # attributes of the instance that are ints
     optional_axes: frozenset[str] = frozenset()  # ... or None, which leaves the axis free
 
     def without_axes(self) -> ClassScope:
-        """Return the scope of a method that has no finished instance."""
+        """Return the scope of a method that runs without a finished instance."""
         return ClassScope(self.owner)
 
     def known_axes(self, instance: object) -> frozenset[str]:
@@ -35,7 +35,7 @@ class ClassScope:
         return self.axes | {n for n in self.optional_axes if getattr(instance, n, None) is not None}
 
     def set_axes(self, instance: object) -> frozenset[str]:
-        """Return the axes that have a size: those that the instance has set, and not to None."""
+        """Return the axes that have a size: those that are set on the instance and are not None."""
         return frozenset(
             name
             for name in self.axes | self.optional_axes
@@ -55,11 +55,9 @@ def declared_axes(instance: object) -> dict[str, int]:
 
 
 def class_scope(cls: type, lines: Callable[[FunctionType], Iterator[ast.AnnAssign]]) -> ClassScope:
-    """Return the axes that the bodies of a class and its bases declare, and their `__init__`.
+    """Return the axes declared in the bodies and `__init__` methods of a class and its bases.
 
-    Args:
-        cls: the class.
-        lines: returns the annotated lines of a function.
+    `lines` returns the annotated lines of a function.
     """
     declared: dict[str, bool] = {}  # axis -> whether it may be None
     for base in reversed(cls.__mro__):
@@ -106,10 +104,10 @@ def _first(function: FunctionType) -> str:
 
 
 def _optional_int(hint: Any, value: object) -> bool | None:
-    """Return whether a hint for an int accepts None too; None for a hint of something else."""
+    """Return whether an int hint also accepts None, or None if the hint is not for an int."""
     if hint is int or hint == "int":
         return False
-    if hint is Final:  # its type is that of the value
+    if hint is Final:  # the type of its value
         return False if type(value) is int else None
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Final, ClassVar, Annotated):

@@ -1,12 +1,14 @@
-"""Find names of annotations that do not exist yet: defined later, or imported for type checkers only."""
+"""Find names in annotations that do not exist yet: defined later, or imported for type checkers only."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import linecache
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import resolve_name
 from typing import Any
 
 from jaxtyping import AnnotationError
@@ -16,20 +18,21 @@ from .plain_types import later_name
 
 
 def stand_in(name: str, filename: str, module_globals: dict[str, Any]) -> Any:
-    """Return what a missing name stands for, if its file says where it comes from; else None.
+    """Return the object that a missing name refers to, or None if its file does not say where it comes from.
 
-    A class that is not there yet is looked up when a value is checked; a stand-in takes its place.
+    An object that does not exist yet is replaced with a stand-in, which looks it up when a value is checked.
     """
     places = _module_names("".join(linecache.getlines(filename, module_globals)))
     if name not in places:
         return None
     module, attribute = places[name] or ("", "")
-    module = _absolute(module, str(module_globals.get("__package__") or ""))
+    with contextlib.suppress(ImportError):  # the dots lead out of the package
+        module = resolve_name(module, module_globals.get("__package__"))
     if module in sys.modules:
         found = sys.modules[module]
         if not attribute or hasattr(found, attribute):
             return getattr(found, attribute) if attribute else found
-    # A function, so that cloudpickle copies the globals that it reads, and no others.
+    # A function, so that cloudpickle copies only the globals that it reads.
     read = eval(f"lambda: {name}", module_globals)
 
     def look_up() -> Any:
@@ -47,17 +50,9 @@ def stand_in(name: str, filename: str, module_globals: dict[str, Any]) -> Any:
     return later_name(name, look_up)
 
 
-def _absolute(module: str, package: str) -> str:
-    level = len(module) - len(module.lstrip("."))
-    if not level:
-        return module
-    parents = package.split(".")
-    return ".".join([*parents[: len(parents) - level + 1], *filter(None, [module[level:]])])
-
-
 @lru_cache(maxsize=2)
 def _module_names(text: str) -> dict[str, tuple[str, str] | None]:
-    """Return the names that a module binds: where they are imported from, or None for its own."""
+    """Map each name that a module binds to where it is imported from, or to None if it is defined there."""
     try:
         return dict(_bound_by(ast.parse(text).body))
     except SyntaxError:

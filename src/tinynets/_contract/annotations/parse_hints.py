@@ -34,32 +34,26 @@ from .specs import (
     UnionSpec,
 )
 
-_ITEM_CONTAINERS: dict[Any, type] = {
-    origin: origin
-    for origin in (
-        list,
-        set,
-        frozenset,
-        collections.deque,
-        collections.abc.Sequence,
-        collections.abc.MutableSequence,
-        collections.abc.Collection,
-        collections.abc.Set,
-        collections.abc.MutableSet,
-    )
-}
-_MAPPING_CONTAINERS: dict[Any, type] = {
-    origin: origin
-    for origin in (
-        dict,
-        collections.OrderedDict,
-        collections.defaultdict,
-        collections.abc.Mapping,
-        collections.abc.MutableMapping,
-    )
-}
+_ITEM_CONTAINERS: tuple[Any, ...] = (
+    list,
+    set,
+    frozenset,
+    collections.deque,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Collection,
+    collections.abc.Set,
+    collections.abc.MutableSet,
+)
+_MAPPING_CONTAINERS: tuple[Any, ...] = (
+    dict,
+    collections.OrderedDict,
+    collections.defaultdict,
+    collections.abc.Mapping,
+    collections.abc.MutableMapping,
+)
 
-# The classes whose fields are being looked at.
+# The classes whose fields are being parsed.
 _being_parsed: ContextVar[tuple[type, ...]] = ContextVar("_being_parsed", default=())
 
 
@@ -67,7 +61,7 @@ def parse_hint(hint: Any) -> Spec:
     """Parse a resolved type hint.
 
     Raises:
-        AnnotationError: the hint has tensor annotations where they could not be enforced; the message says
+        AnnotationError: the hint has tensor annotations where they cannot be enforced; the message says
             what to write instead.
     """
     if hint is Any or hint is object or hint is inspect.Parameter.empty:
@@ -82,9 +76,8 @@ def parse_hint(hint: Any) -> Spec:
     value = _without_alias(hint)
     if value is not hint:
         return parse_hint(value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, typing.NewType):
-        return parse_hint(hint.__supertype__)
+    origin: Any = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if isinstance(hint, TypeVar):
         return _parse_typevar(hint)
     if origin is Annotated and has_tensors(arguments[0]):
@@ -105,23 +98,23 @@ def parse_hint(hint: Any) -> Spec:
             return ItemsSpec(tuple, parse_hint(arguments[0]))
         return TupleSpec(tuple(parse_hint(item) for item in arguments))
     if origin in _ITEM_CONTAINERS:
-        return ItemsSpec(_ITEM_CONTAINERS[origin], parse_hint(arguments[0]))
+        return ItemsSpec(origin, parse_hint(arguments[0]))
     if origin in _MAPPING_CONTAINERS:
-        return MappingSpec(_MAPPING_CONTAINERS[origin], parse_hint(arguments[0]), parse_hint(arguments[1]))
+        return MappingSpec(origin, parse_hint(arguments[0]), parse_hint(arguments[1]))
     if not has_tensors(hint):
         return _parse_plain(hint)
     raise AnnotationError(_unenforceable(hint, typing.get_origin(hint)))
 
 
 def is_unpacked(hint: Any) -> bool:
-    """Whether a hint stands for several, as `*tuple[A, B]` and `Unpack[...]` do."""
+    """Whether a hint stands for several values, as `*tuple[A, B]` and `Unpack[...]` do."""
     return typing.get_origin(hint) is typing.Unpack or bool(getattr(hint, "__unpacked__", False))
 
 
 def _parse_plain(hint: Any) -> Spec:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names that do not exist yet
+            warnings.simplefilter("ignore")  # warnings about names that do not exist yet
             matches_hint(None, hint)
     except Exception:
         return Anything(unchecked=hint)
@@ -129,7 +122,9 @@ def _parse_plain(hint: Any) -> Spec:
 
 
 def _without_alias(hint: Any) -> Any:
-    """Return what `type Images = ...` and `type Pair[T] = ...` stand for, from Python 3.12 on."""
+    """Return what a `NewType`, and from Python 3.12 on `type Images = ...` or `type Pair[T] = ...`, means."""
+    if isinstance(hint, typing.NewType):
+        return hint.__supertype__
     if type(hint).__name__ == "TypeAliasType":
         return hint.__value__
     alias = typing.get_origin(hint)
@@ -147,25 +142,26 @@ def _parse_typevar(variable: TypeVar) -> Spec:
     return parse_hint(variable.__bound__) if variable.__bound__ is not None else Anything()
 
 
-def _parse_fields(hint: Any) -> Spec | None:
-    """Return the spec of a class with tensors in its fields; None for any other hint."""
+def _field_names(hint: Any) -> set[str] | None:
+    """Return the names of the fields of a NamedTuple, TypedDict or dataclass; None for any other hint."""
     if not isinstance(hint, type):
         return None
-    optional = frozenset[str]()
     if typing.is_typeddict(hint):
-        names = set(hint.__annotations__)
-        optional = cast("frozenset[str]", hint.__optional_keys__)
-    elif issubclass(hint, tuple) and hasattr(hint, "_fields"):
-        names = set(cast("tuple[str, ...]", hint._fields))
-    elif dataclasses.is_dataclass(hint):
-        names = {field.name for field in dataclasses.fields(hint)}
-    else:
+        return set(hint.__annotations__)
+    if issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        return set(cast("tuple[str, ...]", hint._fields))
+    return {field.name for field in dataclasses.fields(hint)} if dataclasses.is_dataclass(hint) else None
+
+
+def _parse_fields(hint: Any) -> Spec | None:
+    """Return the spec of a class with tensors in its fields; None for any other hint."""
+    names = _field_names(hint)
+    if names is None or not has_tensors(hint):
         return None
-    if not has_tensors(hint):
-        return None
-    kind: Any = dict if typing.is_typeddict(hint) else hint
+    by_key = typing.is_typeddict(hint)
+    kind, optional = (dict, cast("frozenset[str]", hint.__optional_keys__)) if by_key else (hint, frozenset())
     outer = _being_parsed.get()
-    if hint in outer:  # a tree: no guard is as deep as the value
+    if hint in outer:  # recursive, such as a tree: the depth of a guard is fixed
         return PlainSpec(kind, unchecked=hint)
     hints = {name: field for name, field in _field_hints(hint).items() if name in names}
     # In a file whose annotations are strings, the class itself does not know which of its keys are optional.
@@ -180,7 +176,7 @@ def _parse_fields(hint: Any) -> Spec | None:
 
 
 def has_tensors(hint: Any) -> bool:
-    """Whether a hint contains a jaxtyping annotation, fields of its classes included."""
+    """Whether a hint contains a jaxtyping annotation, including in the fields of its classes."""
     return any(_tensors_in(hint, seen=set()))
 
 
@@ -196,18 +192,16 @@ def _tensors_in(hint: Any, seen: set[int]) -> Iterator[bool]:
     value = _without_alias(hint)
     if value is not hint:
         yield from _tensors_in(value, seen)
-    if isinstance(hint, typing.NewType):
-        yield from _tensors_in(hint.__supertype__, seen)
     if isinstance(hint, TypeVar):
         yield from _tensors_in(hint.__bound__, seen)
         for constraint in hint.__constraints__:
             yield from _tensors_in(constraint, seen)
-    if isinstance(hint, type) and _has_declared_fields(hint):
+    if _field_names(hint) is not None:
         for field in _field_hints(hint).values():
             yield from _tensors_in(field, seen)
 
 
-def _field_hints(cls: type) -> dict[str, Any]:
+def _field_hints(cls: Any) -> dict[str, Any]:
     """Resolve the annotations of a class; those with unknown names and without tensors become `Any`."""
     try:
         return typing.get_type_hints(cls, include_extras=True)
@@ -227,7 +221,7 @@ def _field_hint(base: type, name: str, annotation: Any) -> Any:
             missing[str(error.name)] = later_name(str(error.name), lambda: None)
             continue
         except TypeError:
-            hint = None  # axes are in the brackets of a name that stands for nothing
+            hint = None  # axes in the brackets of a name that does not exist
             if not missing:
                 raise
         if missing and (hint is None or has_tensors(hint)):
@@ -236,11 +230,6 @@ def _field_hint(base: type, name: str, annotation: Any) -> Any:
                 f"{base.__qualname__}.{name}: name {unknown!r} is not defined; import it at run time"
             )
         return Any if missing else hint
-
-
-def _has_declared_fields(cls: type) -> bool:
-    named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields")
-    return named_tuple or typing.is_typeddict(cls) or dataclasses.is_dataclass(cls)
 
 
 def _unenforceable(hint: Any, origin: Any) -> str:

@@ -1,4 +1,4 @@
-"""Match values against types without tensors in them, as beartype does."""
+"""Match values against types without tensors, as beartype does."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ACCEPTED: dict[Any, tuple[type, ...]] = {
 
 
 class LaterName(type):
-    """Stands in a hint for a class that is defined after the function, or imported for type checkers only.
+    """Stand-in for a class in a hint that is defined after the function, or imported for type checkers only.
 
     An instance is a class, so that it can be an operand of `|` and an argument of `list[...]`.
     """
 
-    look_up: Callable[[], Any]  # returns the hint, and raises an Exception while it does not exist
+    look_up: Callable[[], Any]  # returns the hint; raises an Exception while it does not exist
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("_"):
@@ -41,7 +41,7 @@ class LaterName(type):
         return cls
 
     def exists(cls) -> bool:
-        """Whether the name stands for something by now."""
+        """Whether the name exists by now."""
         try:
             cls.look_up()
         except (NameError, AttributeError):
@@ -81,7 +81,7 @@ def classes_of(hint: Any) -> Any:
 
 
 def is_class(hint: Any) -> bool:
-    """Whether `isinstance` decides for this hint just as beartype would, and can be traced."""
+    """Whether `isinstance` agrees with beartype for this hint, and can be traced."""
     return (
         isinstance(hint, type)
         and not isinstance(hint, LaterName)
@@ -91,11 +91,7 @@ def is_class(hint: Any) -> bool:
 
 
 def matches_hint(value: Any, hint: Any) -> bool:
-    """Whether a value matches a hint, according to beartype.
-
-    Raises:
-        Exception: beartype does not support the hint.
-    """
+    """Whether a value matches a hint, says beartype, which raises for a hint that it does not support."""
     if hint is None:
         return value is None
     if is_class(hint):

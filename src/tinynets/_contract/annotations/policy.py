@@ -1,4 +1,4 @@
-"""Policy: what becomes of an annotation that cannot be enforced, and how much of a function is checked."""
+"""Policy: how to handle annotations that cannot be enforced, and how much of a function is checked."""
 
 from __future__ import annotations
 
@@ -7,27 +7,22 @@ from typing import Any
 from jaxtyping import AnnotationError
 
 from ...errors import ContractError
-from .sites import Site
-from .specs import Spec
+from .specs import Site, Spec
 
 
 class Policy:
-    """The policy of `Module` and `contract`: whatever is written is enforced, or the definition raises."""
+    """The policy of `Module` and `contract`: every annotation is enforced, or the definition raises."""
 
     strict = True
-    """Whether a declared name keeps its annotation, inner functions have to be checked, and errors of torch
-    get a note; else an annotated line is about this line."""
+    """Whether an annotation also applies to later assignments to the name, inner functions must be checked,
+    and errors of torch get a note. If False, an annotation applies to its own line only."""
 
     def refuse(self, title: str, where: str, line: int, reason: str) -> None:
-        """Deal with what cannot be enforced; where this returns, it is not checked.
-
-        Raises:
-            AnnotationError: it has to be enforced.
-        """
+        """Raise AnnotationError for what cannot be enforced; where this returns, it is not checked."""
         raise AnnotationError(f"{title}, {f'line {line}' if line else where}: {reason}")
 
     def adapt(self, spec: Spec, title: str, where: str, line: int = 0) -> Spec:
-        """Return what is checked of a spec."""
+        """Return the part of a spec that is checked."""
         return spec
 
     def with_default(self, spec: Spec, default: Any) -> Spec:
@@ -35,11 +30,11 @@ class Policy:
         return spec
 
     def tolerates(self, error: ContractError, site: Site, title: str) -> bool:
-        """Whether a call goes on although a value does not match."""
+        """Whether a call continues although a value does not match."""
         return False
 
     def excuses(self, error: Exception, site: Site, title: str) -> bool:
-        """Whether a call goes on although a value could not be judged."""
+        """Whether a call continues although a value could not be validated."""
         return False
 
 

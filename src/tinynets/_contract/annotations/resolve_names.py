@@ -42,7 +42,7 @@ class NameResolver:
             self._locals = {**frame.f_locals, **self._locals}
         cells = (function.__closure__ or ()) if function else ()
         for name, cell in zip(function.__code__.co_freevars if function else (), cells, strict=True):
-            with contextlib.suppress(ValueError):  # still empty, such as that of the class being created
+            with contextlib.suppress(ValueError):  # an empty cell, as for the class being created
                 self._locals[name] = cell.cell_contents
         for scope in (owner, function):
             variables: tuple[Any, ...] = getattr(scope, "__type_params__", ())  # Python 3.12
@@ -67,11 +67,11 @@ class NameResolver:
         return self._resolved[annotation]
 
     def release_scope(self) -> None:
-        """Drop the variables of the scope; what has been resolved can still be resolved again."""
+        """Drop the variables of the scope; annotations that are already resolved stay available."""
         self._globals, self._locals = {}, {}
 
     def _evaluate(self, annotation: str) -> Any:
-        # `*args: *tuple[A, B]` is no expression by itself.
+        # `*args: *tuple[A, B]` is not an expression by itself.
         text = f"({annotation},)[0]" if annotation.lstrip().startswith("*") else annotation
         if "|" in text and ("'" in text or '"' in text):
             text = _without_quotes(text)
@@ -113,7 +113,7 @@ class NameResolver:
             return hint if inner is arguments[0] else Annotated[(inner, *arguments[1:])]  # pyright: ignore
         new: list[Any] = []
         for argument in arguments:
-            if isinstance(argument, list):  # of Callable
+            if isinstance(argument, list):  # the arguments of a Callable
                 new.append([self.resolve(part) for part in cast("list[Any]", argument)])
             else:
                 new.append(argument if argument is Ellipsis else self.resolve(argument))
@@ -126,7 +126,7 @@ class NameResolver:
 
 
 def _without_quotes(annotation: str) -> str:
-    """Remove the quotes of the operands of `|`, for which strings have no such operator."""
+    """Remove the quotes around operands of `|`, which strings do not support."""
     try:
         tree = ast.parse(annotation, mode="eval")
         for node in ast.walk(tree):
@@ -151,7 +151,7 @@ def _defining_frames(module_globals: dict[str, Any]) -> list[FrameType]:
     while frame is not None and frame.f_code.co_name != "<module>":
         found.append(frame)
         if "__qualname__" not in frame.f_locals:
-            break  # a function; only a class body runs while the frame around it is still active
+            break  # a function: only the caller of a class body is the scope around it
         frame = frame.f_back
     return found
 

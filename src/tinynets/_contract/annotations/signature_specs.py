@@ -1,11 +1,11 @@
-"""Read what a function says about its arguments, its return value and what it yields."""
+"""Read the annotations of a function's arguments, its return value and the values that it yields."""
 
 from __future__ import annotations
 
 import collections.abc
 import inspect
 import typing
-from types import FunctionType
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import AnnotationError
@@ -25,40 +25,30 @@ _GENERATORS: tuple[Any, ...] = (
 )
 
 
+@dataclass(eq=False, repr=False)
 class SignatureSpecs:
-    """The annotations of one function, as specs.
+    """The annotations of one function, as specs."""
 
-    Args:
-        function: the function.
-        title: names it in errors.
-        names: resolves its annotations.
-        policy: what becomes of those that cannot be enforced.
-        overridden: those of the method that it overrides, which supply what it omits.
-    """
+    function: Any  # a `FunctionType`
+    title: str  # names it in errors
+    names: NameResolver
+    policy: Policy
+    overridden: SignatureSpecs | None  # of the method that it overrides, which supplies what it omits
 
-    def __init__(
-        self,
-        function: FunctionType,
-        title: str,
-        names: NameResolver,
-        policy: Policy,
-        overridden: SignatureSpecs | None,
-    ) -> None:
-        self.function, self.title, self.policy = function, title, policy
-        self.line = function.__code__.co_firstlineno
-        self.signature = inspect.signature(function)
-        self.hints = self._hints(names, overridden)
+    def __post_init__(self) -> None:
+        self.signature = inspect.signature(self.function)
+        self.hints = self._hints()
 
-    def _hints(self, names: NameResolver, overridden: SignatureSpecs | None) -> dict[str, Any]:
+    def _hints(self) -> dict[str, Any]:
         """Return resolved hints by parameter name and "return"; an override inherits those that it omits."""
         found: dict[str, Any] = {}
         for name, annotation in inspect.get_annotations(self.function).items():
             try:
-                found[name] = names.resolve(annotation)
+                found[name] = self.names.resolve(annotation)
             except AnnotationError as error:
                 self.policy.refuse(self.title, name, 0, str(error))
-        if overridden is not None:
-            inherited, theirs = overridden.hints, list(overridden.signature.parameters)
+        if self.overridden is not None:
+            inherited, theirs = self.overridden.hints, list(self.overridden.signature.parameters)
             for index, name in enumerate(self.signature.parameters):
                 same = name if name in inherited else theirs[index] if index < len(theirs) else name
                 if same in inherited and same != "return":
@@ -86,7 +76,7 @@ class SignatureSpecs:
                 continue
             spec = self._spec(name, hint)
             if isinstance(spec, Anything) or (several and is_unpacked(hint)):
-                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` are about all of them
+                pass  # `*args: *tuple[A, B]` and `**options: Unpack[Options]` describe all of them at once
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 spec = ItemsSpec(tuple, spec)
             elif parameter.kind is parameter.VAR_KEYWORD:

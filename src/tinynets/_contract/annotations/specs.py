@@ -1,4 +1,4 @@
-"""Specs: a type hint as a tree of what a value must be."""
+"""Specs: a type hint as a tree of what a value must be; and sites, where in a function a value must be so."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PlainSpec:
     """A hint without tensors, checked by beartype."""
 
     hint: Any
-    unchecked: Any = None  # what was written, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
+    unchecked: Any = None  # the whole hint, if it says more, such as `Callable[[Float[Tensor, "n"]], int]`
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class MappingSpec:
 
 @dataclass(frozen=True)
 class FieldsSpec:
-    """A NamedTuple, dataclass or TypedDict: every field that holds tensors is checked."""
+    """A NamedTuple, dataclass or TypedDict with tensors: every field is checked."""
 
     container: type
     fields: tuple[tuple[str, Spec], ...]
@@ -95,28 +95,45 @@ class FieldsSpec:
 
     @property
     def by_key(self) -> bool:
-        """Whether fields are keys of a dict and not attributes."""
+        """Whether fields are keys of a dict instead of attributes."""
         return issubclass(self.container, dict)
 
 
 Spec = Anything | ArraySpec | PlainSpec | UnionSpec | TupleSpec | ItemsSpec | MappingSpec | FieldsSpec
 
 
-def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
-    """Yield every spec that holds no other, in source order."""
+@dataclass(frozen=True)
+class Site:
+    """One place where one value is checked."""
+
+    kind: str  # "argument", "local", "return", "yield" or "attribute"
+    name: str  # the argument or variable; "return" or "yield" for what leaves the function
+    spec: Spec
+    line: int = 0
+    end_line: int = 0
+    variable: str = ""  # what holds the value: the name again, or a generated variable
+
+
+def parts_of(spec: Spec) -> tuple[Spec, ...]:
+    """Return the specs that a spec holds, in source order."""
     match spec:
         case UnionSpec(arms=parts) | TupleSpec(items=parts):
-            inner: tuple[Spec, ...] = parts
+            return parts
         case ItemsSpec():
-            inner = (spec.item,)
+            return (spec.item,)
         case MappingSpec():
-            inner = (spec.key, spec.value)
+            return (spec.key, spec.value)
         case FieldsSpec():
-            inner = tuple(part for _, part in spec.fields)
+            return tuple(part for _, part in spec.fields)
         case Anything() | ArraySpec() | PlainSpec():
-            yield spec
-            return
-    for part in inner:
+            return ()
+
+
+def leaves(spec: Spec) -> Iterator[Anything | ArraySpec | PlainSpec]:
+    """Yield every spec that holds no other, in source order."""
+    if isinstance(spec, Anything | ArraySpec | PlainSpec):
+        yield spec
+    for part in parts_of(spec):
         yield from leaves(part)
 
 
@@ -144,7 +161,7 @@ def _torch_dtypes() -> tuple[torch.dtype, ...]:
 
 
 class _Probe:
-    """The least that jaxtyping accepts as an array, to ask it which dtypes a family has."""
+    """The minimum that jaxtyping accepts as an array, to find out which dtypes a family has."""
 
     shape = ()
 

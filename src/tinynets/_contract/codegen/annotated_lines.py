@@ -17,14 +17,14 @@ from ..annotations.parse_hints import has_tensors
 from ..annotations.resolve_names import NameResolver
 from .source import function_node
 
-# What `name: hint` begins with, or an inner function; most functions have neither and are not parsed.
+# The start of `name: hint` or of an inner function; most functions have neither and are not parsed.
 _MAY_ANNOTATE = re.compile(r"^\s*(async\s+def\b|def\b|[\w.]+(\[.*\])?\s*:\s*[\w\"'(])")
-# Most hints of constructors: they need no look.
+# Most hints of constructors, which need not be resolved.
 _WITHOUT_TENSORS: tuple[Any, ...] = (None, "None", int, "int", float, "float", bool, "bool", str, "str")
 
 
 def annotated_lines(function: FunctionType) -> Iterator[ast.AnnAssign]:
-    """Yield the lines of a function that annotate a variable or attribute, those of inner functions too."""
+    """Yield the lines of a function, and of its inner functions, that annotate a variable or attribute."""
     for node in _body_nodes(function):
         if isinstance(node, ast.AnnAssign):
             yield node
@@ -33,9 +33,7 @@ def annotated_lines(function: FunctionType) -> Iterator[ast.AnnAssign]:
 def annotates_tensors(function: FunctionType, owner: type | None = None) -> bool:
     """Whether a function has a tensor annotation: an argument, the return value, a line, an inner function.
 
-    Args:
-        function: the function; decorators around it are ignored.
-        owner: the class that is being created, if it is a method.
+    Decorators around it are ignored; the owner of a method is the class that is being created.
     """
     function = innermost(function)
     names: NameResolver | None = None
@@ -83,6 +81,6 @@ def _has_tensors(annotation: Any, names: NameResolver) -> bool:
     try:
         return has_tensors(names.resolve(annotation))
     except AnnotationError:
-        # A name for type checkers, say. A shape that cannot be read is reported when it is to be enforced.
+        # A name for type checkers, say. A shape that cannot be parsed is reported when it is enforced.
         text = ast.unparse(annotation) if isinstance(annotation, ast.expr) else str(annotation)
         return "Tensor" in text and "[" in text

@@ -1,36 +1,32 @@
-"""Write the statements of one check: the guard, the validation behind it, and what becomes of the value.
+"""Write the statements of one check: the guard, the validation if it fails, and the use of the value.
 
 They have the position of the user's line, so tracebacks, coverage and debuggers show the user's own file. No
-generated variable owns a value once it has been checked.
+generated variable owns a value once it has been checked. Around all of them stands what decides at each call
+how they run.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from ..annotations.plain_types import matches_hint
-from ..annotations.sites import Site
-from ..annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Spec, axis_tokens
+from ..annotations.specs import Anything, ItemsSpec, MappingSpec, PlainSpec, Site, Spec, axis_tokens
 from .guard_code import GuardWriter, axis_keys
 from .shape_code import axis_variable
 from .syntax import indented, located
 
 
+@dataclass(eq=False, repr=False)
 class CheckWriter:
-    """Writes the checks of one function, in source order.
+    """Writes the checks of one function, in source order."""
 
-    Args:
-        writer: writes the guards.
-        returns: spec of the return value.
-        yields: spec of the values that a generator yields.
-    """
-
-    def __init__(self, writer: GuardWriter, *, returns: Spec, yields: Spec) -> None:
-        self.writer, self.returns, self.yields = writer, returns, yields
-        self.sites: list[Site] = []
+    writer: GuardWriter
+    returns: Spec
+    yields: Spec  # of the values that a generator yields
+    sites: list[Site] = field(default_factory=list[Site], init=False)
 
     def argument(self, name: str, spec: Spec, place: ast.arg) -> list[ast.stmt]:
         """Check an argument, before anything else runs."""
@@ -43,7 +39,7 @@ class CheckWriter:
     def store(
         self, statement: ast.Assign | ast.AnnAssign, target: ast.expr, spec: Spec, *, certain: bool
     ) -> list[ast.stmt]:
-        """Check a value before it goes into an attribute or an item, whose target is evaluated once."""
+        """Check a value before it is stored in an attribute or item; the target is evaluated once."""
         site = _site("local", ast.unparse(target), spec, statement)
         check = self._check(site, "_tn_value", statement, certain=certain, owned=True)
         if not check:
@@ -57,12 +53,7 @@ class CheckWriter:
         return [*lines, first, *check, assignment, last]
 
     def returning(self, statement: ast.Return, checked: tuple[str, Spec] | None) -> list[ast.stmt]:
-        """Check a return value.
-
-        Args:
-            statement: the `return`.
-            checked: the name that the line above has checked, and its spec; it is not checked twice.
-        """
+        """Check a return value, unless the line above has `checked` this name by the same spec."""
         if isinstance(self.returns, Anything):
             return [statement]
         value, site = statement.value, _site("return", "return", self.returns, statement)
@@ -83,7 +74,7 @@ class CheckWriter:
             return [statement]
         site = _site("yield", "yield", self.yields, statement)
         check = self._check(site, "_tn_value", statement, certain=False, owned=True)
-        # While the generator waits, only its consumer holds the value.
+        # While the generator is suspended, only its consumer has a reference to the value.
         first, *handing_over, last = located(
             ["_tn_value = None", "_tn_handed = [_tn_value]", "_tn_value = None", "_tn_handed.pop()"],
             statement,
@@ -98,14 +89,10 @@ class CheckWriter:
     def _check(
         self, site: Site, value: str, place: ast.AST, *, certain: bool, owned: bool = False
     ) -> list[ast.stmt]:
-        """Write one check.
+        """Write one check of the variable that holds the value, at the position of a node.
 
-        Args:
-            site: what is checked.
-            value: the variable that holds the value.
-            place: the node whose position the check takes.
-            certain: whether this place runs exactly once, before all places that are written later.
-            owned: whether the variable is a generated one, which must not hold the value after a refusal.
+        A `certain` place runs exactly once, before all places that are written later. An `owned` variable is
+        a generated one, which must not hold the value after a refusal.
         """
         if isinstance(site.spec, Anything):
             return []
@@ -113,7 +100,7 @@ class CheckWriter:
         known = list(self.writer.scope.states)
         test = self.writer.write(site.spec, value, certain=certain)
         if not certain:
-            # This place may run again and find what it bound before; until then the variable is None.
+            # This place may run again and find what it bound before; on its first run, the variable is None.
             known += sorted(axis_keys(site.spec) & self.writer.scope.uncertain - set(known))
         index = len(self.sites)
         self.sites.append(replace(site, variable=value))
@@ -135,6 +122,35 @@ class CheckWriter:
             guard = ["if _tn_ok:", *indented(test), "if not _tn_ok:", *indented(validation)]
             lines = ["if _tn_checks:", *indented(["_tn_ok = _tn_checks < 2", *guard])]
         return located(self.writer.with_builtins(lines), place)
+
+
+def framed(
+    body: list[ast.stmt], entry: list[str], place: ast.AST, writer: GuardWriter, *, notes: bool
+) -> list[ast.stmt]:
+    """Return a body that runs its checks as `entry` says, and as they are under `torch.compile`.
+
+    The lines of `entry` set `_tn_checks`; `notes` add to errors that pass through where they happened.
+    """
+    frame = ["if _tn_compiling():", "    _tn_checks = _tn_toggle.on", "else:", *indented(entry)]
+    if notes:
+        frame += indented(
+            [
+                "try:",
+                "    _tn_body",
+                "except Exception as _tn_error:",
+                "    _tn_verdict = _tn_contract.note(_tn_error, locals())",
+                "    if _tn_verdict:",
+                "        raise _tn_verdict.pop() from None",
+                "    raise",
+            ]
+        )
+    main = cast("ast.If", located(writer.with_builtins(frame), place)[0])
+    if not notes:
+        return [main, *body]
+    # Dynamo compiles nothing of a function whose graph breaks inside a `try`, so the body stands twice.
+    main.body += body
+    cast("ast.Try", main.orelse[-1]).body = body  # the same nodes: compiling does not change them
+    return [main]
 
 
 def item_spec(spec: Spec, index: ast.expr) -> Spec | None:

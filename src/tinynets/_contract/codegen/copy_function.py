@@ -14,24 +14,23 @@ from .syntax import FunctionNode
 
 
 def replace_wrapped(decorator: FunctionType, wrapped: FunctionType, checked: FunctionType) -> FunctionType:
-    """Copy a decorator's function so that it calls the checked function, through other functions too.
+    """Copy a decorator's function so that it calls the checked function, directly or through other functions.
 
     Raises:
-        AnnotationError: it holds the wrapped function elsewhere than in closures and defaults.
+        AnnotationError: it keeps the wrapped function outside of closures and defaults.
     """
     if checked is wrapped:
         return decorator
     if not reaches(decorator, wrapped):
         raise_hidden(wrapped)
-    copy = _Replacement(wrapped, checked).of(decorator)
+    copy = _with_replaced(decorator, wrapped, {wrapped: checked})
     copy.__dict__ |= {"__wrapped__": checked, **checked.__dict__}
     return copy
 
 
 def reaches(decorator: FunctionType, wrapped: FunctionType) -> bool:
     """Whether a function holds another one in closures and defaults only."""
-    held = _Replacement(wrapped, wrapped).reaches(decorator, set())
-    return held and wrapped not in _kept_in_objects(decorator)
+    return _holds(decorator, wrapped) and wrapped not in _kept_in_objects(decorator)
 
 
 def raise_hidden(function: FunctionType) -> NoReturn:
@@ -42,43 +41,39 @@ def raise_hidden(function: FunctionType) -> NoReturn:
     )
 
 
-class _Replacement:
-    """Copies functions so that one function takes the place of another in all of them."""
+def _with_replaced(value: Any, wrapped: FunctionType, copies: dict[Any, FunctionType]) -> Any:
+    """Return a value; of a function that holds the wrapped one, the copy that holds its replacement."""
+    if not _holds(value, wrapped):
+        return value
+    function = cast("FunctionType", value)
+    if function in copies:
+        return copies[function]
+    replaced = functools.partial(_with_replaced, wrapped=wrapped, copies=copies)
+    old = function.__closure__ or ()
+    changed = [_holds(_contents(cell), wrapped) for cell in old]
+    cells = tuple(CellType() if new else cell for cell, new in zip(old, changed, strict=True))
+    copies[function] = copy = copy_function(function, closure=cells)
+    for cell, before, new in zip(cells, old, changed, strict=True):  # now, as the copy may be in one of them
+        if new:
+            cell.cell_contents = replaced(before.cell_contents)
+    copy.__defaults__ = tuple(map(replaced, function.__defaults__ or ())) or None
+    copy.__kwdefaults__ = {k: replaced(v) for k, v in (function.__kwdefaults__ or {}).items()}
+    copy.__dict__ |= {name: replaced(held) for name, held in vars(function).items()}
+    return copy
 
-    def __init__(self, wrapped: FunctionType, checked: FunctionType) -> None:
-        self.wrapped, self.checked = wrapped, checked
-        self.copies: dict[int, FunctionType] = {}
 
-    def of(self, function: FunctionType) -> FunctionType:
-        """Return the function, or a copy if it can reach the replaced one."""
-        if function is self.wrapped:
-            return self.checked
-        if id(function) in self.copies or not self.reaches(function, set()):
-            return self.copies.get(id(function), function)
-        old = function.__closure__ or ()
-        changed = [self.reaches(_contents(cell), set()) for cell in old]
-        cells = tuple(CellType() if new else cell for cell, new in zip(old, changed, strict=True))
-        copy = copy_with_code(function, function.__code__, cells)
-        self.copies[id(function)] = copy  # before its cells are filled: it may be in one of them
-        for cell, before, new in zip(cells, old, changed, strict=True):
-            if new:
-                cell.cell_contents = self._value(before.cell_contents)
-        copy.__defaults__ = tuple(map(self._value, function.__defaults__ or ())) or None
-        copy.__kwdefaults__ = {k: self._value(v) for k, v in (function.__kwdefaults__ or {}).items()}
-        copy.__dict__ |= {name: self._value(value) for name, value in vars(function).items()}
-        return copy
-
-    def _value(self, value: Any) -> Any:
-        return self.of(value) if isinstance(value, FunctionType) else value
-
-    def reaches(self, value: object, seen: set[int]) -> bool:
-        """Whether a value is the replaced function, or holds it; `seen` are functions that were looked at."""
-        if value is self.wrapped or id(value) in self.copies:
+def _holds(value: object, wrapped: FunctionType) -> bool:
+    """Whether a value is the wrapped function, or one that holds it in closures and defaults."""
+    seen: set[FunctionType] = set()
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if value is wrapped:
             return True
-        if not isinstance(value, FunctionType) or id(value) in seen:
-            return False
-        seen.add(id(value))
-        return any(self.reaches(held, seen) for held in _held(value))
+        if isinstance(value, FunctionType) and value not in seen:
+            seen.add(value)
+            todo += _held(value)
+    return False
 
 
 def _held(function: FunctionType) -> list[Any]:
@@ -87,7 +82,7 @@ def _held(function: FunctionType) -> list[Any]:
 
 
 def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
-    """Return functions that a function reaches through lists, dicts, partials and attributes of objects."""
+    """Return functions that a function refers to in lists, dicts, partials and attributes of objects."""
     found: list[FunctionType] = []
     seen: set[int] = set()
     todo = _held(function)
@@ -112,11 +107,17 @@ def _kept_in_objects(function: FunctionType) -> list[FunctionType]:
     return found
 
 
-def copy_with_code(function: FunctionType, code: CodeType, closure: tuple[CellType, ...]) -> FunctionType:
-    """Copy a function with everything but its code and closure."""
-    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
+def copy_function(
+    function: FunctionType, code: CodeType | None = None, closure: tuple[CellType, ...] | None = None
+) -> FunctionType:
+    """Copy a function with everything that it has, but with other code and another closure if given."""
+    closure = function.__closure__ if closure is None else closure
+    parts = function.__globals__, function.__name__, function.__defaults__, closure
+    copy = FunctionType(code or function.__code__, *parts)
     for name in ("__kwdefaults__", "__annotations__", "__doc__", "__module__", "__qualname__"):
         setattr(copy, name, getattr(function, name))
+    if hasattr(function, "__type_params__"):  # Python 3.12
+        setattr(copy, "__type_params__", getattr(function, "__type_params__"))  # noqa: B009, B010
     copy.__dict__.update(function.__dict__)
     return copy
 

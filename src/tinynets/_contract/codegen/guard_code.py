@@ -1,18 +1,17 @@
-"""Write guards: straight-line source that accepts most values that match, fast.
+"""Write guards: straight-line code that quickly accepts most values that match.
 
 A guard reads `value.shape` and `value.dtype` once, compares ints, and binds axis names to local variables of
-the checked function. It is sound but not complete: what it does not accept is validated. `torch.compile`
-traces the same source, so it uses only what dynamo supports without a graph break.
+the checked function. It is sound but not complete: values that it does not accept are validated.
+`torch.compile` traces the same source, so it uses only what dynamo supports without a graph break.
 """
 
 from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Literal, cast, get_args, get_origin
 
 import torch
@@ -37,7 +36,7 @@ from .shape_code import AxisScope, AxisState, axis_variable, write_shape_guard
 from .support import ArrayTest
 from .syntax import indented
 
-# What generated code calls by name.
+# Builtins that generated code calls by name.
 CALLED = frozenset({"isinstance", "len", "callable", "locals"})
 
 # Comparing with the dtype of most tensors is faster than hashing.
@@ -46,7 +45,7 @@ _USUAL_DTYPES = (torch.float32, torch.int64, torch.bool)
 
 def axis_keys(spec: Spec) -> set[str]:
     """Return the axis names that a value can bind."""
-    return {axis.key for axis in axis_tokens(spec) if axis.kind in (AxisKind.NAMED, AxisKind.MANY)}
+    return {axis.key for axis in axis_tokens(spec) if axis.is_named}
 
 
 def _always_binds(spec: Spec) -> bool:
@@ -67,7 +66,7 @@ class GuardWriter:
     """Writes the guards of one function, in source order."""
 
     scope: AxisScope
-    shadowed: frozenset[str] = frozenset()  # builtins of which the function, or its module, has names too
+    shadowed: frozenset[str] = frozenset()  # builtins whose names the function or its module defines too
     constants: dict[str, Any] = field(default_factory=dict[str, Any])  # free variable of the source -> value
 
     def constant(self, kind: str, name: str, value: Any) -> str:
@@ -82,19 +81,13 @@ class GuardWriter:
         return self.constant("type", kind.__name__, classes_of(kind))
 
     def write(self, spec: Spec, value: str, *, certain: bool) -> str | list[str]:
-        """Write the guard for the variable `value`.
+        """Write the guard for the variable `value`: an expression that accepts, or lines that set `_tn_ok`.
 
-        Args:
-            spec: what the value must be.
-            value: name of the variable.
-            certain: whether this place runs exactly once, before all places that are written later.
-
-        Returns:
-            An expression that is true if the value is accepted; or lines that set `_tn_ok`.
+        A `certain` place runs exactly once, before all places that are written later.
         """
         test = self._expression(spec, value, atomic=not (certain and isinstance(spec, ArraySpec)))
         keys = axis_keys(spec)
-        # A container that fails halfway must not leave behind what its first items have bound.
+        # A container that fails halfway must not leave the axes bound by its first items.
         unsure = [key for key in self._unbound(spec) if key in self.scope.states or not certain]
         result: str | list[str] = test or self._undone(
             unsure, self._lines(spec, value, depth=0), "_tn_before"
@@ -108,7 +101,7 @@ class GuardWriter:
         return result
 
     def with_builtins(self, lines: list[str]) -> list[str]:
-        """Replace calls of builtins that the function would find under another meaning."""
+        """Replace calls of builtins whose names mean something else in the function."""
         if not self.shadowed:
             return lines
         names = "|".join(sorted(self.shadowed))
@@ -116,7 +109,7 @@ class GuardWriter:
         return [re.sub(rf"(?<![\w.])({names})\(", r"_tn_builtin_\1(", line) for line in lines]
 
     def _unbound(self, spec: Spec) -> list[str]:
-        """Return the axes that a value binds, or perhaps has to."""
+        """Return the axes that a value binds, or may have to bind."""
         keys = axis_keys(spec) - self.scope.module_axes
         return sorted(key for key in keys if self.scope.states.get(key) is not AxisState.BOUND)
 
@@ -141,7 +134,7 @@ class GuardWriter:
             case UnionSpec():
                 # What is never an array goes first: that is faster, and binds nothing. Of the others, the
                 # first that fits binds its axes.
-                arms = sorted(spec.arms, key=lambda arm: not _is_no_array(arm))
+                arms = sorted(spec.arms, key=_may_be_array)
                 tests = [self._expression(arm, value, atomic=True) for arm in arms]
                 if any(test is None for test in tests):
                     return None
@@ -202,60 +195,39 @@ class GuardWriter:
         if test is not None:
             self.scope.learn(axis_keys(spec), certain=False)
             return [f"_tn_ok = {test}"]
-        item = f"_tn_item{depth}"
+        tests: list[str] = []
         match spec:
+            case Anything() | PlainSpec() | ArraySpec():
+                return ["_tn_ok = False"]  # an expression over axes that are not bound here
             case UnionSpec():
                 return self._union_lines(spec, value, depth)
+            case ItemsSpec() | MappingSpec():
+                return self._loop_lines(spec, value, depth)
             case TupleSpec():
-                test = (
-                    f"isinstance({value}, {self.type_constant(tuple)}) and len({value}) == {len(spec.items)}"
-                )
-                parts = [(f"{value}[{index}]", part) for index, part in enumerate(spec.items)]
-                return self._part_lines(test, parts, item, depth)
+                tests.append(f"len({value}) == {len(spec.items)}")
+                parts = [(f"{value}[{index}]", "_tn_ok", part) for index, part in enumerate(spec.items)]
+            case FieldsSpec() if spec.by_key:
+                tests += [f"{name!r} in {value}" for name, _ in spec.fields if name not in spec.optional]
+                present = {name: f"_tn_ok and {name!r} in {value}" for name in spec.optional}
+                parts = [(f"{value}[{n!r}]", present.get(n, "_tn_ok"), part) for n, part in spec.fields]
             case FieldsSpec():
-                test = f"isinstance({value}, {self.type_constant(spec.container)})"
-                if not spec.by_key:
-                    parts = [(f"{value}.{name}", part) for name, part in spec.fields]
-                    return self._part_lines(test, parts, item, depth)
-                needed = [name for name, _ in spec.fields if name not in spec.optional]
-                test = " and ".join([test, *(f"{name!r} in {value}" for name in needed)])
-                parts = [(f"{value}[{name!r}]", part) for name, part in spec.fields]
-                present = {f"{value}[{name!r}]": f"{name!r} in {value}" for name in spec.optional}
-                return self._part_lines(test, parts, item, depth, present)
-            case ItemsSpec():
-                return self._loop_lines(spec, f"for {item} in {value}:", [(item, spec.item)], value, depth)
-            case MappingSpec():
-                parts = [(f"{item}_key", spec.key), (item, spec.value)]
-                loop = f"for {item}_key, {item} in {value}.items():"
-                return self._loop_lines(spec, loop, parts, value, depth)
-            case _:
-                return ["_tn_ok = False"]  # an expression over axes that are not bound here
-
-    def _part_lines(
-        self,
-        test: str,
-        parts: list[tuple[str, Spec]],
-        item: str,
-        depth: int,
-        present: Mapping[str, str] = MappingProxyType({}),
-    ) -> list[str]:
-        lines = [f"_tn_ok = {test}"]
-        for source, part in parts:
-            if isinstance(part, Anything):
-                continue
-            condition = f"_tn_ok and {present[source]}" if source in present else "_tn_ok"
-            inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
-            lines += [f"if {condition}:", *indented(inner)]
+                parts = [(f"{value}.{name}", "_tn_ok", part) for name, part in spec.fields]
+        kind = self.type_constant(tuple if isinstance(spec, TupleSpec) else spec.container)
+        lines = ["_tn_ok = " + " and ".join([f"isinstance({value}, {kind})", *tests])]
+        item = f"_tn_item{depth}"
+        for source, condition, part in parts:
+            if not isinstance(part, Anything):
+                inner = [f"{item} = {source}", *self._lines(part, item, depth + 1)]
+                lines += [f"if {condition}:", *indented(inner)]
         return lines
 
-    def _loop_lines(
-        self,
-        spec: ItemsSpec | MappingSpec,
-        loop: str,
-        parts: list[tuple[str, Spec]],
-        value: str,
-        depth: int,
-    ) -> list[str]:
+    def _loop_lines(self, spec: ItemsSpec | MappingSpec, value: str, depth: int) -> list[str]:
+        item = f"_tn_item{depth}"
+        loop, parts = f"for {item} in {value}:", list[tuple[str, Spec]]()
+        if isinstance(spec, MappingSpec):
+            loop = f"for {item}_key, {item} in {value}.items():"
+            parts.append((f"{item}_key", spec.key))
+        parts.append((item, spec.value if isinstance(spec, MappingSpec) else spec.item))
         body: list[str] = []
         for name, part in parts:
             if not isinstance(part, Anything):
@@ -264,9 +236,9 @@ class GuardWriter:
         return [*lines, "if _tn_ok:", *indented([loop, *indented(body)])] if body else lines
 
     def _union_lines(self, spec: UnionSpec, value: str, depth: int) -> list[str]:
-        """Try arm by arm; an arm that fails halfway leaves nothing bound for the next one."""
+        """Try the arms in turn; an arm that fails halfway leaves no axis bound for the next one."""
         lines: list[str] = []
-        for index, arm in enumerate(sorted(spec.arms, key=lambda arm: not _is_no_array(arm))):
+        for index, arm in enumerate(sorted(spec.arms, key=_may_be_array)):
             unsure = self._unbound(arm) if not isinstance(arm, ArraySpec | PlainSpec) else []
             last = index == len(spec.arms) - 1
             inner = self._lines(arm, value, depth + 1)
@@ -280,6 +252,6 @@ def _array_test(family: type[AbstractDtype]) -> ArrayTest:
     return ArrayTest(family)
 
 
-def _is_no_array(spec: Spec) -> bool:
-    """Whether no array of any class, nor a container of arrays, matches the spec."""
-    return isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes)
+def _may_be_array(spec: Spec) -> bool:
+    """Whether an array of any class, or a container of arrays, may match the spec."""
+    return not (isinstance(spec, PlainSpec) and spec.hint in (None, int, float, bool, complex, str, bytes))

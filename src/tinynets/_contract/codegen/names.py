@@ -26,7 +26,7 @@ class Names:
         self.declared, self.assigned = dict(other.declared), dict(other.assigned)
 
     def assign(self, names: list[str], *, always: bool = True) -> None:
-        """Record that names are assigned here, on each path that comes here if `always`."""
+        """Record that names are assigned here: on every path to this place if `always`."""
         for name in names:
             self.assigned[name] = always or self.assigned.get(name, False)
 
@@ -37,17 +37,11 @@ class Names:
 
 
 def join(paths: list[Names]) -> Names:
-    """Return the names where paths meet; a declaration holds if all of them have it."""
+    """Return the names where paths meet; a declaration is kept if all of them have it."""
     first, *others = paths
-    joined = Names()
-    for name, spec in first.declared.items():
-        if all(path.declared.get(name) == spec for path in others):
-            joined.declared[name] = spec
-    for path in paths:
-        joined.assigned.update(dict.fromkeys(path.assigned, False))
-    for name in joined.assigned:
-        joined.assigned[name] = all(path.assigned.get(name, False) for path in paths)
-    return joined
+    agreed = {n: spec for n, spec in first.declared.items() if all(o.declared.get(n) == spec for o in others)}
+    names = (name for path in paths for name in path.assigned)
+    return Names(agreed, {name: all(path.assigned.get(name, False) for path in paths) for name in names})
 
 
 def interrupted(start: Names, end: Names) -> Names:
@@ -70,12 +64,12 @@ def captured_names(pattern: ast.pattern) -> list[str]:
 
 
 def is_irrefutable(case: ast.match_case) -> bool:
-    """Whether a case takes whatever comes to it."""
+    """Whether a case matches any value."""
     return case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
 
 
 def bound_names(statement: ast.stmt) -> dict[str, ast.AST]:
-    """Return the names that a statement itself binds, and the node that stands for each."""
+    """Return the names that a statement itself binds, with the node to report for each."""
     match statement:
         case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
             return {alias.asname or alias.name.partition(".")[0]: statement for alias in aliases}
@@ -86,7 +80,7 @@ def bound_names(statement: ast.stmt) -> dict[str, ast.AST]:
 
 
 def changed_containers(statement: ast.stmt) -> dict[str, ast.AST]:
-    """Return the names of which a statement assigns an item: `parts` for `parts[0] = x`."""
+    """Return the names whose items a statement assigns: `parts` for `parts[0] = x`."""
     return {
         node.value.id: place
         for target, place in _targets(statement)

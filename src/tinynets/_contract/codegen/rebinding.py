@@ -1,4 +1,4 @@
-"""Ask bytecode whether a function assigns one of its own arguments, by whatever statement."""
+"""Find out from bytecode whether a function assigns one of its arguments, by any kind of statement."""
 
 from __future__ import annotations
 
@@ -13,26 +13,15 @@ _BINDS = {
 
 
 def rebinds(code: CodeType, name: str) -> bool:
-    """Whether a function may assign or delete the argument `name` (an inner function too)."""
+    """Whether a function, or a function inside it, may assign or delete the argument `name`."""
     if name in code.co_cellvars:
-        return any(_BINDS.get(operation, "").endswith("DEREF") for operation in code.co_code[::2]) or any(
-            name in inner.co_freevars and _stores_free(inner) for inner in _inner(code)
-        )
+        inner = [c for c in code.co_consts if isinstance(c, CodeType) and name in c.co_freevars]
+        return any(_BINDS.get(o, "").endswith("DEREF") for one in (code, *inner) for o in one.co_code[::2])
     index = code.co_varnames.index(name)
     for operation, argument in zip(code.co_code[::2], code.co_code[1::2], strict=True):
-        kind = _BINDS.get(operation)
-        if kind is None:
-            continue
+        kind = _BINDS.get(operation, "")
         # Python 3.13 joins two instructions into one, with two arguments of four bits.
         arguments = [argument >> 4, argument & 15] if kind.count("FAST") > 1 else [argument]
-        if index in arguments:
+        if kind and index in arguments:
             return True
     return False
-
-
-def _stores_free(code: CodeType) -> bool:
-    return any(_BINDS.get(operation, "").endswith("DEREF") for operation in code.co_code[::2])
-
-
-def _inner(code: CodeType) -> list[CodeType]:
-    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]

@@ -1,7 +1,7 @@
 """Rewrite the body of a function: each check goes next to the line that it checks.
 
 Inserted statements have the position of the user's line, so tracebacks, coverage and debuggers show the
-user's own file.
+user's file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
@@ -16,8 +17,7 @@ from jaxtyping import AnnotationError
 from ..annotations.parse_hints import parse_hint
 from ..annotations.policy import Policy
 from ..annotations.specs import Anything, Spec, unchecked_hints
-from .checks import CheckWriter, item_spec
-from .frame import framed
+from .checks import CheckWriter, framed, item_spec
 from .guard_code import GuardWriter
 from .names import (
     Names,
@@ -35,53 +35,34 @@ from .syntax import FunctionNode, find_parameter, located, parameters_of, split_
 from .unsupported import hidden_assignment, reject_unchecked_inner
 
 
+@dataclass(eq=False, repr=False)
 class Rewriter:
-    """Rewrites one function definition.
+    """Rewrites one function definition."""
 
-    Args:
-        node: the definition.
-        arguments: argument name -> spec, in the order in which to check them.
-        returns: spec of the return value.
-        yields: spec of the values that a generator yields.
-        resolve: turns the expression of an annotation into a hint; raises AnnotationError.
-        is_contract: whether a decorator is `contract`.
-        writer: writes the guards.
-        title: names the function in errors when it is defined.
-        policy: what becomes of annotations that cannot be enforced.
-        has_walrus: whether the body may contain `:=`.
-    """
+    node: FunctionNode
+    arguments: dict[str, Spec]  # in the order in which to check them
+    returns: Spec
+    yields: Spec  # of the values that a generator yields
+    resolve: Callable[[ast.expr], Any]  # turns an annotation into a hint; raises AnnotationError
+    is_contract: Callable[[ast.expr], bool]  # whether a decorator is `contract`
+    writer: GuardWriter
+    title: str  # names the function in errors when it is defined
+    policy: Policy
+    has_walrus: bool  # whether the body may contain `:=`
 
-    def __init__(
-        self,
-        node: FunctionNode,
-        *,
-        arguments: dict[str, Spec],
-        returns: Spec,
-        yields: Spec,
-        resolve: Callable[[ast.expr], Any],
-        is_contract: Callable[[ast.expr], bool],
-        writer: GuardWriter,
-        title: str,
-        policy: Policy,
-        has_walrus: bool,
-    ) -> None:
-        self.node, self.arguments, self.has_walrus = node, arguments, has_walrus
-        self.resolve, self.is_contract, self.title = resolve, is_contract, title
-        self.policy = policy
-        self.scope = writer.scope
-        self.checks = CheckWriter(writer, returns=returns, yields=yields)
+    def __post_init__(self) -> None:
+        self.scope = self.writer.scope
+        self.checks = CheckWriter(self.writer, self.returns, self.yields)
         self.unchecked: list[tuple[str, Any]] = []  # name and hint
         self.hoisted: list[ast.stmt] = []
         self.annotated: dict[ast.stmt | None, tuple[str, Spec]] = {}  # lines with a value
-        line = {"lineno": node.lineno, "end_lineno": node.lineno, "col_offset": node.col_offset}
-        self.top = ast.Pass(**line, end_col_offset=node.col_offset + len("def"))
+        line, column = self.node.lineno, self.node.col_offset
+        self.top = ast.Pass(
+            lineno=line, end_lineno=line, col_offset=column, end_col_offset=column + len("def")
+        )
 
     def rewrite(self, entry: list[str]) -> FunctionNode:
-        """Return the definition with its checks.
-
-        Args:
-            entry: source lines that run on each call and set `_tn_checks`: how the checks of this call run.
-        """
+        """Return the definition with its checks; the lines of `entry` say at each call how these run."""
         documentation, statements = split_docstring(self.node.body)
         checks: list[ast.stmt] = []
         for name, spec in self.arguments.items():
@@ -95,9 +76,9 @@ class Rewriter:
         unsure = [f"{axis_variable(name)} = {initial.get(name)}" for name in sorted(self.scope.uncertain)]
         at_entry = [f"{held} = {name}" for name, held in self.scope.snapshots.items()]
         head = located(at_entry + unsure, self.top)
-        main = framed(body, entry, self.top, self.checks.writer, notes=self.policy.strict)
+        main = framed(body, entry, self.top, self.writer, notes=self.policy.strict)
         rewritten = copy.copy(self.node)
-        rewritten.decorator_list = []  # they are around the function already
+        rewritten.decorator_list = []  # they are already applied
         rewritten.body = [*documentation, *self.hoisted, *head, *main]
         return rewritten
 
@@ -182,7 +163,7 @@ class Rewriter:
             names.replace_by(inner)
             return statement
         if not isinstance(statement, ast.If) and not leaves(body):
-            other = join([other, inner])  # as many rounds as there are, perhaps none
+            other = join([other, inner])  # the loop may run any number of times, or not at all
         if orelse:
             setattr(statement, "orelse", self._block(orelse, other))  # noqa: B010
         ends = [end for end, block in ((inner, body), (other, orelse)) if not leaves(block)]
@@ -242,7 +223,7 @@ class Rewriter:
         return statement
 
     def _bare(self, statement: ast.AnnAssign, names: Names, certain: bool) -> list[ast.stmt]:
-        """Check what an annotation without a value says about a name that has one already."""
+        """Check a name that already has a value against an annotation without one."""
         target = statement.target
         if not isinstance(target, ast.Name):
             self._spec(statement)

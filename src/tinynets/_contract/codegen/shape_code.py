@@ -9,12 +9,12 @@ from enum import Enum, auto
 
 from ..annotations.axes import Axes, Axis, AxisKind, parse_expression, substitute
 
-# So many sizes are compared one by one, which is 7 to 32 ns faster; of more, a tuple is.
+# Up to this many sizes are compared one by one, which is 7 to 32 ns faster; beyond, a tuple is faster.
 _ONE_BY_ONE = 2
 
 
 class AxisState(Enum):
-    """What is known about an axis variable at one place of the function."""
+    """The state of an axis variable at one place of the function."""
 
     BOUND = auto()  # has a size whenever this place is reached
     MAYBE = auto()  # has a size or is None
@@ -77,16 +77,9 @@ class ShapeGuard:
 
 
 def write_shape_guard(axes: Axes, value: str, scope: AxisScope, *, atomic: bool) -> ShapeGuard | None:
-    """Write the guard for the shape of the variable `value`.
+    """Return the guard for the shape of the variable `value`, or None where only validation can decide.
 
-    Args:
-        axes: the axes in the annotation.
-        value: name of the variable.
-        scope: the axes that are bound at this place.
-        atomic: bind nothing unless the whole guard passes, and allow for names bound on some paths only.
-
-    Returns:
-        The guard, or None where only validation can decide.
+    An `atomic` one binds nothing unless all of it passes, and allows for names bound on some paths only.
     """
     return _Writer(axes, value, scope, atomic).write()
 
@@ -99,7 +92,7 @@ class _Writer:
         self.before: list[str] = []  # tests that must pass before sizes are computed
         self.first: dict[str, str] = {}  # name -> the size where this annotation binds it
         self.broadcast: dict[str, list[str]] = {}  # name -> sizes that bind it unless they are 1
-        self.new: dict[str, str] = {}  # variable that nothing has bound before -> its size
+        self.new: dict[str, str] = {}  # variable that was not bound before -> its size
 
     def write(self) -> ShapeGuard | None:
         count = len(self.axes.axes)
@@ -131,7 +124,7 @@ class _Writer:
         return self.test
 
     def _element(self, axis: Axis, place: int) -> str | None:
-        """Return the source of the size that one axis must equal; its own size if any will do."""
+        """Return the source of the size that one axis must equal: its own size if any size is accepted."""
         size = f"_tn_shape[{place}]"
         if axis.kind in (AxisKind.ANY, AxisKind.MANY_ANY):
             return size
@@ -148,7 +141,7 @@ class _Writer:
         return self._bind_broadcast(axis.key, size) if axis.broadcast else self._bind(axis.key, size)
 
     def _wanted(self, axis: Axis, size: str) -> str | None:
-        """Return the source of the required size; None if this axis binds it."""
+        """Return the source of the required size, or None if this axis binds it."""
         if axis.kind is AxisKind.FIXED:
             return str(axis.size)
         if axis.kind is AxisKind.EXPRESSION:
@@ -179,7 +172,7 @@ class _Writer:
         return f"({ast.unparse(tree)})"
 
     def _readable(self, name: str) -> str | None:
-        """Return the source of an axis that an expression reads; None where nothing has bound it."""
+        """Return the source of an axis that an expression reads, or None if the axis is not bound."""
         source = self._known(name) or self.first.get(name)
         if source is None and name in self.scope.states:
             source = axis_variable(name)
@@ -197,7 +190,7 @@ class _Writer:
         return size
 
     def _bind_broadcast(self, key: str, size: str) -> str:
-        """Bind an axis unless its size is 1, which fits any."""
+        """Bind an axis unless its size is 1, which matches any size."""
         held = axis_variable(key)
         self.test.tests.append(f"({size} == 1 or {held} is None or {held} == {size})")
         others = self.broadcast.setdefault(key, [])
@@ -221,7 +214,7 @@ class _Writer:
             if not bound:
                 self.scope.uncertain.add(axis.key)
             widened = f"_tn_widen({held}, {span}, {axis.broadcast})"
-            if axis.broadcast:  # mostly by nothing
+            if axis.broadcast:  # mostly, the sizes are equal
                 widened = f"{held} if {held} == (True, {span}) else {widened}"
             self.test.tests.append(f"(_tn_span := {widened}) is not None")
             self.test.bindings.append(f"({held} := _tn_span) is not None")
@@ -232,7 +225,7 @@ class _Writer:
         return self._bind(axis.key, span)
 
     def _compare(self, row: list[str], required: list[str]) -> list[str]:
-        """Compare few sizes one by one, and more of them at once where no axis is variadic."""
+        """Compare few sizes one by one, or many at once if no axis is variadic."""
         shape, count = f"{self.value}.shape", len(row)
         used = bool(self.test.tests or self.test.bindings or self.before)
         if self.many is not None:
@@ -245,15 +238,13 @@ class _Writer:
             return [f"len(_tn_shape := {shape}) == {count}", *required]
         only_first = all("_tn_shape[0]" in element for element in reads)
         if reads and only_first and not self.test.tests and not self.before:
-            return [
-                f"(_tn_shape := {shape})",
-                f"_tn_shape == {equal}",
-            ]  # an empty shape is false, so [0] is safe
+            # An empty shape is false, so [0] is safe.
+            return [f"(_tn_shape := {shape})", f"_tn_shape == {equal}"]
         return [f"len(_tn_shape := {shape}) == {count}", f"_tn_shape == {equal}"]
 
 
 def _preconditions(tree: ast.expr) -> list[str]:
-    """Return the tests without which an expression may divide by zero, those of inner operations first."""
+    """Return the tests that keep an expression from dividing by zero, inner operations first."""
     tests: list[str] = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.BinOp) or (isinstance(node.right, ast.Constant) and node.right.value):

@@ -1,4 +1,4 @@
-"""Find the syntax tree of a function in its file, and compile such a tree in place of the function.
+"""Find the syntax tree of a function in its file, and compile a changed tree in place of the function.
 
 The tree is used only if the file still compiles to the code that Python runs. Bytecode may be older than its
 file (an edit after the import, an unchecked-hash `.pyc`), and an import hook may have rewritten it.
@@ -24,7 +24,7 @@ _FUTURE_FLAGS = sum(int(getattr(__future__, name).compiler_flag) for name in __f
 
 
 def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
-    """Return the definition of a function as it stands in its file, and its text.
+    """Return the definition of a function in its file, and its text.
 
     Raises:
         NoSourceError: the function has no source, is a lambda, or was not compiled from this source.
@@ -43,7 +43,7 @@ def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
         if node is not None and any(
             code == candidate
             for unit in _compilations(text, flags, function)
-            for candidate in _code_objects(unit)
+            for candidate in code_objects(unit)
         ):
             return node, "".join(lines[node.lineno - 1 : node.end_lineno])
     except (SyntaxError, ValueError) as error:
@@ -54,23 +54,23 @@ def function_node(function: FunctionType) -> tuple[FunctionNode, str]:
 
 
 def _compilations(text: str, flags: int, function: FunctionType) -> Iterator[CodeType]:
-    """Compile the file in each of the ways in which Python may have compiled the function."""
+    """Compile the file in every way in which Python may have compiled the function."""
     code = function.__code__
     yield _compile_file(text, code.co_filename, flags)
     loader = function.__globals__.get("__loader__")
     if type(loader).__module__ == "_pytest.assertion.rewrite":
         yield _compile_rewritten_asserts(text, code.co_filename, loader)
-    # IPython and interactive shells compile each statement alone, so other bytecode calls imported functions.
+    # IPython and interactive shells compile each statement alone, so calls of imported functions differ.
     for statement in _parse_file(text, code.co_filename).body:
         if _first_line(statement) <= code.co_firstlineno <= (statement.end_lineno or 0):
             yield _compile(ast.Module([statement], []), code.co_filename, flags)
 
 
-# Classes of one file are usually created one after another, so a short memory is enough.
+# The classes of a file are usually created one after another, so a small cache is enough.
 @lru_cache(maxsize=2)
 def _parse_file(text: str, filename: str) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python has shown them when it compiled the file
+        warnings.simplefilter("ignore")  # Python showed them when it compiled the file
         return ast.parse(text, filename)
 
 
@@ -81,7 +81,7 @@ def _compile_file(text: str, filename: str, flags: int) -> CodeType:
 
 @lru_cache(maxsize=2)
 def _compile_rewritten_asserts(text: str, filename: str, loader: Any) -> CodeType:
-    """Compile a test file as pytest does; its loader keeps the configuration that decides how."""
+    """Compile a test file as pytest does, with the configuration that its loader keeps."""
     tree = ast.parse(text, filename)
     cast(Any, sys.modules["_pytest.assertion.rewrite"]).rewrite_asserts(
         tree, text.encode(), filename, loader.config
@@ -95,11 +95,19 @@ def _compile(tree: ast.Module, filename: str, flags: int) -> CodeType:
         return compile(tree, filename, "exec", flags=flags, dont_inherit=True)
 
 
-def _code_objects(code: CodeType) -> Iterator[CodeType]:
+def code_objects(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and those of the functions and classes in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _code_objects(constant)
+            yield from code_objects(constant)
+
+
+def code_inside(code: CodeType, *names: str) -> CodeType:
+    """Return the code of a definition, given by its name and those around it."""
+    for name in names:
+        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    return code
 
 
 def _find_definition(parent: ast.AST, code: CodeType) -> FunctionNode | None:
@@ -124,12 +132,9 @@ def _first_line(node: ast.stmt | ast.excepthandler) -> int:
 
 
 def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ...] = ()) -> CodeType:
-    """Compile a definition in the place of a function: same file, free variables and class.
+    """Compile a definition in the place of a function: same file, free variables (and more) and class.
 
-    Args:
-        node: the definition; its decorators, defaults and annotations are not evaluated.
-        like: the function whose place it takes.
-        free: names of additional free variables.
+    Its decorators, defaults and annotations are not evaluated.
     """
     bare = copy.copy(node)
     bare.decorator_list, bare.returns, bare.args = [], None, _without_annotations(node.args, node)
@@ -137,7 +142,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     if first < node.lineno:  # the function begins with its decorators, also for `inspect.getsource`
         decorator = ast.Constant(None, lineno=first, end_lineno=first, col_offset=0, end_col_offset=0)
         bare.decorator_list = [decorator]
-    if hasattr(bare, "type_params"):  # Python 3.12; where the body reads one, it is a free variable
+    if hasattr(bare, "type_params"):  # Python 3.12; a type parameter that the body reads is a free variable
         setattr(bare, "type_params", [])  # noqa: B010
     owner, names = _class_name(like), like.__code__.co_freevars
     # Only the surroundings are parsed from text: the fields of their nodes depend on the version of Python.
@@ -152,9 +157,7 @@ def compile_function(node: FunctionNode, like: FunctionType, free: tuple[str, ..
     code = _compile(
         ast.Module([surroundings], []), like.__code__.co_filename, like.__code__.co_flags & _FUTURE_FLAGS
     )
-    for name in ("surroundings", owner, node.name):
-        if name is not None:
-            code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    code = code_inside(code, "surroundings", *([owner] if owner else []), node.name)
     return code.replace(co_qualname=like.__code__.co_qualname)
 
 

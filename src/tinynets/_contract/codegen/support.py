@@ -1,4 +1,4 @@
-"""What guards call where an expression over sizes will not do. `torch.compile` traces through it."""
+"""Functions that guards call where an expression is not enough; `torch.compile` traces through them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, cast
 import torch
 from jaxtyping import AbstractDtype
 
-from ..._torch.tracing.numpy_arrays import has_traced_dtype
+from ..._torch.tracing.callers import has_traced_dtype
 from ..annotations.specs import accepted_dtypes, has_dtype
 
 Sizes = tuple[Any, ...]
 
 
 def widen(held: Sizes | None, sizes: Sizes, broadcast: bool) -> Sizes | None:
-    """Return what `*name` is bound to after another value, or None if the value does not fit.
+    """Return the sizes that `*name` is bound to after another value, or None if the value does not match.
 
     Args:
         held: the sizes so far; `(True, sizes)` if `*#name` bound them, so that a later value may widen them.
@@ -59,17 +59,17 @@ class ArrayTest:
         self.family = family
         self.dtypes = accepted_dtypes(family)
         self.names = tuple(sorted(str(dtype).removeprefix("torch.") for dtype in self.dtypes))
-        self.known: dict[Any, bool] = {}  # dtype -> whether jaxtyping takes it
+        self.known: dict[Any, bool] = {}  # dtype -> whether jaxtyping accepts it
         numpy = sys.modules.get("numpy")
         self.numpy_array: type = numpy.ndarray if numpy else type(None)
 
     def __call__(self, value: Any) -> bool:
-        """Return whether the value is an array of the family; False also where only validation can tell."""
+        """Return whether the value is an array of the family; False also if only validation can tell."""
         if isinstance(value, torch.Tensor):
             return value.dtype in self.dtypes
         if torch.compiler.is_dynamo_compiling() and isinstance(value, self.numpy_array):
             return has_traced_dtype(value, self.family.__name__, self.names)
-        # Once each: they may be properties that take their time.
+        # Read each only once: they may be slow properties.
         if not isinstance(getattr(value, "shape", None), tuple):
             return False
         dtype = getattr(value, "dtype", None)
@@ -85,7 +85,7 @@ class ArrayTest:
 
 
 def without_generated_names(names: Any) -> Any:
-    """Return what `locals()`, `vars()` or `dir()` gave, without the names of the checks."""
+    """Return the result of `locals()`, `vars()` or `dir()` without the names of the checks."""
     if isinstance(names, dict):
         variables = cast("dict[str, Any]", names)
         return {name: value for name, value in variables.items() if not name.startswith("_tn_")}

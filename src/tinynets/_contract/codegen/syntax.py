@@ -8,15 +8,16 @@ import gc
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @contextmanager
 def collection_paused() -> Generator[None]:
-    """Keep Python from collecting garbage while syntax trees are made.
+    """Pause garbage collection while syntax trees are made.
 
-    They are many small objects that die at once; without a pause they trigger a collection of everything that
+    They are many small, short-lived objects. Without a pause they trigger a collection of everything that
     torch has created, which takes longer than all the rest.
     """
     collecting = gc.isenabled()
@@ -26,6 +27,14 @@ def collection_paused() -> Generator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def parse_definition(lines: list[str], first: int = 1) -> ast.stmt:
+    """Parse the lines of one definition, indented or not, of which the first has a number in its file."""
+    inside = lines[0][:1].isspace()
+    statement = ast.parse("".join(["if 1:\n", *lines] if inside else lines)).body[0]
+    definition = cast("ast.If", statement).body[0] if inside else statement
+    return ast.increment_lineno(definition, first - 1 - inside)
 
 
 def own_expressions(statement: ast.stmt) -> Iterator[ast.AST]:
@@ -46,7 +55,7 @@ def assigned_names(target: ast.expr) -> list[str]:
     ]
 
 
-def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast.arg]:
+def parameters_of(node: FunctionNode) -> dict[str, ast.arg]:
     """Return all parameters of a function by name, as they are written."""
     arguments = node.args
     optional = [a for a in (arguments.vararg, arguments.kwarg) if a]
@@ -54,7 +63,7 @@ def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, ast
     return {argument.arg: argument for argument in every}
 
 
-def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> ast.arg:
+def find_parameter(node: FunctionNode, name: str) -> ast.arg:
     """Return a parameter by the name that Python has for it: `__x` is `_Net__x` in a class."""
     return next(
         argument
@@ -64,7 +73,10 @@ def find_parameter(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> a
 
 
 class _VisibleNames(ast.NodeTransformer):
-    """Wraps what shows all local variables, in one function without those inside it."""
+    """Wraps calls that list all local variables, except in nested functions."""
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef) else super().visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
@@ -73,24 +85,12 @@ class _VisibleNames(ast.NodeTransformer):
         function = ast.copy_location(ast.Name("_tn_visible", ast.Load()), node)
         return ast.copy_location(ast.Call(function, [node], []), node)
 
-    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return node
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        return node
-
 
 _SHOW_NAMES = ("locals", "vars", "dir")
 
 
 def with_visible_names(node: FunctionNode, text: str) -> FunctionNode:
-    """Return a definition, given with its source text, in which `locals()` has no generated names."""
+    """Return a copy of a definition in which `locals()` has no generated names; `text` is its source."""
     if not any(f"{name}(" in text for name in _SHOW_NAMES):
         return node
     node, transformer = copy.deepcopy(node), _VisibleNames()
@@ -138,7 +138,7 @@ _WITHOUT_POSITION = {"ctx", "op", "ops", "id", "attr", "arg", "name", "names", "
 
 @lru_cache(maxsize=256)
 def _inner_fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    """Return the fields of a kind of node that hold nodes with a position."""
+    """Return the fields of a node type that contain nodes with a position."""
     if kind is ast.Constant:
         return ()
     return tuple(name for name in kind._fields if name not in _WITHOUT_POSITION)

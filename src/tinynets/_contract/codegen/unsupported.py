@@ -1,4 +1,4 @@
-"""Reject, when a function is defined, whatever its rewritten body could not check."""
+"""Reject, when a function is defined, code that its rewritten body could not check."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ def hidden_assignment(
 
 
 def reject_reserved_names(title: str, node: ast.AST, text: str) -> None:
-    """Reject a function, given with its source text, that has a name like those of the checks.
-
-    Raises:
-        AnnotationError: a variable, argument or inner function begins with `_tn_`.
-    """
+    """Raise AnnotationError if a name in a function, given with its source text, begins with `_tn_`."""
     if "_tn_" not in text:
         return
     for inner in ast.walk(node):
@@ -56,11 +52,7 @@ def reject_unchecked_inner(
     resolve: Callable[[ast.expr], Any],
     is_contract: Callable[[ast.expr], bool],
 ) -> None:
-    """Reject inner functions whose tensor annotations would not be enforced.
-
-    Raises:
-        AnnotationError: an inner function has some and is not decorated with `contract`.
-    """
+    """Raise AnnotationError if an inner function has tensor annotations and no `contract` to enforce them."""
     for inner in ast.walk(node):
         if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -81,4 +73,4 @@ def _has_tensors(annotation: ast.expr, resolve: Callable[[ast.expr], Any]) -> bo
     try:
         return has_tensors(resolve(annotation))
     except AnnotationError:
-        return False  # it uses names of the outer function, so it is not a tensor annotation of a module
+        return False  # uses names of the outer function, so it is not a tensor annotation

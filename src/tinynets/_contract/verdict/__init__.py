@@ -1,1 +1,1 @@
-"""Value -> verdict -> error: jaxtyping and beartype validate, and a message says what does not match."""
+"""Value -> verdict -> error: jaxtyping and beartype validate a value, and a message explains the mismatch."""

@@ -1,4 +1,4 @@
-"""Say in a few words what a value is, and what a spec requires."""
+"""Describe in a few words what a value is and what a spec requires."""
 
 from __future__ import annotations
 

@@ -15,9 +15,8 @@ from torch import nn
 
 from ..._torch.tracing.callers import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
-from ..annotations.axes import Axis, AxisKind, parse_expression
-from ..annotations.sites import Site
-from ..annotations.specs import ArraySpec, Spec
+from ..annotations.axes import Axis, AxisKind
+from ..annotations.specs import ArraySpec, Site, Spec
 from ..file_names import file_name
 from .descriptions import description, dtype_name, expectation
 from .remedies import module_fact, suggest_remedy
@@ -34,7 +33,7 @@ _FAMILIES = {
     "Num": "a numeric dtype",
     "Bool": "bool",
 }
-# Names that wrappers put in front: torch.compile, DistributedDataParallel, torch.export.
+# Names that wrappers put in front of module paths: torch.compile, DistributedDataParallel, torch.export.
 _WRAPPERS = ("_orig_mod", "module", "_export_root")
 
 
@@ -48,7 +47,7 @@ class Place:
 
 
 def contract_error(mismatch: Mismatch, site: Site, place: Place, bindings: Bindings) -> ContractError:
-    """Build the error for a mismatch; `bindings` are those before the value was checked."""
+    """Build the error for a mismatch; `bindings` are the axis sizes from before the value was checked."""
     path = module_path(bindings.owner)
     variable = site.name + mismatch.path
     where = _where(site, place, bindings.owner, path, mismatch.path)
@@ -96,7 +95,7 @@ def _where(site: Site, place: Place, owner: Any, path: str, inside: str) -> str:
 def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> str:
     spec, value = mismatch.spec, mismatch.value
     inline = site.kind not in ("argument", "attribute")  # the sentence began with the name of the variable
-    has = {"local": "has ", "return": "", "yield": ""}.get(site.kind, "")
+    has = "has " if site.kind == "local" else ""
     if not isinstance(spec, ArraySpec) or mismatch.problem == "type":
         text = f"{description(value)}, expected {expectation(spec)}"
         return f"{'is ' if site.kind == 'local' else '' if inline else 'got '}{text}"
@@ -116,15 +115,11 @@ def _what(mismatch: Mismatch, site: Site, variable: str, bindings: Bindings) -> 
     asked = name if _is_symbolic(wanted) and name else asked
     if name.startswith("*"):
         asked = f"{wanted}, since {name} is {_size_text(bindings.get(name.replace('#', '')))}"
-    return (
-        f"{has}axis {mismatch.axis} = {size}, expected {asked}"
-        if inline
-        else f"axis {mismatch.axis} is {size}, expected {asked}"
-    )
+    return f"{has}axis {mismatch.axis} {'=' if inline else 'is'} {size}, expected {asked}"
 
 
 def _axis_text(mismatch: Mismatch) -> str:
-    """Return the token of the annotation for the axis that does not fit."""
+    """Return the token of the annotation for the axis that does not match."""
     assert isinstance(mismatch.spec, ArraySpec)
     assert mismatch.axis is not None
     axes, many = mismatch.spec.axes.axes, mismatch.spec.axes.many_index
@@ -135,7 +130,7 @@ def _axis_text(mismatch: Mismatch) -> str:
 
 
 def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]:
-    """Align what was expected with what came, axis by axis."""
+    """Align the expected shape with the actual one, axis by axis."""
     tokens, sizes = spec.axes.text.split(), [str(size) for size in mismatch.value.shape]
     if spec.axes.many_index is None and tokens and sizes:
         count = max(len(tokens), len(sizes))
@@ -154,9 +149,9 @@ def _table(spec: ArraySpec, mismatch: Mismatch, bindings: Bindings) -> list[str]
 
 
 def _known_text(axis: Axis, bindings: Bindings) -> str:
-    """Return the size of an axis if it was known before this value came, else the axis as written."""
+    """Return the size of an axis if it was known before this value was checked, else the axis as written."""
     try:
-        size = bindings.get(f"*{axis.name}") if axis.kind is AxisKind.MANY else known_size(axis, bindings)
+        size = bindings.get(axis.key) if axis.kind is AxisKind.MANY else known_size(axis, bindings)
     except AnnotationError:
         size = None
     return axis.text if size is None or _is_symbolic(size) else _size_text(size).strip("[]")
@@ -180,7 +175,7 @@ def _attributes(place: Place, site: Site) -> list[str]:
 
 
 def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> list[str]:
-    """Say which size each bound axis has, and what bound it."""
+    """Return lines with the size of each bound axis, and what bound it."""
     if not isinstance(spec, ArraySpec):
         return []
     sources: dict[str, list[str]] = {}
@@ -201,7 +196,7 @@ def _provenance(spec: Spec, site: Site, place: Place, bindings: Bindings) -> lis
 
 
 def _is_symbolic(size: Any) -> bool:
-    """Return whether a size is a symbol of a trace, whose name (`s77`) says nothing to a reader."""
+    """Return whether a size is symbolic: its name (`s77`) means nothing to a reader."""
     return isinstance(size, torch.SymInt) and not str(size).isdigit()
 
 
@@ -218,12 +213,7 @@ def _named_sizes(spec: Spec, bindings: Bindings) -> dict[str, Any]:
         return {name: size for name, size in bindings.sizes.items() if size is not None}
     found: dict[str, Any] = {}
     for axis in spec.axes.axes:
-        names = [axis.name] if axis.kind is AxisKind.NAMED else []
-        if axis.kind is AxisKind.MANY:
-            names = [f"*{axis.name}"]
-        if axis.kind is AxisKind.EXPRESSION:
-            names = sorted(parse_expression(axis.name).axis_names)
-        for name in names:
+        for name in [axis.key] if axis.is_named else sorted(axis.reads):
             size = bindings.get(name)
             if size is not None:
                 found[name] = size

@@ -1,4 +1,4 @@
-"""Suggest one remedy for an error, where the numbers support it."""
+"""Suggest one remedy for an error, if the sizes support it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from ..annotations.axes import Axis, AxisKind
 from ..annotations.specs import ArraySpec, accepted_dtypes
 from .validate import Bindings, Mismatch, has_shape, validate
 
-Fits = Callable[[torch.Size], bool]
+Fits = Callable[[tuple[int, ...]], bool]
 
 
 def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[str]:
-    """Return lines that say what probably happened and what to write instead; often none.
+    """Return lines that say what probably happened and what to write instead; often there are none.
 
-    Args:
-        mismatch: what does not fit.
-        name: the value as the user's code would write it.
-        bindings: the axes known before the value was checked.
+    The value has the name that the user's code would write; the axes are those known before it was checked.
     """
     if not isinstance(mismatch.spec, ArraySpec):
         return []
@@ -35,7 +32,7 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
     if not has_shape(value):
         return ["It has no shape. Make it with layout=torch.jagged, or pad it."]
 
-    def fits(shape: torch.Size) -> bool:
+    def fits(shape: tuple[int, ...]) -> bool:
         # Asked of an empty stand-in with the right dtype: only the shape is in question here.
         stand_in = torch.empty(shape, device="meta", dtype=_any_dtype_of(spec))
         try:
@@ -53,7 +50,7 @@ def suggest_remedy(mismatch: Mismatch, name: str, bindings: Bindings) -> list[st
 
 
 def _size(axis: Axis, known: Bindings) -> int | None:
-    """Return the size that an axis must have, or None where that is free or not one number."""
+    """Return the size that an axis must have, or None if it is free or not a single number."""
     if axis.kind is AxisKind.FIXED:
         return axis.size
     size = known.get(axis.name) if axis.kind is AxisKind.NAMED else None
@@ -85,9 +82,9 @@ def _from_list(items: list[Any], name: str, fits: Fits) -> list[str]:
         if len(items) == 2 and fits(shape):
             return [f"A batch of a DataLoader, with its labels? Pass the first item: {name}[0]."]
         return []
-    if fits(torch.Size((len(items), *shape))):
+    if fits((len(items), *shape)):
         return [f"A list of tensors? Make one of them: torch.stack({name})."]
-    if shape and fits(torch.Size((len(items) * shape[0], *shape[1:]))):
+    if shape and fits((len(items) * shape[0], *shape[1:])):
         return [f"A list of tensors? Make one of them: torch.cat({name})."]
     return []
 
@@ -120,27 +117,27 @@ def _wrong_shape(
         return remedy
     if rank == len(sizes) + 1:
         for place, size in enumerate(value.shape):
-            if size == 1 and fits(torch.Size((*value.shape[:place], *value.shape[place + 1 :]))):
+            if size == 1 and fits((*value.shape[:place], *value.shape[place + 1 :])):
                 return [f"These sizes fit without axis {place}, which is 1: {name}.squeeze({place})."]
-    if rank == len(sizes) >= 2 and fits(torch.Size((*value.shape[:-2], value.shape[-1], value.shape[-2]))):
+    if rank == len(sizes) >= 2 and fits((*value.shape[:-2], value.shape[-1], value.shape[-2])):
         return [f"These sizes fit after {name}.mT: the last two axes look swapped."]
     return []
 
 
 def _wrong_images(value: torch.Tensor, name: str, fits: Fits, sizes: list[int | None]) -> list[str]:
     shape, (_, channels, height, width) = value.shape, sizes
-    if fits(torch.Size((shape[0], shape[3], shape[1], shape[2]))):
+    if fits((shape[0], shape[3], shape[1], shape[2])):
         return [
             f"These sizes fit after {name}.permute(0, 3, 1, 2): the images look channels-last (NHWC), "
             "the model wants NCHW.",
             "Unchecked, a model that flattens would scramble pixels and channels silently.",
         ]
-    if shape[1] == 1 and channels is not None and fits(torch.Size((shape[0], channels, *shape[2:]))):
+    if shape[1] == 1 and channels is not None and fits((shape[0], channels, *shape[2:])):
         return [f"Grey images? Repeat the channel: {name}.expand(-1, {channels}, -1, -1)."]
     has_mean = value.dtype.is_floating_point or value.dtype.is_complex
-    if has_mean and shape[1] == 3 and fits(torch.Size((shape[0], 1, *shape[2:]))):
+    if has_mean and shape[1] == 3 and fits((shape[0], 1, *shape[2:])):
         return [f"Colour images? Reduce them to one channel: {name}.mean(1, keepdim=True)."]
-    if height is not None and width is not None and fits(torch.Size((*shape[:2], height, width))):
+    if height is not None and width is not None and fits((*shape[:2], height, width)):
         return [f"Resize or crop the images to {height}x{width}."]
     return []
 
@@ -150,7 +147,7 @@ def _too_few_axes(
 ) -> list[str]:
     shape, rank, wanted = value.shape, value.ndim, len(sizes)
     if rank == wanted - 1:
-        if fits(torch.Size((1, *shape))):
+        if fits((1, *shape)):
             first = spec.axes.axes[0].text
             if sizes[0] is not None:
                 return [f"These sizes fit after {name}.unsqueeze(0)."]
@@ -159,33 +156,26 @@ def _too_few_axes(
                 f'Unchecked, the first axis would be taken for "{first}".',
             ]
         for place in range(1, wanted):
-            if sizes[place] == 1 and fits(torch.Size((*shape[:place], 1, *shape[place:]))):
+            if sizes[place] == 1 and fits((*shape[:place], 1, *shape[place:])):
                 what = "No axis for the one channel" if wanted == 4 and place == 1 else "An axis is missing"
                 return [f"{what}? Add it: {name}.unsqueeze({place})."]
     rest = [size for size in sizes[1:] if size is not None]
     flattened = rank == 2 and len(rest) == wanted - 1 > 1 and shape[1] == math.prod(rest)
-    if flattened and fits(torch.Size((shape[0], *rest))):
+    if flattened and fits((shape[0], *rest)):
         return [f"Flattened? Give each sample its shape again: {name}.unflatten(1, {tuple(rest)})."]
-    if rank == 2 and wanted == 4 and sizes[1] == 1 and fits(torch.Size((1, 1, *shape))):
+    if rank == 2 and wanted == 4 and sizes[1] == 1 and fits((1, 1, *shape)):
         return [f"One image? Add the axes for the batch and the channel: {name}[None, None]."]
     return []
 
 
 def module_fact(owner: Any, attributes: list[str], mismatch: Mismatch, axis_name: str) -> list[str]:
-    """Name the layer in the failing line whose output has the size that came.
-
-    Args:
-        owner: the module whose line failed.
-        attributes: attributes of the module that the line reads.
-        mismatch: a tensor whose size does not match on one axis.
-        axis_name: name of that axis.
-    """
+    """Name the layer whose output has the size that came, of the attributes that the failing line reads."""
     if mismatch.axis is None or mismatch.path:
-        return []  # which layer made one item of a container cannot be told
+        return []  # it is unknown which layer made an item of a container
     shape, axis = tuple(mismatch.value.shape), mismatch.axis
     size = shape[axis]
     if shape.count(size) > 1 and axis != len(shape) - 1:
-        return []  # another axis may be the one that the layer made
+        return []  # the layer may have produced another axis
     for attribute in attributes:
         layer = getattr(owner, attribute, None)
         if not isinstance(layer, nn.Module):

@@ -1,4 +1,4 @@
-"""Say what to do about an error of torch that passed through a checked function."""
+"""Suggest remedies for errors of torch that pass through a checked function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MATMUL = re.compile(r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) a
 _ONE_VALUE = "Expected more than 1 value per channel when training"
 
 
-# What convolutions, matrix products, recurrent layers and losses say of two dtypes.
+# Messages of convolutions, matrix products, recurrent layers and losses about two different dtypes.
 _TWO_DTYPES = re.compile(
     r"must have the same dtype|should be the same|to have the same dtype|expected scalar type", re.IGNORECASE
 )
@@ -22,12 +22,10 @@ _DEVICE = re.compile(r"\bdevices?\b")
 
 
 def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> list[str]:
-    """Return lines that say what to do about an error of torch, if its message is a known one.
+    """Return lines that say how to fix an error of torch, if its message is known.
 
-    Args:
-        error: what torch raised.
-        owner: the module whose line failed, or anything else.
-        tensors: the variables of the failing function that hold tensors, arguments first.
+    The owner is the module whose line failed, or anything else; the tensors are in the variables of the
+    failing function, arguments first.
     """
     message = str(error)
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
@@ -37,7 +35,7 @@ def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> li
         return lines
     if _DEVICE.search(message) and (lines := _device_remedy(owner, tensors)):
         return lines
-    # GroupNorm has the same words for another problem, and no mode that avoids it.
+    # GroupNorm raises the same message for another problem, which no mode avoids.
     if _ONE_VALUE in message and any(frame.f_code.co_name == "batch_norm" for frame in frames):
         return [
             "BatchNorm cannot train on one value per channel: here, one image whose map is 1x1 (or one row).",
@@ -48,12 +46,12 @@ def torch_remedy(error: Exception, owner: Any, tensors: dict[str, Tensor]) -> li
 
 
 def _transpose_remedy(frames: list[FrameType], rows: int, inner: int, other: int, columns: int) -> list[str]:
-    """Say which operand of a failed matrix product would fit transposed, if one would."""
+    """Say which operand of a failed matrix product would fit if transposed, if any."""
     if frames and isinstance(frames[-1].f_locals.get("self"), nn.Linear):
-        return []  # nobody transposes the weight of a layer
+        return []  # the weight of a layer is not transposed
     if inner == columns:
         return ["The sizes fit if the second operand is transposed (.mT)."]
-    # Torch folds the batch axes of the first operand into its rows, and then transposing does not help.
+    # Torch folds the batch axes of the first operand into its rows; then transposing does not help.
     values = [value for frame in frames for value in frame.f_locals.values()]
     unfolded = any(isinstance(value, torch.Tensor) and value.shape == (rows, inner) for value in values)
     if rows == other and unfolded:
@@ -68,7 +66,7 @@ def _parameter_values(owner: Any, of: str) -> set[Any]:
 
 
 def _dtype_remedy(owner: Any, tensors: dict[str, Tensor]) -> list[str]:
-    """Name the first tensor whose floating dtype is not the one that all parameters have."""
+    """Name the first floating-point tensor whose dtype differs from the dtype of all parameters."""
     dtypes = _parameter_values(owner, "dtype")
     if len(dtypes) != 1 or torch.is_autocast_enabled():
         return []
@@ -81,7 +79,7 @@ def _dtype_remedy(owner: Any, tensors: dict[str, Tensor]) -> list[str]:
 
 
 def _device_remedy(owner: Any, tensors: dict[str, Tensor]) -> list[str]:
-    """Say where the parameters and the tensors are, if not all on one device."""
+    """List the devices of the parameters and the tensors, if there is more than one."""
     places = {f"{name} on {tensor.device}": tensor.device for name, tensor in tensors.items()}
     devices = _parameter_values(owner, "device")
     if len(devices | set(places.values())) < 2:

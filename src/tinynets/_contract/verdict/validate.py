@@ -1,4 +1,4 @@
-"""Validate a value with jaxtyping and beartype, and find what exactly does not match.
+"""Validate a value with jaxtyping and beartype, and find exactly what does not match.
 
 Known axis sizes are written into the annotation as numbers before jaxtyping sees it, so its verdict does not
 depend on its own memo of axes, on the thread, or on `python -O`.
@@ -43,7 +43,7 @@ class Bindings:
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def copy(self) -> Bindings:
-        """Return a copy to bind more axes in."""
+        """Return a copy in which to bind more axes."""
         return replace(self, sizes=dict(self.sizes))
 
     def get(self, key: str) -> Size | None:
@@ -67,7 +67,7 @@ class Bindings:
         try:
             return eval(code, {**self.arguments, **names})
         except ZeroDivisionError:
-            return math.nan  # which no size equals
+            return math.nan  # not equal to any size
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Mismatch:
     value: Any
     spec: Spec
     wanted: tuple[Size | None, ...] = ()  # for a tensor: the required size of each axis, None for any
-    axis: int | None = None  # the first axis that does not fit
+    axis: int | None = None  # the first axis that does not match
     problem: str = "type"  # "type", "rank", "size" or "dtype"
-    reason: str = ""  # jaxtyping's own text, where we have none
+    reason: str = ""  # jaxtyping's text, if we have none
     known: Bindings | None = None  # for a tensor: the axes that were bound before it, inside a container too
 
 
@@ -88,9 +88,8 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
     """Validate a value and everything in it, and bind its axes.
 
     Returns:
-        None if it matches; then `bindings` holds the axes that it binds, after a mismatch perhaps only some.
+        None if it matches. `bindings` then contains the axes that it binds; after a mismatch, perhaps some.
     """
-    parts: list[tuple[str, Any, Spec]] | None
     match spec:
         case Anything():
             return None
@@ -100,25 +99,10 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
             return _validate_array(spec, value, bindings, path)
         case UnionSpec():
             return _validate_union(spec, value, bindings, path)
-        case TupleSpec():
-            items = cast("tuple[Any, ...]", value)
-            if not isinstance(value, tuple) or len(items) != len(spec.items):
-                return Mismatch(path, value, spec)
-            parts = [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
-        case ItemsSpec():
-            if not isinstance(value, spec.container):
-                return Mismatch(path, value, spec)
-            parts = [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(cast("list[Any]", value))]
-        case MappingSpec():
-            if not isinstance(value, spec.container):
-                return Mismatch(path, value, spec)
-            pairs = list(cast("dict[Any, Any]", value).items())
-            parts = [(f"{path} key {key!r}", key, spec.key) for key, _ in pairs]
-            parts += [(f"{path}[{key!r}]", item, spec.value) for key, item in pairs]
-        case FieldsSpec():
-            parts = _field_parts(spec, value, path)
-            if parts is None:
-                return Mismatch(path, value, spec)
+        case TupleSpec() | ItemsSpec() | MappingSpec() | FieldsSpec():
+            parts = _parts(spec, value, path)
+    if parts is None:
+        return Mismatch(path, value, spec)
     for where, item, part in parts:
         mismatch = validate(part, item, bindings, where)
         if mismatch is not None:
@@ -126,15 +110,29 @@ def validate(spec: Spec, value: Any, bindings: Bindings, path: str = "") -> Mism
     return None
 
 
-def _field_parts(spec: FieldsSpec, value: Any, path: str) -> list[tuple[str, Any, Spec]] | None:
-    if not isinstance(value, spec.container):
+def _parts(
+    spec: TupleSpec | ItemsSpec | MappingSpec | FieldsSpec, value: Any, path: str
+) -> list[tuple[str, Any, Spec]] | None:
+    """Return what is in a container, with its path and its spec; None where the container does not match."""
+    if not isinstance(value, tuple if isinstance(spec, TupleSpec) else spec.container):
         return None
-    if not spec.by_key:
-        return [(f"{path}.{name}", getattr(value, name), part) for name, part in spec.fields]
-    items = cast("dict[str, Any]", value)
-    if any(name not in items and name not in spec.optional for name, _ in spec.fields):
-        return None
-    return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
+    items: Any = value
+    match spec:
+        case TupleSpec():
+            if len(items) != len(spec.items):
+                return None
+            return [(f"{path}[{i}]", items[i], part) for i, part in enumerate(spec.items)]
+        case ItemsSpec():
+            return [(f"{path}[{i}]", item, spec.item) for i, item in enumerate(items)]
+        case MappingSpec():
+            keys = [(f"{path} key {key!r}", key, spec.key) for key in items]
+            return [*keys, *((f"{path}[{key!r}]", item, spec.value) for key, item in items.items())]
+        case FieldsSpec() if spec.by_key:
+            if any(name not in items and name not in spec.optional for name, _ in spec.fields):
+                return None
+            return [(f"{path}[{name!r}]", items[name], part) for name, part in spec.fields if name in items]
+        case FieldsSpec():
+            return [(f"{path}.{name}", getattr(items, name), part) for name, part in spec.fields]
 
 
 def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) -> Mismatch | None:
@@ -146,7 +144,7 @@ def _validate_union(spec: UnionSpec, value: Any, bindings: Bindings, path: str) 
             bindings.sizes.update(trial.sizes)
             return None
         mismatches.append(mismatch)
-    # An arm of the right type but the wrong size says more than "none of these types".
+    # An arm with the right type but the wrong size is more helpful than "none of these types".
     for problems in (("size", "dtype"), ("rank",)):
         closest = [mismatch for mismatch in mismatches if mismatch.problem in problems]
         if closest:
@@ -168,7 +166,7 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
             return mismatch(axis=index, problem="size")
     if wanted.conflict:
         return mismatch(problem="size", reason=wanted.conflict)
-    # The sizes match by our reading; jaxtyping has the last word on them and on the dtype.
+    # Our code found that the sizes match; jaxtyping has the last word on them and on the dtype.
     text = " ".join(
         "_" if asked is None or not isinstance(asked, int) else str(asked) for asked in wanted.sizes
     )
@@ -182,7 +180,7 @@ def _validate_array(spec: ArraySpec, value: Any, bindings: Bindings, path: str) 
 
 
 def has_shape(value: Any) -> bool:
-    """Whether a tensor has a shape: a nested one of strided layout raises an error instead."""
+    """Whether a tensor has a shape: a nested tensor of strided layout raises an error instead."""
     return not (isinstance(value, torch.Tensor) and value.is_nested and value.layout is torch.strided)
 
 
@@ -210,7 +208,7 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
     for index, axis in enumerate(axes):
         if index != many:
             places.append((axis, index if many is None or index < many else index + extra))
-    # Names first: an expression may stand before the axis that it is computed from.
+    # Names first: an expression may precede the axis that it is computed from.
     for axis, place in places:
         if (
             axis.kind is AxisKind.NAMED

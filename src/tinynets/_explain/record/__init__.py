@@ -1,1 +1,1 @@
-"""From a model to rows: trace a forward pass line by line, and fold lines that ran alike."""
+"""From a model to rows: trace a forward pass line by line, and fold repeated lines."""

@@ -1,4 +1,4 @@
-"""What lines cost: sums of products of sizes, and how they are written."""
+"""The costs of lines: sums of products of sizes, and how they are written."""
 
 # Sizes are ints or sympy expressions, which have no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

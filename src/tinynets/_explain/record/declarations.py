@@ -1,4 +1,4 @@
-"""Compare the shapes that lines declare with those that they made."""
+"""Compare the declared shapes of lines with the actual ones."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -13,7 +13,7 @@ import sympy
 from ..._contract.annotations.axes import Axis, AxisKind
 from ..._prove.conditions import condition
 from ..._torch.tracing.shape_environment import with_floor_divisions
-from ...inputs.axis_strings import evaluate, parse_axes
+from ...inputs.axis_strings import aligned_axes, evaluate, parse_axes
 from ...inputs.size_text import axis_text
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Verdict
@@ -21,42 +21,22 @@ from ..records import Verdict
 
 @dataclass
 class Declarations:
-    """The axis names of one call, each bound to the first size it met.
-
-    Args:
-        sizes: the sizes of the trace.
-        owner: the module, whose int attributes are axes.
-        module_axes: names of those attributes.
-        measured: receives the number of each name, or None.
-    """
+    """The axis names of one call, each bound to the first size it met."""
 
     sizes: Sizes
-    owner: Any
-    module_axes: frozenset[str] = frozenset()
-    measured: dict[str, int] | None = None
+    owner: Any  # the module, whose int attributes are axes
+    module_axes: frozenset[str]  # names of those attributes
+    measured: dict[str, int] | None  # receives the number of each name
     bound: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def known(self) -> dict[str, Any]:
-        """Return all names that an expression may use, with their values."""
-        attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
-        return {**attributes, **self.bound, "self": self.owner}
-
     def compare(self, text: str, shape: tuple[Any, ...]) -> tuple[Verdict, tuple[str, ...]]:
-        """Compare an axis string with a shape.
-
-        Returns:
-            The verdict, and one text per axis: as declared if it fits, else as measured.
-        """
+        """Return the verdict on a shape, and one text per axis: as declared if it fits, else as measured."""
         measured = tuple(axis_text(size) for size in shape)
         axes = parse_axes(text)
         if axes is None:
             return "", measured
-        tokens = list(axes.axes)
-        many = axes.many_index
-        if many is not None:
-            missing = len(shape) - (len(tokens) - 1)
-            tokens[many : many + 1] = [Axis(AxisKind.ANY, "_")] * max(missing, 0)
-        if len(tokens) != len(shape) or (many is not None and len(axes.axes) - 1 > len(shape)):
+        tokens = aligned_axes(axes, len(shape))
+        if tokens is None:
             return "≠", measured
         fits = [self._fits(axis, size) for axis, size in zip(tokens, shape, strict=True)]
         if not all(fits):
@@ -75,7 +55,8 @@ class Declarations:
             case AxisKind.FIXED:
                 expected = axis.size
             case AxisKind.EXPRESSION:
-                expected = evaluate(axis, self.known())
+                attributes = {name: getattr(self.owner, name, None) for name in self.module_axes}
+                expected = evaluate(axis, {**attributes, **self.bound, "self": self.owner})
             case AxisKind.NAMED:
                 attribute = getattr(self.owner, axis.name, None) if axis.name in self.module_axes else None
                 expected = attribute if isinstance(attribute, int) else self.bound.setdefault(axis.name, size)
@@ -102,7 +83,7 @@ def _same_size(first: Any, second: Any, sizes: Sizes) -> bool:
     if equal.axes and equal.decided:
         return equal.always
     symbols = [getattr(size, "free_symbols", set[Any]()) for size in (first, second)]
-    # Rounded quotients have no normal form: the current sizes decide.
+    # Rounded quotients have no normal form: compare them at the current sizes.
     return (
         symbols[0] == symbols[1] and bool(difference.atoms(sympy.Function)) and not sizes.number(difference)
     )

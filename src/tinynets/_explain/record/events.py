@@ -1,10 +1,11 @@
-"""What the recorder notes while a model runs, with symbolic sizes; rows are made of it afterwards."""
+"""Events of a running model, with symbolic sizes; rows are built from them afterwards."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from types import FrameType
 from typing import Any, cast
 
@@ -17,12 +18,12 @@ from ..._torch.tracing.pytree import keystr, tree_flatten_with_path
 from .amounts import Product
 from .sources import Source, Statement
 
-MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would drown the rest
+MOST_LEAVES = 16  # tensors listed for one value; a cache of hundreds would hide the rest
 
 
 @dataclass
 class RawTensor:
-    """A tensor at the time a line made it."""
+    """A tensor as a line created it."""
 
     label: str
     shape: tuple[Any, ...]
@@ -41,12 +42,12 @@ class RawOp:
     results: list[RawTensor]
     inputs: list[RawTensor] = field(default_factory=list[RawTensor])
     kernel_size: tuple[int, ...] = ()
-    callee: FrameType | None = None  # the library function that the line called, if it is not torch's own
+    callee: FrameType | None = None  # the library function that the line called, if it is not part of torch
 
 
 @dataclass
 class LineEvent:
-    """One time that one statement ran, or that a container called one of its items."""
+    """One execution of a statement, or one call of an item by its container."""
 
     statement: Statement | None
     code: str
@@ -63,7 +64,7 @@ class LineEvent:
     autocast: str = ""
     mutated: bool = False
     failed: bool = False
-    born: set[Any] = field(default_factory=set[Any])  # storages that came into being while it ran
+    born: set[Any] = field(default_factory=set[Any])  # storages that were created while it ran
 
 
 @dataclass
@@ -103,7 +104,7 @@ def tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
         return
     try:
         leaves, _ = tree_flatten_with_path(value)
-    except Exception:  # a container that only its owner knows how to walk
+    except Exception:  # a container that only its owner can traverse
         return
     for path, leaf in leaves:
         if is_tensor(leaf):
@@ -122,6 +123,4 @@ def raw(label: str, tensor: torch.Tensor, memory: str = "") -> RawTensor:
 
 def raw_tensors(value: Any) -> list[RawTensor]:
     """Record the tensors in a value."""
-    return [
-        raw(label, tensor) for (label, tensor), _ in zip(tensors_in(value), range(MOST_LEAVES), strict=False)
-    ]
+    return [raw(label, tensor) for label, tensor in islice(tensors_in(value), MOST_LEAVES)]

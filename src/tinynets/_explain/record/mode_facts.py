@@ -30,7 +30,7 @@ _RANDOM = {
     "randn_like",
     "multinomial",
 } | {"normal", "normal_", "uniform_", "exponential_", "randperm"}
-# The functional losses that broadcast although the code does not say so.
+# The functional losses that broadcast implicitly.
 _ELEMENTWISE_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"}
 
 
@@ -43,45 +43,33 @@ def autocast_of(devices: Iterable[str]) -> str:
 def mode_facts(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
 ) -> tuple[list[str], list[str]]:
-    """Return how a call depends on the mode.
-
-    Args:
-        name: of the function.
-        args: its positional arguments.
-        kwargs: its named arguments.
-        training: the mode of the module that calls it.
-
-    Returns:
-        Facts and warnings.
-    """
+    """Return facts and warnings about how a call depends on the mode, that of the module that calls it."""
 
     def argument(index: int, key: str, default: Any) -> Any:
         return kwargs.get(key, args[index] if len(args) > index else default)
 
-    mode = "train" if training else "eval"
     if name in _DROPOUTS:
         rate, active = argument(1, "p", 0.5), bool(argument(2, "training", True))
         return _dropout(name, rate, active, training=training)
     if name == "scaled_dot_product_attention":
         rate = argument(4, "dropout_p", 0.0)
-        return _dropout("attention dropout", rate, rate > 0, training=training) if rate else ([], [])
+        return _dropout("attention dropout", rate, rate > 0, training=training)
     if name == "multi_head_attention_forward":
         rate, active = argument(10, "dropout_p", 0.0), bool(kwargs.get("training", True))
-        return _dropout("attention dropout", rate, active, training=training) if rate else ([], [])
+        return _dropout("attention dropout", rate, active, training=training)
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(args) >= 7:
         numbers = [item for item in args[3:] if isinstance(item, float)]
         flags = [item for item in args if isinstance(item, bool)]
         if numbers and numbers[0] > 0 and len(flags) > 1:
             return _dropout(f"{name} dropout", numbers[0], flags[1], training=training)
     if name in ("batch_norm", "instance_norm"):
-        index, key = (5, "training") if name == "batch_norm" else (5, "use_input_stats")
-        batch = bool(argument(index, key, name == "instance_norm"))
-        label = "bn" if name == "batch_norm" else "instance norm"
+        label, key = ("bn", "training") if name == "batch_norm" else ("instance norm", "use_input_stats")
+        batch = bool(argument(5, key, name == "instance_norm"))
         return [f"{label} uses {'batch' if batch else 'running'} statistics"], []
     if name in _RANDOM:
-        return [f"random: {name} ({mode})"], []
-    if name in _ELEMENTWISE_LOSSES and len(args) > 1 and is_tensor(args[0]) and is_tensor(args[1]):
-        warning = two_sided(name, [args[0], args[1]])
+        return [f"random: {name} ({'train' if training else 'eval'})"], []
+    if name in _ELEMENTWISE_LOSSES:
+        warning = broadcast_warning(name, args[:2])
         return [], [warning] if warning else []
     return [], []
 
@@ -95,18 +83,16 @@ def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[l
     return [f"{name} {rate:g} ON"], warnings
 
 
-def broadcast_warning(name: str, args: tuple[Any, ...], result: Any) -> str:
-    """Return a warning if operands of different rank were both broadcast, rarely on purpose; or `""`."""
-    tensors = [argument for argument in args if is_tensor(argument)]
-    return two_sided(name, tensors) if len(tensors) > 1 and is_tensor(result) else ""
-
-
-def two_sided(name: str, tensors: list[Any]) -> str:
+def broadcast_warning(name: str, args: tuple[Any, ...]) -> str:
     """Return a warning if operands such as `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""`.
 
-    Sizes are compared as they are written: comparing symbols would tie them to numbers.
+    That is rarely on purpose. Sizes are compared as they are written: comparing symbols would tie them to
+    numbers.
     """
-    shapes = [[_written(size) for size in tensor.shape] for tensor in tensors]
+    tensors = [argument for argument in args if is_tensor(argument)]
+    if len(tensors) < 2:
+        return ""
+    shapes = [[axis_text(expression_of(size)) for size in tensor.shape] for tensor in tensors]
     longest = max(shapes, key=len)
     short = longest.copy()
     while short and short[-1] == "1":
@@ -119,7 +105,3 @@ def two_sided(name: str, tensors: list[Any]) -> str:
     full = [next((size for size in column if size != "1"), "1") for column in zip(*padded, strict=True)]
     inputs = " with ".join(f"[{', '.join(shape)}]" for shape in shapes)
     return f"{name} broadcasts {inputs} to [{', '.join(full)}]"
-
-
-def _written(size: Any) -> str:
-    return axis_text(expression_of(size))

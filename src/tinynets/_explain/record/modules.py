@@ -1,4 +1,4 @@
-"""Modules of a running model: which functions to follow, which to leave alone, how to write them."""
+"""Modules of a running model: which of their functions to trace, and how to write them."""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .events import is_tensor, raw, tensors_in
 
 
 def functions_of(kind: type, module: nn.Module) -> Iterator[CodeType]:
-    """Yield the functions of a module to follow: all of a user's class, `forward` of one of torch's."""
+    """Yield the functions of a module to trace: all of a user's class, only `forward` of a torch class."""
     for base in kind.__mro__:
         if base is nn.Module:
             break
@@ -43,16 +43,16 @@ def is_container(owner: Any, code: CodeType) -> bool:
 
 
 def is_leaf(owner: nn.Module) -> bool:
-    """Return whether a module is one of torch's own layers, which are not opened."""
+    """Return whether a module is one of torch's own layers, which are not traced inside."""
     own = type(owner).__module__.startswith(("torch.nn.", "torch.ao."))
     return own and (isinstance(owner, nn.MultiheadAttention) or next(owner.children(), None) is None)
 
 
 def kernel_size(module: nn.Module) -> tuple[int, ...]:
-    """Return the size of the window of one of torch's convolutions or poolings, else nothing."""
+    """Return the window size of one of torch's convolutions or poolings, else `()`."""
     found: Any = vars(module).get("kernel_size", ()) if is_leaf(module) else ()
     if isinstance(found, int):
-        name = type(module).__name__  # a pooling may say 2 for (2, 2)
+        name = type(module).__name__  # poolings accept 2 for (2, 2)
         return (found,) * (int(name[-2]) if name[-2:] in ("1d", "2d", "3d") else 1)
     return cast("tuple[int, ...]", found) if isinstance(found, tuple) else ()
 

@@ -36,7 +36,7 @@ def _recurrent_layer(inputs: Any, weight_input: Any, weight_hidden: Any, *_: Any
     return 2 * inputs.shape[0] * inputs.shape[1] * (weight_input.numel() + weight_hidden.numel())
 
 
-# CPU kernels that torch's counter does not know.
+# CPU kernels that torch's FLOP counter lacks.
 _ALSO_COUNTED = {
     getattr(torch.ops.aten, name, None): count
     for name, count in (
@@ -44,29 +44,30 @@ _ALSO_COUNTED = {
         ("mkldnn_rnn_layer", _recurrent_layer),
     )
 }
-# Kernels in C++ that turn symbols into numbers, where torch has one in Python that makes the same memory.
+# C++ kernels that turn symbols into numbers, although torch has a Python one that allocates the same memory.
 _TIE_SYMBOLS = {torch.ops.aten.constant_pad_nd.default}
 
 
 class OpCounter(TorchDispatchMode):
-    """Counts multiply-accumulates and new memory.
+    """Counts multiply-accumulates and new memory for the running lines; `warn` takes probable mistakes.
 
-    Args:
-        running: returns the running lines, outermost first.
-        unroll: whether to allow a loop over a symbolic axis instead of raising `LoopsOverAxisError`.
+    Without `unroll`, a loop over a symbolic axis raises `LoopsOverAxisError`.
     """
 
-    def __init__(self, running: Callable[[], Iterable[LineEvent]], *, unroll: bool) -> None:
+    def __init__(
+        self, running: Callable[[], Iterable[LineEvent]], warn: Callable[[str], None], *, unroll: bool
+    ) -> None:
         super().__init__()
         self.running = running
+        self.warn = warn
         self.unroll = unroll
-        # Every storage so far, weakly, so that none is taken for another; and its size if the pass made it.
+        # Weak references to all storages so far, so that ids are not confused; with the size of those that
+        # the pass made.
         self.seen: dict[Any, Counter[Product] | None] = {}
         self._known_macs: dict[Any, Counter[Product]] = {}
-        self.warn: Callable[[str], None] = lambda _: None
 
     def mark_seen(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Count the memory of tensors as there before the pass."""
+        """Count the memory of tensors as allocated before the pass."""
         for tensor in tensors:
             storage = storage_of(tensor)
             if storage is not None:
@@ -112,8 +113,8 @@ class OpCounter(TorchDispatchMode):
             line.macs.update(macs)
             line.allocated.update(new)
             line.mutated = line.mutated or mutable
-        if torch.Tag.pointwise in func.tags:
-            warning = broadcast_warning(packet.__name__, args, result)
+        if torch.Tag.pointwise in func.tags and is_tensor(result):
+            warning = broadcast_warning(packet.__name__, args)
             if warning:
                 self.warn(warning)
 
@@ -131,11 +132,7 @@ class OpCounter(TorchDispatchMode):
 
 
 class FunctionObserver(TorchFunctionMode):
-    """Reports the calls of torch's public functions.
-
-    Args:
-        called: called with the name, the arguments and the result.
-    """
+    """Reports the calls of torch's public functions: name, arguments and result."""
 
     def __init__(self, called: Callable[[str, Any, Any, Any], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Record a forward pass line by line, through Python's trace function and torch's modes."""
+"""Record a forward pass line by line, with Python's trace function and torch's dispatch modes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dis
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from functools import cache
+from types import FrameType
 from typing import Any
 
 import torch
@@ -28,12 +29,12 @@ from .modules import (
 from .op_counter import FunctionObserver, OpCounter, num_bytes
 from .sources import Source, named_tensors, source_of
 
-_MOST_LINES = 200_000  # lines run; more than that is a loop over values, not the shape of a network
+_MOST_LINES = 200_000  # lines run; more would be a loop over values
 
 
 @dataclass
 class _Active:
-    """One function of the model that is running."""
+    """A running function of the model."""
 
     frame: FrameType
     call: CallEvent
@@ -45,12 +46,7 @@ class _Active:
 
 
 class Recorder:
-    """Records one forward pass of a model.
-
-    Args:
-        model: the private copy that will run.
-        unroll: whether to allow loops over a symbolic axis.
-    """
+    """Records one forward pass of a private copy of a model; `unroll` allows loops over a symbolic axis."""
 
     def __init__(self, model: nn.Module, *, unroll: bool = True) -> None:
         self.model = model
@@ -59,18 +55,17 @@ class Recorder:
         self.used: set[int] = set()
         self.root: CallEvent | None = None
         self._codes = {code for module in model.modules() for code in functions_of(type(module), module)}
-        self._sources: dict[CodeType, Source | None] = {}
+        self._source = cache(source_of)
         self._active: list[_Active] = []
-        self._counter = OpCounter(self._running, unroll=unroll)
+        self._counter = OpCounter(self._running, self._warn, unroll=unroll)
         self._counter.mark_seen([*model.parameters(), *model.buffers()])
-        self._counter.warn = self._warn
         self._saved: set[Any] = set(self._counter.seen)
         self._lines_run = 0
         self._devices = sorted({t.device.type for t in [*model.parameters(), *model.buffers()]} or {"cpu"})
         self.autocast = autocast_of(self._devices)
 
     def run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Call the model and record what happens; its errors propagate."""
+        """Call the model and record it; its errors propagate."""
         self._counter.mark_seen(tensor for _, tensor in tensors_in((arguments, named)))
         hooks = torch.autograd.graph.saved_tensors_hooks(self._save, lambda tensor: tensor)
         previous = sys.gettrace()
@@ -115,7 +110,7 @@ class Recorder:
         if self.root is None:
             self.root = call
         active = _Active(frame, call, source, container)
-        if parent is None and source is None and not container:  # one layer on its own is one line
+        if parent is None and source is None and not container:  # a single layer is one line
             active.line = LineEvent(None, summary(owner))
             call.lines.append(active.line)
         self._active.append(active)
@@ -139,14 +134,14 @@ class Recorder:
 
     def _raised(self, active: _Active, error: BaseException) -> None:
         if active.raised is error:
-            return  # a handler, perhaps the contract's own, raises it again
+            return  # a handler, perhaps the contract, raises it again
         active.raised, active.suspect = error, active.line
         if active.line is not None and active.line.statement is not None:
             active.line.operands = operands_of(active.line.statement.node, active.frame.f_locals)
 
     def _finish(self, active: _Active, returned: Any) -> None:
         frame = active.frame
-        # Python reports a frame that raised as one that returned None: its last instruction decides.
+        # Python reports a frame that raised as one that returned None: look at its last instruction.
         if dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("RETURN", "YIELD")):
             self._close(active, returned=returned)
             active.raised = None
@@ -157,7 +152,7 @@ class Recorder:
         if suspect is not None:
             suspect.failed = True
             place = next((index for index, line in enumerate(lines) if line is suspect), len(lines))
-            del lines[place + 1 :]  # what a handler did before it raised again
+            del lines[place + 1 :]  # lines of a handler that raised again
 
     def _line(self, active: _Active) -> None:
         statement = active.source.statements.get(active.frame.f_lineno) if active.source else None
@@ -195,10 +190,7 @@ class Recorder:
         line, active.line = active.line, None
         if line is None:
             return
-        if line.statement is None:
-            line.values = self._values(line, returned)
-            return
-        if line.statement.kind == "return":
+        if line.statement is None or line.statement.kind == "return":
             line.values = self._values(line, returned)
         elif line.statement.kind == "assign":
             local = active.frame.f_locals
@@ -222,11 +214,6 @@ class Recorder:
         if line.mutated:
             return "in place"
         return "view" if line.ops else "same"
-
-    def _source(self, code: CodeType) -> Source | None:
-        if code not in self._sources:
-            self._sources[code] = source_of(code)
-        return self._sources[code]
 
     # Operations
 
@@ -270,7 +257,7 @@ class Recorder:
         storage = storage_of(tensor)
         if storage is not None and storage not in self._saved:
             self._saved.add(storage)
-            size = self._counter.seen.get(storage) or num_bytes(tensor)  # a view keeps the whole
+            size = self._counter.seen.get(storage) or num_bytes(tensor)  # a view keeps the whole storage
             for line in self._running():
                 line.saved.update(size)
         return tensor
@@ -281,7 +268,7 @@ def _named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _callee(frame: FrameType) -> FrameType | None:
-    """Return the frame of the library function that a line of the model called, if it is what calls torch."""
+    """Return the frame of the library function that a line of the model called, if that one calls torch."""
     found: FrameType | None = None
     current: FrameType | None = sys._getframe(3)  # pyright: ignore[reportPrivateUsage]
     while current is not None and current is not frame:

@@ -1,4 +1,4 @@
-"""From events to rows: sizes get their names, declarations their verdict, and loops are folded."""
+"""From events to rows: name the sizes, check the declarations, and fold the loops."""
 
 # Sizes are ints or sympy expressions, which have no types.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -23,7 +23,7 @@ from .declarations import Declarations
 from .events import CallEvent, LineEvent, RawOp, RawTensor
 from .sources import axis_string
 
-Parameters = Mapping[int, torch.Tensor]  # by their identity
+Parameters = Mapping[int, torch.Tensor]  # by id
 
 
 @dataclass
@@ -36,16 +36,10 @@ class _DeclaredShapes:
 
 
 def build_frame(call: CallEvent, sizes: Sizes, parameters: Parameters) -> Frame:
-    """Turn one recorded call, and all calls below it, into a frame.
-
-    Args:
-        call: the recorded call.
-        sizes: sizes of the trace.
-        parameters: of the model that ran.
-    """
+    """Turn one recorded call, and all calls below it, into a frame."""
     shapes = _declared_shapes(call)
     module_axes = frozenset(declared_axes(call.owner))
-    # The header shows the axes of the model itself; a block inside may use the same name for another size.
+    # The header shows the axes of the model itself; a submodule may use the same name for another size.
     declarations = Declarations(sizes, call.owner, module_axes, None if call.path else sizes.measured)
     frame = Frame(call.path, type(call.owner).__name__, call.function, call.file, call.line)
     frame.arguments = tuple(
@@ -65,7 +59,7 @@ def _declared_shapes(call: CallEvent) -> _DeclaredShapes:
         found.arguments = {a.arg: axis_string(a.annotation) for a in every}
         found.returns = axis_string(node.returns)
     record = contract_of(getattr(type(call.owner), call.function, None))
-    if record is not None:  # it has resolved aliases, and what an override inherits
+    if record is not None:  # it has resolved aliases and inherited annotations
         for site in record.sites:
             if not isinstance(site.spec, ArraySpec):
                 continue
@@ -143,7 +137,7 @@ def _described(value: RawTensor | str, sizes: Sizes, declarations: Declarations)
 
 
 def _folded(pairs: list[tuple[LineEvent, Line]], sizes: Sizes, parameters: Parameters) -> list[Line]:
-    """Merge what a line did in the same way each time, in the order in which each first ran."""
+    """Merge the identical executions of a line, in the order in which they first ran."""
     groups: dict[Any, list[tuple[LineEvent, Line]]] = {}
     previous: Any = None
     run = 0

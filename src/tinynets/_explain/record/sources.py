@@ -23,25 +23,15 @@ SHAPE_COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a function.
-
-    Attributes:
-        node: its syntax.
-        code: its source on one line, without the trailing comment and the body.
-        kind: its kind.
-        names: the names it assigns.
-        indent: depth of nested blocks in its function.
-        declared: the axis string that it declares, or `""`.
-        declared_by: `annotation`, `comment`, or `""`.
-    """
+    """One statement of a function."""
 
     node: ast.stmt
-    code: str
+    code: str  # on one line, without the trailing comment and the body
     kind: LineKind
-    names: tuple[str, ...]
-    indent: int = 0
-    declared: str = ""
-    declared_by: str = ""
+    names: tuple[str, ...]  # that it assigns
+    indent: int  # depth of nested blocks in its function
+    declared: str  # the axis string, or ""
+    declared_by: str  # annotation, comment, or ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ def _statements(
             last = max(node.lineno, inner[0].lineno - 1)
         statement = _statement(node, indent, lines, comments.get(last, "") if not inner else "", last)
         for line in range(node.lineno, last + 1):
-            if line not in found or found[line].kind == "control":  # of `a = f(x); b = a` the first counts
+            if line not in found or found[line].kind == "control":  # of `a = f(x); b = a`, keep the first
                 found[line] = statement
     return found
 
@@ -156,7 +146,7 @@ def _code(node: ast.stmt, lines: tuple[str, ...], last: int) -> str:
 
 
 def _joined(lines: list[str]) -> str:
-    """Write lines as one, without a space behind a bracket that opens or before one that closes."""
+    """Join lines into one, without a space after an opening or before a closing bracket."""
     text = ""
     for line in map(str.strip, lines):
         text += line if not text or text[-1] in "([{" or line[:1] in tuple(")]}") else f" {line}"

@@ -1,4 +1,4 @@
-"""Run a forward pass on tensors without values; fall back to real ones where a model needs them."""
+"""Run a forward pass on fake tensors; fall back to real ones for a model that needs values."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -13,8 +14,9 @@ from torch import nn
 
 from ..._contract.file_names import file_name
 from ..._contract.toggle import toggle
-from ..._torch.modules.module_copies import drop_user_hooks
-from ..._torch.modules.private_copies import fake_copy, real_copy
+from ..._prove.conditions import needed, together
+from ..._prove.proof import LineProof, Place, Proof, first_line
+from ..._torch.modules.module_copies import drop_user_hooks, fake_copy, real_copy
 from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
@@ -22,7 +24,6 @@ from ...inputs.inputs import Inputs
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount
-from .proved import proof_of
 from .recorder import Recorder
 from .rows import build_frame
 
@@ -37,7 +38,7 @@ def explained(
     modes: Sequence[str],
 ) -> list[Run]:
     """Run the model once in each mode."""
-    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # what torch.compile wraps
+    model = cast("nn.Module", getattr(model, "_orig_mod", model))  # the model that torch.compile wraps
     return [_explained(model, inputs, named, on, mode) for mode in modes]
 
 
@@ -45,27 +46,27 @@ def _explained(
     model: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any], on: str, mode: str
 ) -> Run:
     """Return the first method that succeeds, or else the failure of the best one."""
+    attempt = partial(_attempt, model, inputs, named, mode)
     if on == "real":
-        return _attempt(model, inputs, named, "real", mode, "asked for")[0]
-    run, error, unusual = _attempt(model, inputs, named, "symbolic", mode, "")
+        return attempt("real", "asked for")[0]
+    run, error, unusual = attempt("symbolic", "")
     if error is None and not run.tied:
         return run
     if error is None or needs_values(error):
         # Kernels written in C++ tie symbols to numbers or refuse them; torch has others in Python.
-        other, problem, _ = _attempt(
-            model, inputs, named, "symbolic", mode, "", keep_symbols=True, unusual=unusual
-        )
+        other, problem, _ = attempt("symbolic", "", keep_symbols=True, unusual=unusual)
         if problem is None and (error is not None or len(other.tied) < len(run.tied)):
             return other
         if error is None:
             return run
     reason = _reason(run)
-    second, second_error, _ = _attempt(model, inputs, named, "fixed", mode, reason)
+    second, second_error, _ = attempt("fixed", reason)
     if second_error is None:
         return second
-    if not any(needs_values(e) for e in (error, second_error)) or _on_meta(model):
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    if on_meta or not any(needs_values(e) for e in (error, second_error)):
         return run
-    return _attempt(model, inputs, named, "real", mode, reason)[0]
+    return attempt("real", reason)[0]
 
 
 def _reason(run: Run) -> str:
@@ -78,16 +79,12 @@ def _reason(run: Run) -> str:
     return f"{error} in {file_name(frame.file)}:{line.line}: {line.code[:80]}"
 
 
-def _on_meta(model: nn.Module) -> bool:
-    return any(parameter.device.type == "meta" for parameter in model.parameters())
-
-
 def _attempt(
     model: nn.Module,
     inputs: tuple[Any, ...],
     named: Mapping[str, Any],
-    method: Method,
     mode: str,
+    method: Method,
     reason: str,
     *,
     keep_symbols: bool = False,
@@ -107,27 +104,23 @@ def _attempt(
             positional, keywords = Inputs(copied, sizes, real).make(inputs, named)
             recorder = Recorder(copied, unroll=not unusual)
             try:
-                _call(recorder, positional, keywords)
+                # The user's own call will show the warnings.
+                with silent_fakes(), warnings.catch_warnings(action="ignore"):
+                    recorder.run(positional, keywords)
             except Exception as problem:  # a forward pass may fail in any way: it is shown, not raised
                 error = problem
-    # Where the model compares the batch with a number, or loops over it, the real one decides.
+    # If the model compares the batch with a number, or loops over it, use the real batch size.
     if unusual and (isinstance(error, LoopsOverAxisError) or not sizes.same_branches()):
-        return _attempt(model, inputs, named, method, mode, reason, keep_symbols=keep_symbols, unusual=False)
+        return _attempt(model, inputs, named, mode, method, reason, keep_symbols=keep_symbols, unusual=False)
     if recorder.root is None:
         if error is not None:
             raise error
         raise InputError(f"{type(model).__name__} has no forward in Python that could be followed")
     run = _run(model, copied, recorder, sizes, method, mode, reason, hooks, error)
-    run.proof = proof_of(run, sizes)
+    run.proof = _proof_of(run, sizes)
     if keep_symbols:
         run.notes = (*run.notes, "new memory is that of torch's kernels written in Python")
     return run, error, unusual
-
-
-def _call(recorder: Recorder, positional: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-    with silent_fakes(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user's own call will show them
-        recorder.run(positional, keywords)
 
 
 def _run(
@@ -145,13 +138,9 @@ def _run(
     parameters = {id(parameter): parameter for parameter in copied.parameters()}
     frame = build_frame(recorder.root, sizes, parameters)
     flags = [module.training for module in copied.modules()]
-    grad = (
-        "inference"
-        if torch.is_inference_mode_enabled()
-        else "grad on"
-        if torch.is_grad_enabled()
-        else "grad off"
-    )
+    grad = "grad on" if torch.is_grad_enabled() else "grad off"
+    if torch.is_inference_mode_enabled():
+        grad = "inference"
     events = recorder.root.lines
     unused = () if error else tuple(n for key, n in recorder.parameters.items() if key not in recorder.used)
     notes = [f"{hooks} hooks of your own were not run"] if hooks else []
@@ -187,3 +176,31 @@ def _run(
 
 def _percent(part: int | None, whole: int | None) -> float:
     return round(100 * part / whole, 2) if part and whole else 0.0
+
+
+def _proof_of(run: Run, sizes: Sizes) -> Proof | None:
+    """Return what a run proves of its annotated lines; None if there are none, or no size is free."""
+    proved = "unproved" if _unproved(run) else "proved"
+    lines: dict[Place, LineProof] = {}
+    for _, frame, line in run.frame.walk():
+        if line.declared_by == "annotation" and line.verdict:
+            name = "return" if line.kind == "return" else ", ".join(line.names)
+            function = f"{frame.module}.{frame.function}"
+            place = Place(line.file, line.line, function, name, line.declared, line.kind)
+            wrong = line.verdict == "≠" or (place in lines and lines[place].verdict == "fails")
+            lines[place] = LineProof(place, "fails" if wrong else proved)
+    if not lines or not sizes.axes:
+        return None
+    conditions = together(needed(sizes.conditions()))
+    return Proof(
+        run.frame.module, run.free, tuple(conditions), (), tuple(lines.values()), reason=_unproved(run)
+    )
+
+
+def _unproved(run: Run) -> str:
+    """Return why a run proves nothing, or `""`."""
+    if run.error:
+        return first_line(run.error)
+    if run.method != "symbolic":
+        return run.reason or f"{run.method} sizes"
+    return f"{', '.join(run.tied)} tied to one size by the trace" if run.tied else ""

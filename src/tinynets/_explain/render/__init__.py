@@ -1,1 +1,1 @@
-"""From rows to what people read: a terminal, a page, a notebook, a picture, data."""
+"""Show rows in a terminal, a page, a notebook, a picture, or as data."""

@@ -1,4 +1,4 @@
-"""The rows of the table for a terminal: which texts stand in which column, and how wide each is."""
+"""The rows of the table for a terminal: the text and the width of each column."""
 
 from __future__ import annotations
 
@@ -12,36 +12,26 @@ from .short_numbers import share, short
 
 Segment = tuple[str, str]  # a text and the name of its style
 _HEADS = ("params", "MACs", "memory")
-# Code is cut for the sake of notes, but not below this; a note that does not fit then stands below its row.
+# Code is cut to make room for notes, but not below this; notes that do not fit are below their rows.
 _LEAST_CODE, _SHORTEST_CODE, _LEAST_OUTPUT, _NOTES = 36, 12, 22, 16
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line as texts.
-
-    Attributes:
-        line: what the row is about.
-        number: of the source line, with `>` behind it where the pass failed, `~` where the modes differ.
-        indent: of what stands below the row.
-        code: indented by its level.
-        output: the shapes that it made.
-        costs: parameters, multiply-accumulates and memory.
-        notes: everything else.
-    """
+    """A line as texts."""
 
     line: Line
-    number: str
-    indent: int
-    code: str
-    output: str
-    costs: tuple[str, str, str]
+    number: str  # with `>` behind it where the pass failed, `~` where the modes differ
+    indent: int  # of what stands below the row
+    code: str  # indented by its level
+    output: str  # the shapes that it made
+    costs: tuple[str, str, str]  # parameters, multiply-accumulates and memory
     notes: str
 
 
 @dataclass(frozen=True)
 class Widths:
-    """The width of every column; `notes` is what the others leave."""
+    """The width of every column; `notes` gets the rest."""
 
     code: int
     output: int
@@ -51,7 +41,7 @@ class Widths:
 
 
 def rows_of(run: Run, depth: int | None) -> list[Row]:
-    """Return the rows of a run; a dtype is a note where it changes."""
+    """Return the rows of a run; a change of dtype is a note."""
     dtype = _dtype(run.frame.arguments)
     rows: list[Row] = []
     for level, frame, line in run.frame.walk(depth):
@@ -66,7 +56,7 @@ def rows_of(run: Run, depth: int | None) -> list[Row]:
 
 
 def _only_returns(line: Line, frame: Frame) -> bool:
-    """Return whether a line returns what the one before it made, so that its row would say nothing new."""
+    """Return whether a line only returns the result of the line before, which needs no row."""
     before = frame.lines[frame.lines.index(line) - 1]
     same = line.code == f"return {', '.join(before.names)}" and line.verdict != "≠" and not line.differs
     return same and not line.failed and not line.ops and not notes_of(line)
@@ -92,7 +82,7 @@ def _row(run: Run, level: int, line: Line, notes: str) -> Row:
 
 
 def widths_of(rows: list[Row], width: int) -> Widths:
-    """Divide the width: first the numbers, then shapes and code as far as they need, and what is left."""
+    """Divide the width: first the numbers, then shapes and code as needed, then the notes."""
     costs = tuple(max(map(len, (head, *(row.costs[i] for row in rows)))) for i, head in enumerate(_HEADS))
     verdict = 2 if any(row.line.verdict for row in rows) else 0
     room = width - 5 - verdict - sum(2 + cost for cost in costs) - 1

@@ -1,4 +1,4 @@
-"""What every renderer says about a line and about a run, in words."""
+"""The text that all renderers show for a line and for a run."""
 
 from __future__ import annotations
 
@@ -26,19 +26,12 @@ _SHORT_DTYPES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact; an amount in it may grow with the axes.
-
-    Attributes:
-        before: the text, up to the amount.
-        amount: the amount, None if there is only text.
-        after: the text after it.
-        unit: `B` for bytes, `MACs` for a plain number.
-    """
+    """One fact; an amount in it may grow with the axes."""
 
     before: str
-    amount: Amount | None = None
+    amount: Amount | None = None  # None if there is only text
     after: str = ""
-    unit: str = ""
+    unit: str = ""  # B for bytes, MACs for a plain number
 
     def __str__(self) -> str:
         return f"{self.before}{self.amount.formula if self.amount else ''}{self.after}"
@@ -50,7 +43,7 @@ def is_active(note: str) -> bool:
 
 
 def code_of(line: Line) -> str:
-    """Return the code of a line without its annotation, which the verdict stands for."""
+    """Return the code of a line without its annotation, since the verdict is shown instead."""
     if line.kind == "assign" and line.declared_by == "annotation" and line.names:
         _, equals, value = line.code.partition(" = ")
         return f"{line.names[0]}{equals}{value}" if equals else line.code
@@ -86,10 +79,10 @@ def costs_of(line: Line) -> tuple[Fact, Fact, Fact]:
 
 
 def notes_of(line: Line) -> list[str]:
-    """Return what a line does that its code, shape and costs do not tell."""
+    """Return what a line does besides its code, shape and costs."""
     if line.kind == "control":
         return []
-    notes = [f"declares {declared_by(line)}"] if line.verdict == "≠" else []
+    notes = [f"declares [{', '.join(line.declared.split())}]"] if line.verdict == "≠" else []
     notes += line.facts
     if line.parameters > line.trainable:
         frozen = line.parameters - line.trainable
@@ -104,11 +97,6 @@ def notes_of(line: Line) -> list[str]:
 def is_frozen(line: Line) -> bool:
     """Return whether a line uses parameters of which none requires a gradient."""
     return line.parameters > 0 and not line.trainable
-
-
-def declared_by(line: Line) -> str:
-    """Write the shape that a line declares: `[batch, 512]`."""
-    return f"[{', '.join(line.declared.split())}]"
 
 
 def _calls(line: Line) -> str:
@@ -137,7 +125,7 @@ def header(run: Run) -> list[str]:
 
 
 def assumed(run: Run, axis: str) -> str:
-    """Write that nobody gave the size of an axis, or `""`."""
+    """Write that the size of an axis was not given, or `""`."""
     return " (assumed)" if axis in run.assumed else ""
 
 
@@ -168,7 +156,7 @@ def parameters_of(run: Run) -> str:
 
 
 def totals(run: Run) -> list[Fact]:
-    """Return the totals of a run: parameters, costs, and what is known of its shapes."""
+    """Return the totals of a run: parameters, costs, and what is known about its shapes."""
     return [
         Fact(parameters_of(run)),
         Fact("", run.macs, " MACs", "MACs"),
@@ -179,19 +167,15 @@ def totals(run: Run) -> list[Fact]:
 
 
 def claims(run: Run) -> list[str]:
-    """Return what is known of the shapes of a run: how many lines declare theirs, and how many are wrong."""
+    """Return what is known of the shapes of a run: how many lines declare theirs, and what of it holds."""
     rows = [line for _, _, line in run.frame.walk(1) if line.kind in ("assign", "return") and line.values]
     declared = sum(bool(line.declared) for line in rows)
     wrong = sum(line.verdict == "≠" for line in rows)
     if not declared:
         return []
+    proved = [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
     which = f"all {declared}" if declared == len(rows) else f"{declared} of {len(rows)}"
-    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proof_text(run)]
-
-
-def proof_text(run: Run) -> list[str]:
-    """Write for which sizes the annotated lines hold; nothing where the trace cannot tell."""
-    return [run.proof.summary] if run.proof is not None and run.proof.verdict == "proved" else []
+    return [f"{which} shapes declared" + (f", {wrong} wrong" if wrong else ""), *proved]
 
 
 def notes(run: Run) -> list[str]:

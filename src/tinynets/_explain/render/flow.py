@@ -16,41 +16,29 @@ _MOST_ITEMS = 8
 
 @dataclass(frozen=True)
 class Box:
-    """What one line calls.
+    """What one line calls."""
 
-    Attributes:
-        title: the calls; `""` for a line that only renames a tensor.
-        line: its place, such as `line 56`.
-        holds: contents of the module that it calls, such as `BasicBlock x3`.
-        result: the tensor that it makes.
-        names: the names it assigns.
-        reads: the names it uses; `""` is the result of the previous box.
-        kind: `input`, `step`, or `output` for what the function returns.
-        frames: the modules that it calls.
-        frozen: whether none of its parameters requires a gradient.
-    """
-
-    title: str
-    line: str
-    holds: str
+    title: str  # the calls; "" for a line that only renames a tensor
+    line: str  # its place, such as `line 56`
+    holds: str  # contents of the module that it calls, such as `BasicBlock x3`
     result: TensorFacts | None
-    names: tuple[str, ...]
-    reads: tuple[str, ...]
-    kind: str = "step"
-    frames: tuple[Frame, ...] = ()
-    frozen: bool = False
+    names: tuple[str, ...]  # that it assigns
+    reads: tuple[str, ...]  # the names that it uses; "" is the result of the previous box
+    kind: str = "step"  # or "input", or "output" for what the function returns
+    frames: tuple[Frame, ...] = ()  # the modules that it calls
+    frozen: bool = False  # whether none of its parameters requires a gradient
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The boxes from the arguments to the result, and arrows between their positions."""
+    """The boxes from the arguments to the result, and the arrows between their positions."""
 
     boxes: list[Box]
     arrows: list[tuple[int, int]]
 
 
 def flow(frame: Frame) -> Flow:
-    """Connect the lines of a function by the names they make and read."""
+    """Connect the lines of a function by the names they assign and read."""
     latest: dict[str, int] = {}
     arrows: dict[tuple[int, int], None] = {}
     drawn = [
@@ -80,9 +68,9 @@ def _boxes(
     Args:
         frame: whose lines to draw.
         known: variable -> its name in the caller, until it is assigned to.
-        inside: what its other variables begin with, so that they are not taken for the caller's.
+        inside: prefix of its other variables, so that they are not confused with the caller's.
         result: the names to which the caller assigns the result.
-        last: whether the result is that of the model.
+        last: whether the result is the output of the model.
     """
 
     def rename(name: str) -> str:
@@ -90,7 +78,8 @@ def _boxes(
 
     for line in frame.lines:
         value = _value(line)
-        reads = tuple(map(rename, _reads(line, value)))
+        used = ("",) if line.kind == "module" else _names_in(value) if value else ()
+        reads = tuple(map(rename, used))
         returns = line.kind == "return"
         makes = result if returns and result else tuple(inside + name for name in line.names)
         kind = "output" if returns and last else "step"
@@ -98,7 +87,7 @@ def _boxes(
         if len(own) == len(line.ops) == 1 and (returns or line.kind == "assign"):
             tensors = [name for name in reads if not name.endswith("self")]
             labels = [re.split(r"[\[.]", argument.label)[0] for argument in own[0].arguments]
-            called = dict(zip(dict.fromkeys(labels), tensors, strict=False))  # a list has a label an item
+            called = dict(zip(dict.fromkeys(labels), tensors, strict=False))  # a list has one label per item
             prefix = f"{inside}{own[0].function}."
             yield from _boxes(
                 own[0], known={**called, "": ""}, inside=prefix, result=makes, last=kind == "output"
@@ -108,7 +97,7 @@ def _boxes(
         elif line.ops or (line.values and not (returns and result)):
             box = Box(
                 _title(line),
-                _place(line),
+                f"line {line.line}" if line.line else line.code.partition(":")[0],
                 _holds(line),
                 _first(line.values),
                 makes,
@@ -132,7 +121,7 @@ def _boxes(
 
 
 def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
-    """Yield a box for each item of a container; the last one makes what the container made."""
+    """Yield a box for each item of a container; the last one returns the output of the container."""
     name = _name(op)
     for index, item in enumerate(items):
         number, kind = _item(item)
@@ -153,7 +142,7 @@ def _opened(op: Op, items: list[Line], box: Box) -> Iterator[Box]:
 def _sum(
     line: Line, terms: tuple[ast.Name, ast.expr], box: Box, rename: Callable[[str], str]
 ) -> Iterator[Box]:
-    """Yield `name + call(...)` as two boxes, so that what goes around the call is seen."""
+    """Yield `name + call(...)` as two boxes, so that the tensor that bypasses the call is visible."""
     name, call = terms
     part = f"{line.line}+"
     before = replace(line, ops=line.ops[:-1])
@@ -171,7 +160,7 @@ def _sum(
 
 
 def _title(line: Line) -> str:
-    """Return `fc1 > relu` for calls of which one takes what the other makes, `left, right` for others."""
+    """Return `fc1 > relu` for calls where one takes the result of the other, `left, right` for others."""
     title, calls = "", _module_calls(_value(line))
     for op, previous in zip(line.ops[:4], [None, *line.ops], strict=False):
         apart = previous is not None and _are_apart(calls.get(_name(previous)), calls.get(_name(op)))
@@ -190,22 +179,18 @@ def _module_calls(value: ast.AST | None) -> dict[str, ast.Call]:
 
 
 def _are_apart(first: ast.Call | None, second: ast.Call | None) -> bool:
-    """Return whether the second call cannot take what the first one makes."""
+    """Return whether the second call cannot take the result of the first one."""
     return first is not None and second is not None and first not in ast.walk(second)
 
 
 def _name(op: Op) -> str:
-    """Name a call: by the attribute that holds the module, or by its class where that is a number."""
+    """Name a call by the attribute of the module, or by its class if that is a number."""
     attribute = op.module.rpartition(".")[2]
     return op.name if attribute.isdecimal() else attribute or op.name
 
 
-def _place(line: Line) -> str:
-    return f"line {line.line}" if line.line else line.code.partition(":")[0]
-
-
 def _item(line: Line) -> tuple[str, str]:
-    """Return the positions and the class of what a container called."""
+    """Return the positions and the class of the items that a container called."""
     number, _, kind = line.code.partition("): ")
     return number.strip("("), kind.partition("(")[0]
 
@@ -225,7 +210,7 @@ def _holds(line: Line) -> str:
 
 
 def _unlike_items(line: Line) -> list[Line]:
-    """Return the items of the container that a line calls if they make tensors of several shapes."""
+    """Return the items of the container that a line calls, if they return tensors of several shapes."""
     if len(line.ops) != 1 or not line.frames:
         return []
     items = line.frames[0].lines
@@ -246,7 +231,7 @@ def _terms(line: Line, value: ast.AST | None) -> tuple[ast.Name, ast.expr] | Non
 
 
 def _value(line: Line) -> ast.AST | None:
-    """Parse what a line computes; an annotation reads nothing that flows."""
+    """Parse the value that a line computes, without its annotation, which reads no tensors."""
     if line.kind == "module":
         return None
     code = line.code.replace("return", "_ =", 1) if line.kind == "return" else line.code
@@ -260,20 +245,11 @@ def _value(line: Line) -> ast.AST | None:
 
 def _branch(value: ast.IfExp, called: bool) -> ast.AST:
     """Return the branch that was taken, if the calls tell: only one branch has any."""
-    calling = [branch for branch in (value.body, value.orelse) if _calls(branch)]
+    branches = (value.body, value.orelse)
+    calling = [each for each in branches if any(isinstance(node, ast.Call) for node in ast.walk(each))]
     if len(calling) != 1:
         return value
     return calling[0] if called else value.orelse if calling[0] is value.body else value.body
-
-
-def _calls(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
-
-
-def _reads(line: Line, value: ast.AST | None) -> tuple[str, ...]:
-    if line.kind == "module":
-        return ("",)
-    return _names_in(value) if value else ()
 
 
 def _names_in(node: ast.AST) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A forward pass as HTML: a page of its own, and the table that a notebook shows."""
+"""A forward pass as HTML: a page, and the table that a notebook shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .view import View
 
 
 def to_page(view: View) -> str:
-    """Return one page that needs nothing but a browser."""
+    """Return a self-contained page."""
     flows = [flow_panels(run, view.axes, f"flow-{number}") for number, run in enumerate(view.runs)]
     sections = list(zip(view.runs, flows, strict=True))
     return render(
@@ -18,5 +18,5 @@ def to_page(view: View) -> str:
 
 
 def to_notebook(view: View) -> str:
-    """Return the table as a piece of HTML that brings its own style."""
+    """Return the table as an HTML fragment with its own styles."""
     return render("notebook.html.j2", view=view, theme=False, count=len(view.axes))

@@ -1,33 +1,32 @@
-"""Where the boxes and arrows of a flow stand, and the picture of them as an SVG file that stands alone."""
+"""The layout of the boxes and arrows of a flow, and their picture as a self-contained SVG file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..records import Run, TensorFacts
+from ..records import Run
 from .flow import Box, Flow, flow
 from .templates import render
 from .view import Pieces, View, colours_of, split
 
 _MOST_BOXES = 60
 _WIDTH, _HEIGHT, _GAP, _LANE, _MARGIN = 210, 30, 42, 16, 16
-_CHARACTER = 7.0  # width of one in the font of the labels, rounded up
+_CHARACTER = 7.0  # width of a character in the font of the labels, rounded up
 
 
 def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str, Panel]]:
-    """Lay out one pass for the page, and below it every module that a box can be clicked to see inside.
+    """Lay out one pass for the page, and below it every module that opens with a click on its box.
 
-    Args:
-        run: the pass.
-        colours: axis name -> number of its colour.
-        name: what the ids of the panels begin with; no two in a document may be the same.
-
-    Returns:
-        Titles and panels, the model first; a function of too many lines is left out.
+    Returns titles and panels, the model first; a function of too many lines is left out. The ids of panels
+    begin with `name`: no two in a document may be the same.
     """
+
+    def note(box: Box) -> str:
+        return f"{box.line} · frozen" if box.frozen else box.line
+
     frames, panels = [run.frame], list[tuple[str, Panel]]()
-    for number, frame in enumerate(frames):  # which grow while they are walked
+    for number, frame in enumerate(frames):  # which grow during the loop
         found = flow(frame)
         if not _is_drawn(found):
             continue
@@ -38,7 +37,7 @@ def flow_panels(run: Run, colours: dict[str, int], name: str) -> list[tuple[str,
                 links[index] = f"{name}-{len(frames)}"
                 frames.append(inner)
         identity = f"{name}-{number}"
-        panel = Panel(found, colours, numbers=False, note=_page_note, identity=identity, links=links)
+        panel = Panel(found, colours, numbers=False, note=note, identity=identity, links=links)
         panels.append((f"{frame.path}: {frame.module}".removeprefix(": "), panel))
     return panels
 
@@ -47,15 +46,11 @@ def _is_drawn(found: Flow) -> bool:
     return 1 < len(found.boxes) <= _MOST_BOXES
 
 
-def _page_note(box: Box) -> str:
-    return f"{box.line} · frozen" if box.frozen else box.line
-
-
 def picture(view: View, *blocks: View) -> str:
-    """Draw a model, and beside it the blocks that it is made of, as an SVG document that stands alone.
+    """Draw a model, and beside it the blocks that it consists of, as a self-contained SVG document.
 
     Args:
-        view: the model; below the names of the axes stand their sizes, the batch excepted.
+        view: the model; sizes are below the names of the axes, except for the batch.
         blocks: modules inside; their sizes depend on the place, and are not shown.
     """
     shown = (view, *blocks)
@@ -90,7 +85,7 @@ def picture(view: View, *blocks: View) -> str:
 
 @dataclass(frozen=True)
 class Label:
-    """A shape on an arrow, and below it the sizes of its axes."""
+    """A shape at an arrow, and below it the sizes of its axes."""
 
     x: int
     y: int
@@ -100,7 +95,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Arrow:
-    """An arrow as an SVG path, with the shape of what it hands on."""
+    """An arrow as an SVG path, with the shape of its tensor."""
 
     path: str
     label: Label | None
@@ -108,7 +103,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class DrawnBox:
-    """A box, and the arrow that leaves the picture if the function returns what it makes."""
+    """A box, and an arrow out of the picture if the function returns its result."""
 
     y: int
     title: str
@@ -121,32 +116,21 @@ class DrawnBox:
 
 
 class Panel:
-    """One flow, laid out downwards.
-
-    Args:
-        flow: what to draw.
-        colours: axis name -> number of its colour.
-        numbers: whether the sizes stand below the names of the axes.
-        note: what stands at the right of a box.
-        title: above the panel, or `""`.
-        subtitle: behind the title.
-        identity: its id in the document.
-        links: position of a box -> the id of the panel that shows what is inside.
-    """
+    """One flow, laid out downwards."""
 
     box_height = _HEIGHT
 
     def __init__(
         self,
         flow: Flow,
-        colours: dict[str, int],
+        colours: dict[str, int],  # axis name -> number of its colour
         *,
-        numbers: bool,
-        note: Callable[[Box], str],
-        title: str = "",
-        subtitle: str = "",
-        identity: str = "flow",
-        links: dict[int, str] | None = None,
+        numbers: bool,  # whether the sizes stand below the names of the axes
+        note: Callable[[Box], str],  # what stands at the right of a box
+        title: str = "",  # above the panel
+        subtitle: str = "",  # behind the title
+        identity: str = "flow",  # its id in the document
+        links: dict[int, str] | None = None,  # position of a box -> id of the panel that shows what is inside
     ) -> None:
         self.title, self.subtitle, self.identity = title, subtitle, identity
         self._links = links or {}
@@ -155,7 +139,7 @@ class Panel:
         self._top = 40 if title else 10
         texts = [len(box.title) + len(note(box)) + 3 for box in boxes]
         self.box_width = max(_WIDTH, round(max(texts) * _CHARACTER * 1.04) + 20)
-        labels = [len(_plain(box.result)) for box in boxes]
+        labels = [len(f"[{', '.join(box.result.shape)}]") if box.result else 0 for box in boxes]
         # Labels start in the middle of a box; arrows that pass boxes by keep to the right of them.
         self._lanes = max(self.box_width, self.box_width // 2 + 10 + round(max(labels) * _CHARACTER)) + 6
         self._lane = _lanes([arrow for arrow in flow.arrows if arrow[1] - arrow[0] > 1])
@@ -175,7 +159,7 @@ class Panel:
         first, last = self._y(start) + 2 * _HEIGHT // 3, self._y(end) + _HEIGHT // 3
         path = f"M{self.box_width} {first}H{lane - 10}Q{lane} {first} {lane} {first + 10}V{last - 10}"
         path += f"Q{lane} {last} {lane - 10} {last}H{self.box_width + 2}"
-        # The shape stands below the box: on the arrow that goes straight down, if there is one.
+        # The shape is below the box: at the arrow that goes straight down, if there is one.
         told = (start, start + 1) in self._flow.arrows
         return Arrow(path, None if told else self._label(start))
 
@@ -206,13 +190,9 @@ class Panel:
 
 
 def _lanes(arrows: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Give arrows that run side by side lanes of their own, the shortest nearest to the boxes."""
+    """Assign separate lanes to arrows that run side by side, the shortest nearest to the boxes."""
     lanes: dict[tuple[int, int], int] = {}
     for start, end in sorted(arrows, key=lambda arrow: arrow[1] - arrow[0]):
         taken = {lane for other, lane in lanes.items() if other[0] < end and start < other[1]}
         lanes[start, end] = next(lane for lane in range(len(taken) + 1) if lane not in taken)
     return lanes
-
-
-def _plain(result: TensorFacts | None) -> str:
-    return f"[{', '.join(result.shape)}]" if result else ""

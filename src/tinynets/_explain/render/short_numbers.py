@@ -1,4 +1,4 @@
-"""Costs of one sample of the batch, and numbers that are short enough for a column."""
+"""Costs per sample, and numbers that are short enough for a column."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _IMAGES = ("image", "images")
 
 
 def sample_axis(run: Run) -> str:
-    """Return the axis whose every entry costs the same: the batch, else the first free one, else `""`."""
+    """Return the axis to divide costs by: the batch, else the first free one, else `""`."""
     return "batch" if "batch" in run.free else next(iter(run.free), "")
 
 
 def per_sample(run: Run) -> str:
-    """Write what the costs of a column are for: `per image`, or `""` for the whole call."""
+    """Write the unit of the costs in a column: `per image`, or `""` for the whole call."""
     axis = sample_axis(run)
     if axis != "batch":
         return f"per {axis}" if axis else ""
@@ -24,7 +24,7 @@ def per_sample(run: Run) -> str:
 
 
 def share(amount: Amount, run: Run, unit: str = "") -> str:
-    """Write what one sample costs, the other axes being as large as they are shown; `-` for nothing."""
+    """Write the cost of one sample, at the shown sizes of the other axes; `-` for zero."""
     if amount.value is None:
         return "?"
     axis = sample_axis(run)
@@ -53,7 +53,7 @@ def _scaled(count: float, step: int, units: tuple[str, ...]) -> str:
 
 
 def not_proportional(run: Run) -> Iterator[str]:
-    """Yield the totals that are more than a number for each sample: they depend on other axes too."""
+    """Yield the totals that are not proportional to the number of samples: they depend on other axes too."""
     axis = sample_axis(run)
     for name, amount in (("MACs", run.macs), ("new memory", run.allocated), ("saved", run.saved)):
         _, *factors = amount.formula.split("·")

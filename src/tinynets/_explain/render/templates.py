@@ -1,4 +1,4 @@
-"""The templates under `assets/`: HTML, SVG, CSS and JavaScript in files of their own."""
+"""The templates under `assets/`: HTML, SVG, CSS and JavaScript in separate files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Pow, ast.FloorDiv, ast.Mod)
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2  # not before it is needed: `import tinynets` is quicker without
+    import jinja2  # lazy, to keep `import tinynets` fast
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__ or "", "assets"),

@@ -1,4 +1,4 @@
-"""The table for a terminal: plain, and in colour by rich."""
+"""The table for a terminal: plain, or in colour with rich."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LEAST_WIDTH, _USUAL_WIDTH = 60, 110
 
 
 def available_width() -> int:
-    """Return the width that `COLUMNS` or the terminal gives, and 110 where nothing tells."""
+    """Return the width from `COLUMNS` or the terminal, or 110 if neither is known."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return int(given)
-    for stream in (sys.stdout, sys.stderr):  # `| less` takes only the first
+    for stream in (sys.stdout, sys.stderr):  # `| less` redirects only the first
         try:
             columns = os.get_terminal_size(stream.fileno()).columns
-        except (AttributeError, OSError, ValueError):  # no terminal, or no file at all
+        except (AttributeError, OSError, ValueError):  # not a terminal, or not a file
             continue
         if columns:
             return columns
@@ -43,7 +43,7 @@ def available_width() -> int:
 
 
 def lines(run: Run, width: int | None, depth: int | None) -> Iterator[list[Segment]]:
-    """Yield what is printed of a run, as segments: a text and the name of its style."""
+    """Yield the printed lines of a run, as segments: a text and the name of its style."""
     width = max(_LEAST_WIDTH, width or available_width())
     for index, part in enumerate(_header(run, width)):
         yield [(part, "head" if index == 0 else "facts")]
@@ -69,14 +69,14 @@ def _header(run: Run, width: int) -> list[str]:
 
 
 def _totals(run: Run) -> list[str]:
-    """Return the parts of the last line; what is known of the shapes comes last."""
+    """Return the parts of the last line; what is known about the shapes comes last."""
     saved = "" if run.saved.value == 0 else f" and {share(run.saved, run, 'B')} saved"
     costs = f"{share(run.macs, run).replace('-', 'no')} MACs{saved} {per_sample(run)}".rstrip()
     return [parameters_of(run), costs, *claims(run)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text between its facts; inside one only if it is too long for a line."""
+    """Break a text between its facts; inside a fact only if it is too long for a line."""
     held = text.replace(" ", "\0").replace("\0·\0", " · ").replace(",\0", ", ")
     parts = textwrap.wrap(held, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     long = (textwrap.wrap(part.replace("\0", " "), width, subsequent_indent="  ") for part in parts)
@@ -95,7 +95,7 @@ def plain(view: View, width: int | None) -> str:
 
 
 def coloured(view: View, width: int | None) -> bool:
-    """Print the table by rich, each axis name in its own colour; return False if rich is not installed."""
+    """Print the table with rich, each axis name in its own colour; return False if rich is not installed."""
     if importlib.util.find_spec("rich") is None:
         return False
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""What a renderer is given: the runs of a model, and how each axis name is coloured."""
+"""The input of a renderer: the runs of a model, and the colour of each axis name."""
 
 from __future__ import annotations
 
@@ -15,26 +15,20 @@ Pieces = list[tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class View:
-    """What to show of a model.
+    """What to show of a model."""
 
-    Attributes:
-        model: class of the model.
-        runs: one for each mode.
-        depth: how many levels of modules to show, None for all.
-    """
-
-    model: str
-    runs: list[Run]
-    depth: int | None
+    model: str  # its class
+    runs: list[Run]  # one for each mode
+    depth: int | None  # how many levels of modules to show, None for all
 
     @cached_property
     def axes(self) -> dict[str, int]:
-        """Axis name -> number of its colour, in the order in which a reader meets the names."""
+        """Axis name -> number of its colour, in the order in which the names appear."""
         return colours_of([self])
 
     @cached_property
     def free(self) -> dict[str, int]:
-        """Axis name -> size, for the axes that may have any other size as well."""
+        """Axis name -> size, for the axes that may have any size."""
         return {name: run.axes[name] for run in reversed(self.runs) for name in run.free}
 
     def pieces(self, axis: str) -> Pieces:
@@ -43,7 +37,7 @@ class View:
 
 
 def colours_of(views: Iterable[View]) -> dict[str, int]:
-    """Return a number for every axis name that occurs, in the order in which a reader meets them."""
+    """Return a number for every axis name, in the order in which the names appear."""
     found: dict[str, None] = {}
     for run in (run for view in views for run in view.runs):
         found.update(dict.fromkeys(run.axes))

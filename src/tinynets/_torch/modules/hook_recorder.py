@@ -1,4 +1,4 @@
-"""Watching the calls of a model's modules by forward hooks, which come off again whatever happens."""
+"""Watch the calls of a model's modules with forward hooks, which are always removed again."""
 
 from __future__ import annotations
 
@@ -22,16 +22,9 @@ After: TypeAlias = Callable[[str, nn.Module, Any], Any]
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """One call of one module.
+    """One call of one module, with the leaves of its arguments and results: of tensors, detached clones."""
 
-    Args:
-        path: where the module is in the model; a module that is registered twice has its first path.
-        module: the module.
-        inputs: the leaves of its arguments; tensors are detached clones.
-        outputs: the leaves of what it returned, likewise.
-    """
-
-    path: str
+    path: str  # a module that is registered twice has its first
     module: nn.Module
     inputs: list[Any]
     outputs: list[Any]
@@ -48,12 +41,7 @@ def forward_hooks(
 
     Both stand outside of the hooks that the modules have, which are part of their calls. What follows a call
     follows one that raises too, with the output None, so that the two always come in pairs. Scripted modules
-    accept no hooks and are left out.
-
-    Args:
-        modules: a model, for all its modules, or modules with their paths.
-        before: is called before each call.
-        after: is called after each call.
+    accept no hooks and are left out. A model stands for all its modules.
     """
     pairs = named_modules(modules) if isinstance(modules, nn.Module) else modules
     with ExitStack() as stack:
@@ -80,7 +68,7 @@ def _leave(after: After, path: str, module: nn.Module, args: object, output: Any
 
 
 def recorded_calls(model: nn.Module, call: Callable[[], object]) -> list[ModuleCall]:
-    """Return the calls of all modules of a model during a call, in the order of their ends."""
+    """Return the calls of all modules of a model during `call`, in the order in which they end."""
     found: list[ModuleCall] = []
     entered: list[list[Any]] = []  # a stack: modules call each other, and themselves
 

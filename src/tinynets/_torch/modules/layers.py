@@ -1,8 +1,7 @@
 """The base classes of torch's normalisation and dropout layers.
 
-By these, a layer is known to depend on the mode or on the batch, whether it is of 1, 2 or 3 dimensions, lazy,
-synchronised or a user's own subclass. Torch exports the concrete classes only; should it drop a base, list
-them here.
+They identify layers that depend on the mode or on the batch: 1-, 2- or 3-dimensional, lazy, synchronised or
+subclassed by a user. Torch exports only the concrete classes; if it drops a base, list them here.
 """
 
 # pyright: reportPrivateUsage=false

@@ -1,9 +1,8 @@
 """The tables of `nn.Module`: parameters, buffers, submodules and hooks, and walks over the submodules.
 
-What they hold can be had in public (`named_children`, `named_parameters`, `register_forward_hook`), but that
-removes duplicates and builds names on each call, and cannot put anything back. The names of the tables stand
-in every pickled module, so torch cannot rename them lightly; if it does, all tests of modes and snapshots
-fail.
+There is a public API for their contents (`named_children`, `named_parameters`, `register_forward_hook`), but
+it removes duplicates, builds names on each call, and cannot restore anything. The names of the tables are in
+every pickled module, so torch cannot easily rename them; if it does, all tests of modes and snapshots fail.
 """
 
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false
@@ -18,21 +17,21 @@ from torch import Tensor, nn
 PARAMETERS, BUFFERS, MODULES = "_parameters", "_buffers", "_modules"
 
 TABLES = frozenset(vars(nn.Module()))
-"""The attributes of a module that torch makes: its tables and flags."""
+"""The attributes that torch creates on a module: its tables and flags."""
 
 HOOK_TABLES = frozenset(name for name in TABLES if "hooks" in name)
-"""The attributes of a module in which torch keeps its hooks."""
+"""The attributes of a module that contain its hooks."""
 
 MARKS = frozenset({"_is_torch_compile"})
 """Attributes that torch sets on modules and no forward reads: `torch.compile(module)` leaves one behind."""
 
-_MOST = 100_000  # a module registered below itself must not hang the call
+_MOST = 100_000  # so that a module registered below itself does not hang the call
 
 
 def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return `(path, module)` of every registered module, the model itself first with the path `""`.
 
-    The list of `model.named_modules()`, at a third of its time.
+    The same list as `model.named_modules()`, in a third of the time.
     """
     paths: dict[nn.Module, str] = {}
     _add_named(paths, "", model)
@@ -70,9 +69,9 @@ def breadth_first(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
 
 
 def in_train_mode(root: nn.Module) -> list[nn.Module]:
-    """Return the registered modules whose training flag is set; shared ones as often as they are registered.
+    """Return the registered modules whose training flag is set; shared ones once for each registration.
 
-    To remember which were seen costs more than to look at them again.
+    Remembering which modules were visited costs more than visiting them again.
     """
     found: list[nn.Module] = []
     queue: list[nn.Module | None] = [root]
@@ -87,10 +86,10 @@ def in_train_mode(root: nn.Module) -> list[nn.Module]:
 
 
 def computed_by_a_hook(module: nn.Module, name: str) -> bool:
-    """Return whether an attribute belongs to a pre-hook, which computes it anew before each call.
+    """Return whether an attribute belongs to a pre-hook, which recomputes it before each call.
 
-    The old weight and spectral norms and pruning do that; a hook that knows the name of the attribute is
-    taken for its owner.
+    The old weight and spectral norms and pruning do that. A hook that stores the name of the attribute counts
+    as its owner.
     """
     hooks = cast("dict[int, object]", module._forward_pre_hooks)
     return bool(hooks) and any(name in getattr(hook, "__dict__", {}).values() for hook in hooks.values())

@@ -1,4 +1,4 @@
-"""Where torch is installed, by which its own lines are told from the user's in a traceback."""
+"""The folder of torch, to tell its lines from the user's in a traceback."""
 
 from pathlib import Path
 

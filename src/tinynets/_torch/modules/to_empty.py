@@ -1,4 +1,4 @@
-"""Give layers that were built on the meta device memory, so that no weight is drawn twice."""
+"""Allocate memory for layers that were built on the meta device, so that no weight is drawn twice."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..state.devices import default_device
 
 
 def to_empty_(module: nn.Module, device: torch.device | None = None) -> None:
-    """Replace all parameters and buffers by uninitialised ones on a device, by default the current one.
+    """Replace all parameters and buffers with uninitialised ones on a device, by default the current one.
 
-    Like `module.to_empty`, which fails where the tensors are fake (`FakeTensorMode`).
+    Like `module.to_empty`, which fails if the tensors are fake (`FakeTensorMode`).
     """
     device = device or default_device()
     for part in module.modules():
@@ -22,5 +22,5 @@ def to_empty_(module: nn.Module, device: torch.device | None = None) -> None:
 
 
 def _empty(like: Tensor, device: torch.device) -> Tensor:
-    # Not `empty_like`, which for a meta tensor is Python and loads sympy: a third of a second.
+    # Not `empty_like`, which is Python code for a meta tensor and imports sympy: a third of a second.
     return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=device)

@@ -1,4 +1,4 @@
-"""Constructors that run for names and shapes alone: they draw nothing, and do not run for hours."""
+"""Run constructors for names and shapes alone: without drawing weights, and with a limit on tensors."""
 
 from __future__ import annotations
 
@@ -27,19 +27,16 @@ _FACTORIES = frozenset(
 )
 
 
-# What `nn.Linear` and the like fill their weights with.
+# The functions with which `nn.Linear` and the like fill their weights.
 _INITIALIZERS = frozenset(
     value for name, value in vars(nn.init).items() if name.endswith("_") and name[0] != "_"
 )
 
 
 class WithoutValues(TorchFunctionMode):
-    """Draw no weights in a block, in this thread, and raise ValueError once it has created too many tensors.
+    """Draw no weights in a block of this thread, and raise ValueError once it creates too many tensors.
 
     torch's hooks on the registration of parameters are global, and other threads build models too.
-
-    Args:
-        most: how many tensors the block may create.
     """
 
     def __init__(self, most: int) -> None:
@@ -54,7 +51,7 @@ class WithoutValues(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Count what creates a tensor from nothing, and leave out what fills one."""
+        """Count calls of tensor factories, and skip initialisers."""
         kwargs = kwargs or {}
         if func in _FACTORIES:
             self.count += 1

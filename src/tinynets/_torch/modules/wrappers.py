@@ -1,6 +1,6 @@
-"""The wrappers of `torch.compile` and `DataParallel`: the model inside, and its own parameter names.
+"""The wrappers of `torch.compile` and `DataParallel`: the model inside, and its parameter names.
 
-They hold the model as `_orig_mod` and `module`, and put these names before all names of their state dicts.
+They keep the model as `_orig_mod` and `module`, and prefix all names in their state dicts with these.
 If torch renames them, saving a wrapped model raises `CheckpointError`, and so does loading its state dict.
 """
 
@@ -25,7 +25,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def strip_prefixes(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes that the wrappers add, as long as every name has one."""
+    """Remove the prefixes that the wrappers add, while all names have the same one."""
     stripped = dict(state_dict)
     while stripped:
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in stripped)), None)

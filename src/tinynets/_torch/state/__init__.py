@@ -1,1 +1,1 @@
-"""What a model and the process hold: everything reachable from a model, random states, global flags."""
+"""State of a model and the process: everything reachable from a model, random states, global flags."""

@@ -1,47 +1,41 @@
-"""Attributes that are not kept in a dict: of a class, in slots, in the closure of a function."""
+"""Attributes that are not in a plain dict: in a class, in slots, in the closure of a function."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from .foreign import PLAIN_TYPES, is_foreign
 
 
-class AttributeTable(Protocol):
+@dataclass(frozen=True, eq=False)
+class AttributeTable(ABC):
     """Attributes of one object, read and written by name."""
 
-    def read(self) -> dict[str, Any]:
-        """Return those that are set now."""
-        ...
-
-    def write(self, name: str, value: Any) -> None:
-        """Set one."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Unset one."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class _OwnedTable:
     owner: Any
 
+    @abstractmethod
+    def read(self) -> dict[str, Any]:
+        """Return those that are set now."""
+
     def write(self, name: str, value: Any) -> None:
         """Set one."""
-        setattr(self.owner, name, value)
+        setattr(*self._place(name), value)
 
     def remove(self, name: str) -> None:
         """Unset one."""
-        delattr(self.owner, name)
+        delattr(*self._place(name))
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        return self.owner, name
 
 
 @dataclass(frozen=True, eq=False)
-class SlotsTable(_OwnedTable):
+class SlotsTable(AttributeTable):
     """Attributes of an object by their names, as of one with `__slots__`."""
 
     names: tuple[str, ...]
@@ -62,8 +56,7 @@ class SlotsTable(_OwnedTable):
         return {name: getattr(self.owner, name) for name in self.names if hasattr(self.owner, name)}
 
 
-@dataclass(frozen=True, eq=False)
-class ClassTable(_OwnedTable):
+class ClassTable(AttributeTable):
     """What the body of a class holds that can be state: no code, no descriptor, nothing of Python's own."""
 
     def read(self) -> dict[str, Any]:
@@ -72,11 +65,8 @@ class ClassTable(_OwnedTable):
         return {n: v for n, v in members if not n.startswith(("__", "_abc_")) and _can_be_state(v)}
 
 
-@dataclass(frozen=True, eq=False)
-class ClosureTable:
-    """The variables of the enclosing functions that a function uses."""
-
-    function: FunctionType
+class ClosureTable(AttributeTable):
+    """The variables of the enclosing functions that a function, its owner, uses."""
 
     @classmethod
     def of(cls, function: FunctionType) -> ClosureTable | None:
@@ -86,21 +76,13 @@ class ClosureTable:
     def read(self) -> dict[str, Any]:
         """Return those that are set now."""
         found: dict[str, Any] = {}
-        for name in self.function.__code__.co_freevars:
+        for name in self.owner.__code__.co_freevars:
             with suppress(ValueError):  # not assigned yet
-                found[name] = self._cell(name).cell_contents
+                found[name] = getattr(*self._place(name))
         return found
 
-    def write(self, name: str, value: Any) -> None:
-        """Set one."""
-        self._cell(name).cell_contents = value
-
-    def remove(self, name: str) -> None:
-        """Unset one."""
-        del self._cell(name).cell_contents
-
-    def _cell(self, name: str) -> Any:
-        return (self.function.__closure__ or ())[self.function.__code__.co_freevars.index(name)]
+    def _place(self, name: str) -> tuple[Any, str]:
+        return self.owner.__closure__[self.owner.__code__.co_freevars.index(name)], "cell_contents"
 
 
 def _can_be_state(value: Any) -> bool:

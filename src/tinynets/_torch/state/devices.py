@@ -1,4 +1,4 @@
-"""The device that tensors are made on."""
+"""The device on which tensors are created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The global flags of torch, which a model could change: read, written, compared."""
+"""Read, write and compare the global flags of torch that a model could change."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _autocast(device: str) -> dict[str, _Flag]:
 
 
 def _set_default_device(device: torch.device) -> None:
-    torch.set_default_device(None if device.type == "cpu" else device)  # None: without a mode that costs
+    torch.set_default_device(None if device.type == "cpu" else device)  # None avoids a mode: it has overhead
 
 
-# By how a user would ask for them.
+# By the expression with which a user would read them.
 _FLAGS: dict[str, _Flag] = {
     "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
@@ -77,12 +77,12 @@ _FLAGS: dict[str, _Flag] = {
 
 
 def read_flags() -> dict[str, Any]:
-    """Return the value of every global flag, by how a user would ask for it."""
+    """Return the value of every global flag, by the expression with which a user would read it."""
     return {name: read() for name, (read, _) in _FLAGS.items()}
 
 
 def write_flags(flags: dict[str, Any]) -> None:
-    """Put flags back that have changed; the others are not touched, since setting some of them costs."""
+    """Restore the flags that have changed; the others are not set, since setting some of them is slow."""
     for name, value in flags.items():
         read, write = _FLAGS[name]
         if read() != value:
@@ -90,6 +90,6 @@ def write_flags(flags: dict[str, Any]) -> None:
 
 
 def changed_flags(before: dict[str, Any]) -> list[str]:
-    """Return one line for every flag that is not what it was."""
+    """Return one line for every flag that has changed."""
     now = read_flags()
     return [f"{name}: {before[name]} -> {now[name]}" for name in before if now[name] != before[name]]

@@ -1,4 +1,4 @@
-"""Every object reachable from a model, registered or not: each once, under the name its code would use."""
+"""Every object reachable from a model, registered or not: each once, named as the model's code would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor  # no public name; what holds one is not a model's state
+from torch._subclasses.fake_tensor import FakeTensor  # no public name; fake tensors are not state of a model
 
 from ..modules.module_tables import (
     BUFFERS,
@@ -28,10 +28,10 @@ from .foreign import PLAIN, PLAIN_TYPES, is_foreign, is_foreign_module, is_of_nu
 from .walk_item import Reachable, Role
 
 FOREIGN_ATTRIBUTES = "_foreign_attributes_"
-"""A class lists here those of its attributes that refer to objects of someone else: they are not searched."""
+"""The class attribute that lists attributes which refer to objects of other owners: they are not searched."""
 
-_DEPTH = 6  # containers in containers, counted from a module: deeper ones are not a model's state
-_MANY = 10_000  # a longer container is a vocabulary or a dataset: listed, but not searched
+_DEPTH = 6  # nesting of containers, counted from a module: deeper ones are not state of a model
+_MANY = 10_000  # longer containers are vocabularies or datasets: they are listed but not searched
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 _WITHOUT_ATTRIBUTES = {
     dict,
@@ -51,14 +51,14 @@ _WITHOUT_STATE = ("torch.", "builtins", "abc", "typing", "tinynets.module")  # c
 
 
 def reachable(model: nn.Module) -> list[Reachable]:
-    """Return what a model holds: modules with their attributes, tensors, containers, objects, generators.
+    """Return the contents of a model: modules, their attributes, tensors, containers, objects, generators.
 
-    Also what its classes hold, since a list in the body of a class is shared by all instances, and what
-    functions among the attributes hold: closures, defaults, arguments of a `partial`, the object of a bound
-    method. Values that cannot change are left out: they are in the containers.
+    Includes the attributes of its classes, since a list in the body of a class is shared by all instances,
+    and what functions among the attributes refer to: closures, defaults, arguments of a `partial`, the object
+    of a bound method. Immutable values are left out: they are in the containers.
     """
     walk = _Walk(skip=frozenset())
-    walk.module(Reachable("", model, Role.MODULE))  # first, so that what is registered is named by that
+    walk.module(Reachable("", model, Role.MODULE))  # first: registered names take precedence
     walk.all_attributes()
     walk.all_hooks()
     return walk.found
@@ -67,7 +67,7 @@ def reachable(model: nn.Module) -> list[Reachable]:
 def reachable_by_attributes(model: nn.Module) -> list[Reachable]:
     """Return the part of `reachable` that is not registered, at a fraction of the cost.
 
-    What hooks and the attributes of tensors hold is left out: `forward` does not get there.
+    What hooks and the attributes of tensors refer to is left out: `forward` does not use it.
     """
     walk = _Walk(skip=TABLES)
     walk.modules = named_modules(model)
@@ -80,26 +80,26 @@ class _Walk:
     def __init__(self, skip: frozenset[str]) -> None:
         self.skip = skip  # attributes of modules that are not searched
         self.found: list[Reachable] = []
-        self.seen: dict[int, Any] = {}  # the objects are kept alive, so that their ids stay theirs
-        self.modules: list[tuple[str, nn.Module]] = []  # whose attributes are to be searched
+        self.seen: dict[int, Any] = {}  # keeps the objects alive, so that their ids stay unique
+        self.modules: list[tuple[str, nn.Module]] = []  # modules whose attributes are still to be searched
         self.hooks: list[Reachable] = []
         self.in_hooks = False
 
     def all_attributes(self) -> None:
-        """Search the attributes of all modules, also of those that are found on the way."""
+        """Search the attributes of all modules, including modules found on the way."""
         for path, module in self.modules:  # grows
             self.attributes(path, module)
         self.modules.clear()
 
     def all_hooks(self) -> None:
-        """Search the hooks, last: what an attribute leads to as well is named by the attribute."""
+        """Search the hooks last: an object that an attribute refers to as well gets the attribute's name."""
         self.in_hooks = True
         for hooks in self.hooks:  # grows
             self.contents(hooks, [*hooks.value.items()], 1)
             self.all_attributes()
 
     def module(self, item: Reachable) -> None:
-        """Add a module and what is registered with it."""
+        """Add a module and everything registered with it."""
         path, module = item.path, cast("nn.Module", item.value)
         self.seen[id(module)] = module
         self.found.append(item)
@@ -118,7 +118,7 @@ class _Walk:
     def attributes(self, path: str, module: nn.Module) -> None:
         """Search the attributes of a module and of its class."""
         own = vars(module)
-        # Most layers of torch have numbers and little else.
+        # Most layers of torch have little else than numbers.
         if not self.skip or any(type(own[name]) not in PLAIN_TYPES for name in own.keys() - self.skip):
             self.table(Reachable(path, own, dotted=True, owner=module), 0, self.skip)
         classes = type(module).__mro__ if id(type(module)) not in self.seen else ()
@@ -131,7 +131,7 @@ class _Walk:
                 self.attribute_table(item, 1)
 
     def visit(self, item: Reachable, depth: int) -> None:
-        """Add one object and what is in it."""
+        """Add one object and its contents."""
         value = item.value
         if id(value) in self.seen or depth > _DEPTH:
             return
@@ -162,7 +162,7 @@ class _Walk:
             self.object(item, depth)
 
     def attributes_of_subclass(self, item: Reachable, depth: int) -> None:
-        """Search the attributes of a container whose class is the user's own."""
+        """Search the attributes of a container of a user-defined class."""
         if type(item.value) not in _WITHOUT_ATTRIBUTES:
             self.object(item, depth)
 
@@ -176,7 +176,7 @@ class _Walk:
             self.attribute_table(item.at(item.path, slots, role=Role.ATTRIBUTE, dotted=True), depth + 1)
 
     def function(self, item: Reachable, depth: int) -> None:
-        """Search what a function holds. Those of torch and Python hold nothing of a model, nor do hooks."""
+        """Search what a function refers to, unless it is from torch or Python, or in a hook."""
         function, path = item.value, item.path
         if self.in_hooks:
             return
@@ -196,13 +196,13 @@ class _Walk:
         self.contents(item.at(path, None, dotted=True), parts.items(), depth)
 
     def attribute_table(self, item: Reachable, depth: int) -> None:
-        """Add a table of attributes that is no dict, and what is in it."""
+        """Add a table of attributes that is not a dict, and its contents."""
         self.found.append(item)
         table = cast("AttributeTable", item.value)
         self.contents(item, table.read().items(), depth)
 
     def table(self, item: Reachable, depth: int, skip: Collection[str] = ()) -> None:
-        """Add a dict and what is in it."""
+        """Add a dict and its contents."""
         mapping = cast("dict[Any, Any]", item.value)
         self.seen[id(mapping)] = mapping
         self.found.append(item)
@@ -220,12 +220,12 @@ class _Walk:
             self.contents(item.at(f"list({item.path})", mapping), keys, depth)
 
     def contents(self, parent: Reachable, items: Collection[tuple[Any, Any]], depth: int) -> None:
-        """Visit what is in a container or a table of attributes."""
+        """Visit the contents of a container or a table of attributes."""
         for key, value in items:
             if type(value) in PLAIN_TYPES or id(value) in self.seen or _is_sizes(value):
                 continue
             item = parent.at(parent.name(key), value)
-            if parent.dotted and not parent.attribute:  # the attributes of a module, not of an object in one
+            if parent.dotted and not parent.attribute:  # attributes of a module, not of an object inside it
                 item.attribute = str(key)
                 if key in HOOK_TABLES:
                     item.role = Role.HOOK
@@ -238,15 +238,15 @@ class _Walk:
 
 
 def _is_sizes(value: Any) -> bool:
-    """Return whether a value is a tuple of plain ones, such as the size of a kernel: not worth a visit."""
+    """Return whether a value is a tuple of plain values, such as a kernel size, which need not be visited."""
     return type(value) is tuple and PLAIN_TYPES.issuperset(map(type, cast("tuple[Any, ...]", value)))
 
 
 def unregistered(model: nn.Module) -> list[Reachable]:
-    """Return every tensor and module that is not registered with the module that holds it.
+    """Return every tensor and module that is not registered with the module that refers to it.
 
-    Of an unregistered module, only what it hides in turn: the rest is registered with it. Left out is
-    what a pre-hook computes before each call, such as the `weight` of the old weight norm.
+    Tensors and modules that are registered with an unregistered module are not listed, nor are attributes
+    that a pre-hook computes before each call, such as the `weight` of the old weight norm.
     """
     return [
         item
@@ -259,12 +259,12 @@ def unregistered(model: nn.Module) -> list[Reachable]:
 
 
 def unregistered_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the unregistered modules by their path in the code."""
+    """Return the unregistered modules by their paths in the code."""
     return {item.path: item.value for item in unregistered(model) if isinstance(item.value, nn.Module)}
 
 
 def unregistered_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return every unregistered tensor with its path, and what unregistered modules have registered."""
+    """Return unregistered tensors, and all parameters and buffers of unregistered modules, with paths."""
     found: list[tuple[str, Tensor]] = []
     for item in unregistered(model):
         if isinstance(item.value, Tensor):

@@ -1,4 +1,4 @@
-"""The states of all random number generators: saved, put back, compared, seeded."""
+"""Random number generators of torch, Python and NumPy: their states saved, put back, compared, seeded."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import random
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from .generators import generators_of, read_state, same_state, seed_of, write_state
+from .foreign import has_attribute
+from .model_walk import reachable
 
 SOURCES = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random"}
-"""The sources of random numbers in the words of a message."""
+"""The names of the sources of random numbers in messages."""
 
 
 class RandomStates:
-    """The states of the generators of torch, Python and, where it is imported, NumPy.
+    """The states of the generators of torch, Python and, where it is imported, NumPy, and those of models.
 
     Of torch, those of the CPU and of every accelerator that is in use: reading the state of another one would
     start it.
-
-    Args:
-        models: their own generators are saved as well.
     """
 
     def __init__(self, *models: nn.Module) -> None:
@@ -35,7 +33,7 @@ class RandomStates:
         self._own = [(one, read_state(one)) for model in models for _, one in generators_of(model)]
 
     def restore(self) -> None:
-        """Put every generator back."""
+        """Restore every generator."""
         random.setstate(self._python)
         devices = _devices_in_use()
         for device, state in self._torch.items():
@@ -47,10 +45,10 @@ class RandomStates:
             write_state(generator, state)
 
     def moved(self) -> list[str]:
-        """Return which sources have been drawn from since: `"torch"`, `"python"`, `"numpy"`."""
+        """Return the sources whose state has changed since: `"torch"`, `"python"`, `"numpy"`."""
         now = RandomStates()
         moved = {
-            # A device or a library that came into use only since has come with a state of its own.
+            # A device or library that was initialised since then has no saved state to compare with.
             "torch": any(not same_state(state, now._torch.get(d, state)) for d, state in self._torch.items()),
             "python": self._python != now._python,
             "numpy": self._numpy is not None and not same_state(self._numpy, now._numpy),
@@ -58,13 +56,13 @@ class RandomStates:
         return [source for source, has_moved in moved.items() if has_moved]
 
     def moved_besides_torch(self) -> list[str]:
-        """Return which sources have been drawn from that `torch.manual_seed` does not reach."""
+        """Return the changed sources that `torch.manual_seed` does not reach."""
         return [source for source in self.moved() if source != "torch"]
 
 
 @contextmanager
 def preserved_random_states(*models: nn.Module) -> Generator[None]:
-    """Put every generator back at the end of the block, those that the models hold too."""
+    """Restore every generator at the end of the block, including those of the models."""
     states = RandomStates(*models)
     try:
         yield
@@ -73,16 +71,16 @@ def preserved_random_states(*models: nn.Module) -> Generator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch, Python and, where it is imported, NumPy."""
+    """Seed torch, Python and, if it is imported, NumPy."""
     if len(_devices_in_use()) > 1:
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
-    else:  # it would leave the seed in a queue for devices that are not in use, with a traceback for each
+    else:  # manual_seed would queue the seed, with a traceback, for each device that is not in use
         torch.default_generator.manual_seed(seed)
     _seed_python(seed)
 
 
 def seed_all_but_torch(model: nn.Module, seed: int) -> None:
-    """Seed every generator that `torch.manual_seed` does not reach, those that the model holds too."""
+    """Seed every generator that `torch.manual_seed` does not reach, including those of the model."""
     _seed_python(seed)
     for _, generator in generators_of(model):
         seeding = seed_of(generator)
@@ -91,7 +89,7 @@ def seed_all_but_torch(model: nn.Module, seed: int) -> None:
 
 
 def seeds_torch(call: Callable[[], object]) -> bool:
-    """Return whether a call leaves the generator of torch in the same state from wherever it starts."""
+    """Return whether a call leaves torch's generator in the same state, whatever state it starts from."""
     ends: list[torch.Tensor] = []
     for seed in (1, 2):
         torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
@@ -114,6 +112,53 @@ def _devices_in_use() -> dict[str, _Access]:
     for name, library in (("cuda", torch.cuda), ("xpu", torch.xpu)):
         if library.is_initialized():
             found[name] = (library.get_rng_state_all, library.set_rng_state_all)
-    if torch.mps.is_available():  # which is in use as soon as it is there
+    if torch.mps.is_available():  # in use as soon as it is available
         found["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
     return found
+
+
+def generators_of(model: nn.Module) -> list[tuple[str, Any]]:
+    """Return the generators that a model holds, with their paths."""
+    return [(item.path, item.value) for item in reachable(model) if seed_of(item.value) is not None]
+
+
+def read_state(generator: Any) -> Any:
+    """Return the state of a generator."""
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    bits = getattr(generator, "bit_generator", None)
+    return generator.get_state() if bits is None else bits.state
+
+
+def write_state(generator: Any, state: Any) -> None:
+    """Put a generator into a state that `read_state` returned."""
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif (bits := getattr(generator, "bit_generator", None)) is not None:
+        bits.state = state
+    else:
+        generator.set_state(state)
+
+
+def seed_of(value: Any) -> Callable[[int], object] | None:
+    """Return the function that seeds a generator; None for anything else."""
+    if isinstance(value, torch.Generator):
+        return value.manual_seed
+    if isinstance(value, random.Random):
+        return value.seed
+    bits = value.bit_generator if has_attribute(value, "bit_generator") else None
+    if bits is not None:
+        return lambda seed: setattr(bits, "state", type(bits)(seed).state)
+    return value.seed if has_attribute(value, "set_state") and has_attribute(value, "seed") else None
+
+
+def same_state(ours: Any, theirs: Any) -> bool:
+    """Return whether two states of generators are the same: tensors, arrays and numbers, nested at will."""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        mapping = cast("dict[str, Any]", ours)
+        return all(same_state(value, theirs[key]) for key, value in mapping.items())
+    if isinstance(ours, list | tuple):
+        return all(map(same_state, cast("list[Any]", ours), theirs))
+    return bool((ours == theirs).all()) if hasattr(ours, "tobytes") else ours == theirs

@@ -1,4 +1,4 @@
-"""One object that the walk over a model has found: where it is, and what it is to its owner."""
+"""One object found by the walk over a model: its path and its role in its owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .foreign import PLAIN
 
 
 class Role(StrEnum):
-    """What a value is to the module that holds it."""
+    """The role of a value in the module that refers to it."""
 
     PARAMETER = "parameter"
     BUFFER = "buffer"
@@ -24,37 +24,27 @@ class Role(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Reachable:
-    """One object reachable from a model, or the table of its attributes.
+    """One object reachable from a model, or the table of its attributes."""
 
-    Args:
-        path: `"conv.weight"`, `"cache['mask'][0]"`; `""` for the attributes of the model itself.
-        value: the object; a dict or an `AttributeTable` for a table of attributes.
-        role: what it, or what is in it, is to the module that holds it.
-        dotted: whether what is in it is named `path.key`, not `path[key]`.
-        owner: the module whose attribute leads here; None for a registered module or tensor.
-        attribute: the name of that attribute.
-        of_class: whether it is an attribute of the class, which all instances share.
-    """
-
-    path: str
-    value: Any
-    role: Role = Role.ATTRIBUTE
-    dotted: bool = False
-    owner: nn.Module | None = None
-    attribute: str = ""
-    of_class: bool = False
+    path: str  # `conv.weight`, `cache['mask'][0]`; `""` for the attributes of the model itself
+    value: Any  # a dict or an `AttributeTable` for a table of attributes
+    role: Role = Role.ATTRIBUTE  # what it, or what is in it, is to the module that holds it
+    dotted: bool = False  # whether what is in it is named `path.key`, not `path[key]`
+    owner: nn.Module | None = None  # whose attribute leads here; None for a registered module or tensor
+    attribute: str = ""  # the name of that attribute
+    of_class: bool = False  # whether it is an attribute of the class, which all instances share
 
     def name(self, key: object) -> str:
-        """Return the path of something in it."""
+        """Return the path of an item in it."""
         if self.dotted:
             return f"{self.path}.{key}" if self.path else str(key)
         return f"{self.path}[{key!r}]" if isinstance(key, (*PLAIN, tuple)) else f"{self.path}[...]"
 
     def role_of(self, key: object) -> Role:
-        """Return the role of something in it."""
+        """Return the role of an item in it."""
         return Role.FLAG if self.dotted and key == "training" else self.role
 
     def at(self, path: str, value: Any, *, role: Role | None = None, dotted: bool = False) -> Reachable:
-        """Return what is found at a path by way of this object."""
+        """Return the item for a value that is reached through this object."""
         role = self.role if role is None else role
         return Reachable(path, value, role, dotted, self.owner, self.attribute, self.of_class)

@@ -1,1 +1,1 @@
-"""Who calls a checked function; and the compiler: dynamo, fake tensors, symbolic sizes, operators."""
+"""Callers of checked functions, and the compiler: dynamo, fake tensors, symbolic sizes, operators."""

@@ -1,4 +1,4 @@
-"""What is asked of `torch.compile` and AOTInductor that they do not tell in public."""
+"""Uses of `torch.compile` and AOTInductor without a public API."""
 
 # pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch._C._dynamo import eval_frame
 
-# What `torch.compile` installs to see the frames that a compiled function calls without tracing them. Without
+# The callback by which `torch.compile` sees the frames that a compiled function calls untraced. Without
 # it, a mode block in such a function still works, but is traced, with warnings.
 _frame_callback: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
 
@@ -23,18 +23,18 @@ def compiler_watches() -> bool:
 
 
 def is_compiled_wrapper(cls: type[nn.Module]) -> bool:
-    """Return whether a class is what `torch.compile(module)` wraps a module in.
+    """Return whether a class is the wrapper that `torch.compile(module)` returns.
 
-    By its name, since importing it imports the compiler. Should it be renamed, the wrapper's own flag is
-    switched as well, which it passes on to the module inside.
+    Compares names, since importing the class imports the compiler. If torch renames it, the wrapper's own
+    flag is switched as well, which it passes on to the module inside.
     """
     return cls.__name__ == "OptimizedModule" and cls.__module__.startswith("torch._dynamo")
 
 
 def refuse_recompiling(refuse: bool) -> AbstractContextManager[None]:
-    """Make a compiled function raise where it would be compiled again; the error has the guard.
+    """Make a compiled function raise instead of recompiling; the error names the failed guard.
 
-    The public `torch.compiler.set_stance("fail_on_recompile")` also refuses the first compilation.
+    The public `torch.compiler.set_stance("fail_on_recompile")` also rejects the first compilation.
     """
     import torch._dynamo.config as config
 
@@ -42,9 +42,9 @@ def refuse_recompiling(refuse: bool) -> AbstractContextManager[None]:
 
 
 def compile_ahead_of_time(program: torch.export.ExportedProgram, path: str) -> Callable[..., Any]:
-    """Compile an exported program by AOTInductor into a package at a path, and load it.
+    """Compile an exported program with AOTInductor into a package at a path, and load it.
 
-    The documentation of AOTInductor uses these names, although they are private; there are no others.
+    The documentation of AOTInductor uses these private names; there are no public ones.
     """
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 

@@ -1,8 +1,8 @@
-"""Tensors with shapes and no values: what `torch.export` and `torch.compile` trace with.
+"""Tensors with shapes but no values, with which `torch.export` and `torch.compile` trace.
 
-`torch.device("meta")` is the public relative, but it has no other devices, no symbolic sizes, and results
-that differ from those of real kernels in strides. Should torch change these names, `tinynets.explain` fails
-here, except with `on="real"`.
+`torch.device("meta")` is the public alternative, but it has no other devices and no symbolic sizes, and the
+strides of its results differ from real kernels. If torch changes these names, `tinynets.explain` fails here,
+except with `on="real"`.
 """
 
 # pyright: reportMissingTypeStubs=false, reportPrivateUsage=false, reportUnknownMemberType=false
@@ -33,12 +33,12 @@ _SOUNDS_FAKE = ("fake", "meta", "data pointer", "symbolic", "symint", "data-depe
 
 
 def fake_mode(environment: Any) -> FakeTensorMode:
-    """Return a mode in which tensors have no values, and sizes may be symbols of an environment."""
+    """Return a mode in which tensors have no values, and sizes may be symbols of a shape environment."""
     return FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
 
 
 def fake_like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """Return a fake tensor like a real one; one on meta counts as on the CPU."""
+    """Return a fake tensor like a real one; a meta tensor counts as a CPU tensor."""
     device = "cpu" if tensor.device.type == "meta" else tensor.device
     if tensor.layout is not torch.strided or type(tensor) not in (torch.Tensor, nn.Parameter):
         return mode.from_tensor(tensor, static_shapes=True)
@@ -54,13 +54,13 @@ def copying_to_fake(mode: FakeTensorMode) -> AbstractContextManager[Any]:
 
 
 def needs_values(error: BaseException) -> bool:
-    """Return whether an error says that a model looks at values, or that it is due to fake tensors at all."""
+    """Return whether an error says that a model reads values, or is due to fake tensors in another way."""
     text = str(error).lower()
     return isinstance(error, _NEEDS_VALUES) or any(word in text for word in _SOUNDS_FAKE)
 
 
 def python_kernels() -> AbstractContextManager[Any]:
-    """Prefer torch's kernels in Python, which keep symbols where those in C++ ask for numbers."""
+    """Prefer torch's Python kernels, which keep symbols where the C++ kernels require numbers."""
     return enable_python_dispatcher()
 
 

@@ -1,6 +1,6 @@
 """AOTInductor: programs compiled to machine code, in packages that torch loads.
 
-Torch's documentation of AOTInductor uses these very names; there are no public ones.
+Torch's documentation of AOTInductor uses these private names; there are no public ones.
 """
 
 # pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -18,16 +18,16 @@ from .pytree import tree_unflatten, treespec_loads
 
 
 def compile_to_package(program: ExportedProgram, path: str, metadata: Mapping[str, str]) -> None:
-    """Compile a program for this machine into a package at a path, with texts in its metadata."""
+    """Compile a program for this machine into a package at a path, with strings in its metadata."""
     torch._inductor.aoti_compile_and_package(
         program, package_path=path, inductor_configs={"aot_inductor.metadata": dict(metadata)}
     )
 
 
 def load_package(path: str) -> tuple[Callable[[list[Tensor]], Any], int, int]:
-    """Return a function that runs a compiled program, and how many tensors it takes and returns.
+    """Return a function that runs a compiled program, and how many tensors it accepts and returns.
 
-    The package's own call reads both structures anew from JSON, at 16 us a call.
+    The package's own call parses both structures from JSON each time, at 16 us a call.
     """
     model = torch._inductor.aoti_load_package(path)
     run = model.loader.boxed_run
@@ -43,6 +43,6 @@ def load_package(path: str) -> tuple[Callable[[list[Tensor]], Any], int, int]:
 
 
 def compile_list(program: ExportedProgram, folder: str) -> Callable[[list[Tensor]], list[Tensor]]:
-    """Compile a program for this machine, and return it; it empties the list that it is given."""
+    """Compile a program for this machine and return it as a function, which empties its list of inputs."""
     package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/model.pt2")
     return torch._inductor.aoti_load_package(package).loader.boxed_run

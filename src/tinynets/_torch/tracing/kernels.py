@@ -1,7 +1,7 @@
-"""Kernels that torch chooses between by itself, and the settings of the process by which it does.
+"""Kernels between which torch chooses automatically, and the process-wide settings that decide.
 
-`torch.conv2d` is the public way to both kernels of a convolution on the CPU, oneDNN's and the native one, and
-leaves no choice. Should torch drop the name of the native one, straight lines call `torch.conv2d`.
+`torch.conv2d` is the public way to both kernels of a convolution on the CPU, oneDNN's and the native one, but
+the caller cannot choose. If torch drops the name of the native one, straight lines call `torch.conv2d`.
 """
 
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -20,7 +20,7 @@ _precision: Callable[[str, str], str] | None = getattr(torch._C, "_get_fp32_prec
 
 
 def kernel_settings() -> tuple[Any, ...]:
-    """Return the settings of the process that may change the bits of a convolution."""
+    """Return the process-wide settings that may change the bits of a convolution's output."""
     precision = () if _precision is None else (_precision("mkldnn", "conv"), _precision("mkldnn", "matmul"))
     return (
         torch.get_num_threads(),

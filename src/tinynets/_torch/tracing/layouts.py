@@ -20,7 +20,7 @@ def layout_of(tensor: torch.Tensor) -> str:
     """Return `contiguous`, `channels_last`, `channels_last_3d`, `strided`, or the name of a sparse layout."""
     if tensor.layout is not torch.strided:
         return str(tensor.layout).removeprefix("torch.")
-    with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # the model did not ask
+    with torch._C.DisableTorchFunction():  # pyright: ignore[reportPrivateUsage]  # not a read by the model
         shape, strides = [expression_of(s) for s in tensor.shape], [expression_of(s) for s in tensor.stride()]
     if _nested(shape, strides, tuple(range(len(shape)))):
         return "contiguous"
@@ -29,7 +29,7 @@ def layout_of(tensor: torch.Tensor) -> str:
 
 
 def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> bool:
-    """Return whether each axis in `order` steps over exactly what the later ones fill."""
+    """Return whether the stride of each axis in `order` equals the number of elements of the later axes."""
     step: Any = 1
     for place, axis in reversed(list(enumerate(order))):
         if shape[axis] == 1:
@@ -41,13 +41,13 @@ def _nested(shape: list[Any], strides: list[Any], order: tuple[int, ...]) -> boo
 
 
 def empty_like_strides(shape: list[Any], tensor: torch.Tensor) -> torch.Tensor:
-    """Return an empty tensor of a shape, some of it symbols, with the memory layout of another tensor."""
+    """Return an empty tensor of a (partly symbolic) shape with the memory layout of another tensor."""
     options: dict[str, Any] = {"dtype": tensor.dtype, "device": tensor.device}
     if tensor.device.type == "meta":
         options["device"] = "cpu"
     strides = tensor.stride() if tensor.layout is torch.strided else ()
     order = sorted(range(len(strides)), key=lambda axis: (-strides[axis], axis))
-    if _nested(list(tensor.shape), list(strides), tuple(order)):  # dense: the same axes, inside out
+    if _nested(list(tensor.shape), list(strides), tuple(order)):  # dense: allocate in memory order, permute
         made = torch.empty([shape[axis] for axis in order], **options)
         return made.permute([order.index(axis) for axis in range(len(order))])
     if strides:

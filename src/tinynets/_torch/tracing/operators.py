@@ -1,7 +1,8 @@
-"""Every operator that runs: what it is, what it is made of, and whether it writes to its arguments.
+"""Properties of operators: their packet, whether they decompose, and whether they write to their arguments.
 
-`torch.utils.flop_counter` is the public example of such a mode; it is built on the same names. Should torch
-change them, `tinynets.explain` fails here.
+`torch.utils.flop_counter` is the public example of a `TorchDispatchMode`, which sees every operation below
+autograd; it is built on the same names. Should torch change them, `tinynets.explain` fails here, and
+`device.move` could not refuse operations on two devices where there is only a CPU.
 """
 
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,12 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
 
 def packet_of(operator: Any) -> Any:
-    """Return all overloads of an operator; None for a higher-order one, which has none."""
+    """Return the packet of all overloads of an operator, or None for a higher-order operator."""
     return getattr(operator, "_overloadpacket", None)
 
 
 def can_decompose(operator: Any) -> bool:
-    """Return whether an operator is composed of others."""
+    """Return whether an operator can be decomposed into others."""
     return operator.namespace != "prim" and operator._can_decompose()
 
 
@@ -29,7 +30,7 @@ def is_mutable(operator: Any) -> bool:
 
 
 def takes_apart_symbolic_axis(operator: Any, args: tuple[Any, ...]) -> bool:
-    """Return whether an operator makes one tensor for each item of an axis whose size is a symbol."""
+    """Return whether an operator returns one tensor for each index of an axis with a symbolic size."""
     if operator is not torch.ops.aten.unbind.int:
         return False
     values: list[Any] = [*args, 0]

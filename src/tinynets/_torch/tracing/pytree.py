@@ -1,8 +1,8 @@
-"""Nested containers of tensors, flattened and mapped: what a forward accepts and returns.
+"""Flatten and map nested containers of tensors, such as the arguments and results of a forward.
 
-Torch has this under a private name only, and `torch.export`, `torch.func` and user code agree on it: a class
-that is registered there is a container for all of them. Should torch publish it, or drop it for `optree`,
-change this file.
+Torch has this only under a private name, but `torch.export`, `torch.func` and user code all rely on it: a
+class registered there is a container for all of them. If torch publishes it, or drops it for `optree`, change
+this file.
 """
 
 from typing import Any, cast
@@ -19,6 +19,6 @@ from torch.utils._pytree import treespec_loads as treespec_loads
 
 
 def children(value: Any) -> list[Any] | None:
-    """Return what a value of a registered class holds, one level deep; None for any other value."""
+    """Return the items of a value of a registered class, one level deep; None for any other value."""
     node = SUPPORTED_NODES.get(cast("type[Any]", type(value)))
     return None if node is None else list(node.flatten_fn(value)[0])

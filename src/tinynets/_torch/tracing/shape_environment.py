@@ -1,7 +1,7 @@
 """Symbolic sizes: axes that may have any size while `tinynets.explain` traces a model.
 
-`torch.export` is the public use of them, but shows only the finished program. If torch drops these names,
-`explain` loses axis names and formulas, and `export` the free batch of 1; real sizes do not need them.
+`torch.export` is their public use, but shows only the finished program. If torch drops these names, `explain`
+loses axis names and formulas, and `export` loses the free batch of 1; real sizes do not need them.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def new_environment() -> Any:
-    """Return an environment in which no two sizes are taken for equal because they measure the same."""
+    """Return an environment that does not assume that sizes with the same hint are equal."""
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     return ShapeEnv(
@@ -28,12 +28,9 @@ def new_environment() -> Any:
 
 
 def new_size(environment: Any, name: str, hint: int) -> tuple[Any, Any]:
-    """Return a symbol that may be any number, and the size (a `torch.SymInt`) that it stands for.
+    """Return a symbol of a unique name, and the size (a `torch.SymInt`) that it stands for.
 
-    Args:
-        environment: where it lives.
-        name: a unique name.
-        hint: the number that decides comparisons while a model is traced.
+    It may be any number; the hint is the one that decides comparisons while a model is traced.
     """
     from torch._dynamo.source import ConstantSource
     from torch.fx.experimental.symbolic_shapes import DimDynamic
@@ -50,19 +47,19 @@ def new_size(environment: Any, name: str, hint: int) -> tuple[Any, Any]:
 
 
 def expression_of(size: Any) -> Any:
-    """Return a size as a number or a sympy expression, without asking what a symbol measures."""
+    """Return a size as a number or a sympy expression, without reading the hint of a symbol."""
     return size if isinstance(size, int | float) else size.node.expr
 
 
 def is_floor_division(expression: Any) -> bool:
-    """Return whether an expression is a rounded quotient, which sympy has no class for."""
+    """Return whether an expression is a floor division, for which sympy has no class."""
     from torch.utils._sympy.functions import FloorDiv
 
     return isinstance(expression, FloorDiv)
 
 
 def with_floor_divisions(size: Any) -> Any:
-    """Write what Python's `//` makes of sympy's sizes as torch does, which has no fractions in it."""
+    """Rewrite the result of Python's `//` on sympy sizes as torch's `FloorDiv`, without fractions."""
     import sympy
     from torch.utils._sympy.functions import FloorDiv
 
@@ -73,7 +70,7 @@ def with_floor_divisions(size: Any) -> Any:
 
 
 def join_floor_divisions(size: Any) -> Any:
-    """Write rounded quotients of rounded quotients as one: `((h-1)//2-1)//2+1` is `(h+1)//4`."""
+    """Merge nested floor divisions: `((h-1)//2-1)//2+1` is `(h+1)//4`."""
     if not getattr(size, "args", ()):
         return size
     size = size.func(*map(join_floor_divisions, size.args))
@@ -86,7 +83,7 @@ def join_floor_divisions(size: Any) -> Any:
 
 
 def equal_at_all_sizes(first: Any, second: Any) -> bool:
-    """Return whether two sizes are equal whatever their symbols measure: tried, where forms differ."""
+    """Return whether two sizes are equal for all values of their symbols; different forms are tested on 8."""
     if first == second:
         return True
     difference = first - second
@@ -103,17 +100,17 @@ def equal_at_all_sizes(first: Any, second: Any) -> bool:
 def branches(environment: Any) -> list[Any]:
     """Return the conditions on symbols that the traced code relied on.
 
-    Conditions by which torch's fake kernels choose a library for a convolution are left out: they are not
+    Conditions with which torch's fake kernels choose a library for a convolution are left out: they are not
     branches of the model. If torch renames the file of these kernels, models are traced once more.
     """
     return [guard.expr for guard in environment.guards if not _asked_in(guard, "fake_impls.py")]
 
 
 def conditions(environment: Any) -> list[Any]:
-    """Return the conditions on symbols that the shapes of a trace hold under, None for each other one.
+    """Return the conditions on symbols under which the shapes of a trace are valid, None for other ones.
 
-    Others are by which torch's fake kernel of a convolution chooses a library: on these no shape depends. The
-    places are those of `environment.guards`.
+    With the others, torch's fake kernel of a convolution chooses a library, which does not affect shapes. The
+    list is parallel to `environment.guards`.
     """
     return [None if _asked_in(g, "fake_impls.py", "conv") else g.expr for g in environment.guards]
 
@@ -125,7 +122,7 @@ def _asked_in(guard: Any, file: str, function: str = "") -> bool:
 
 
 def function_of(expression: Any, symbols: list[Any]) -> Callable[..., Any]:
-    """Return a size or a condition as a function of its symbols, which is much faster than to substitute."""
+    """Return a size or condition as a function of its symbols, which is much faster than substitution."""
     import sympy
     from torch.utils._sympy.printers import PythonPrinter
 
@@ -138,7 +135,7 @@ def function_of(expression: Any, symbols: list[Any]) -> Callable[..., Any]:
 
 
 def one_program_for_all_sizes() -> AbstractContextManager[Any]:
-    """Make `torch.export` write one program for a batch of 1 and of more, where it would write two.
+    """Make `torch.export` write one program for batches of 1 and of more, instead of two.
 
     Without this setting, a batch that is free in the contract would have to be at least 2 in the file.
     """

@@ -1,7 +1,7 @@
-"""What a straight line needs of torch: the graph of `torch.export`, the fastest operators, the guard.
+"""Parts of torch that a straight line needs: the graph of `torch.export`, the fastest operators, the guard.
 
-An operator of `torch.ops` is called through a dispatcher in Python, at 2 us; most have a binding in C that
-takes the same arguments, at 0.5 us. Should torch drop a binding, the operator itself is called.
+An operator of `torch.ops` is called through a Python dispatcher, in 2 us; most have a C binding that accepts
+the same arguments, in 0.5 us. If torch drops a binding, the operator itself is called.
 """
 
 # What torch.export returns has no complete types.
@@ -23,20 +23,20 @@ from torch.export import Dim, ExportedProgram
 from .pytree import tree_map
 from .shape_environment import expression_of, one_program_for_all_sizes
 
-# The guard itself: `torch.inference_mode` is a Python class around it, at twice the time.
+# The guard itself: `torch.inference_mode` is a Python class around it and takes twice as long.
 InferenceGuard: Any = torch._C._InferenceMode
 
 # Whether autocast is on for any device.
 any_autocast_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
 
 _HOMES: tuple[Any, ...] = (torch._C._nn, torch._C._VariableFunctions, torch.Tensor)
-# Overloads whose binding takes the same positional arguments as the schema says.
+# Overloads whose binding accepts the positional arguments of the schema.
 _OVERLOADS = frozenset(
     ("default", "Tensor", "Scalar", "int", "dim", "using_ints", "dtype", "dim_IntList", "Tensor_Scalar")
 )
 
 
-_tracing = threading.Lock()  # torch traces by means of settings of the whole process
+_tracing = threading.Lock()  # tracing changes process-wide settings of torch
 
 
 def export_program(
@@ -47,12 +47,12 @@ def export_program(
     any_size: bool,
     batch_axes: Sequence[int | None] | None = None,
 ) -> ExportedProgram:
-    """Export a model for the sizes of its arguments, or with every axis free that is longer than 1.
+    """Export a model for the sizes of its arguments, or with every axis longer than 1 free.
 
-    To torch, the sizes 0 and 1 are special: a program for any size is none for these, unless only the batch
-    is free, given as an axis of each tensor.
+    Torch specialises the sizes 0 and 1: a program for any size does not accept them, unless only the batch is
+    free, given as an axis of each tensor.
     """
-    if batch_axes is not None:  # with oneDNN, torch would note for which batches it chooses which kernel
+    if batch_axes is not None:  # with oneDNN, torch would add conditions on the batch
         axes = iter(batch_axes)
         free = _for_each_tensor(lambda _: _free_axis(next(axes)), args, kwargs)
         with _tracing, one_program_for_all_sizes():
@@ -65,12 +65,9 @@ def export_program(
 def program_of_tensors(
     program: ExportedProgram, taken: Sequence[str], like: Sequence[Tensor]
 ) -> ExportedProgram:
-    """Export a program once more, as a function of a list of tensors: its weights are among them.
+    """Export a program again, as a function of a list of tensors that includes its weights.
 
-    Args:
-        program: as `export_program` made it, with no axis free but the batch.
-        taken: the placeholders that are given.
-        like: tensors for these.
+    No axis of the program is free but the batch; each tensor is like those for a placeholder that is taken.
     """
     placeholders: list[Any] = [node for node in program.graph.nodes if node.op == "placeholder"]
     shapes: dict[str, Any] = {node.name: getattr(node.meta.get("val"), "shape", ()) for node in placeholders}
@@ -90,13 +87,13 @@ class _OfTensors(nn.Module):
         self.graph, self.placeholders, self.taken = graph, placeholders, taken
 
     def forward(self, tensors: list[Tensor]) -> Any:
-        """Run the graph; what it does not read is None."""
+        """Run the graph; placeholders that it does not read are None."""
         given = dict(zip(self.taken, tensors, strict=True))
         return self.graph(*map(given.get, self.placeholders))
 
 
 class _Call(nn.Module):
-    """Calls a model; by its own signature torch would ask for the axes in as many forms as there are."""
+    """Calls a model. With the model's own signature, the form of `dynamic_shapes` would depend on it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -124,10 +121,10 @@ def _free_axis(axis: int | None) -> dict[int, Any]:
 
 @contextmanager
 def _backends_untouched() -> Generator[None]:
-    """Keep torch from switching oneDNN and cuDNN off while it traces: that is for the whole process.
+    """Keep torch from switching oneDNN and cuDNN off for the whole process while it traces.
 
-    Other threads would compute other bits, and the graph would ask BatchNorm not to use cuDNN. Should torch
-    rename the switch, only that comes back, and the test of threads fails.
+    Other threads would compute different bits, and the graph would tell BatchNorm not to use cuDNN. If torch
+    renames the switch, only these effects return, and the test of threads fails.
     """
     import torch.export._trace as home
 
@@ -143,14 +140,14 @@ def _backends_untouched() -> Generator[None]:
 
 
 def weight_names(program: ExportedProgram) -> dict[str, str]:
-    """Return the parameter or buffer of the model that each placeholder stands for, by its path."""
+    """Return, for each placeholder of a parameter or buffer, its path in the model."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     return {placeholder: name.removeprefix("model.") for placeholder, name in names.items()}
 
 
 def constant_tensors(program: ExportedProgram) -> dict[str, Tensor]:
-    """Return the other tensors that the graph reads, by their placeholders."""
+    """Return the constant tensors that the graph reads, by their placeholders."""
     constants = program.graph_signature.inputs_to_lifted_tensor_constants
     return {placeholder: cast(Tensor, program.constants[name]) for placeholder, name in constants.items()}
 
@@ -171,10 +168,10 @@ def size_of(size: Any) -> int | str:
 
 
 def conditions(program: ExportedProgram, symbols: frozenset[str]) -> list[str]:
-    """Return what the sizes must satisfy for the graph to hold, as Python source over their symbols.
+    """Return the conditions on sizes under which the graph is valid, as Python source over their symbols.
 
     Raises:
-        ValueError: it depends on something else, such as the values of a tensor.
+        ValueError: a condition depends on something else, such as the values of a tensor.
     """
     import sympy
     from torch.utils._sympy.printers import PythonPrinter
@@ -216,17 +213,15 @@ def packet_name(target: Any) -> str:
 
 
 def binding(target: Any, *, in_place: bool = False) -> tuple[str, Callable[..., Any]]:
-    """Return a name for an operator, and the fastest function that does the same.
+    """Return a name for an operator, and the fastest function that computes the same.
 
-    Args:
-        target: the operator.
-        in_place: whether to return the variant that writes its result into its first argument.
+    The variant `in_place` writes its result into its first argument.
     """
     name = target._schema.name.partition("::")[2] + ("_" if in_place else "")
     if target.namespace == "aten" and target._overloadname in _OVERLOADS:
         for home in _HOMES:
             function = getattr(home, name, None)
-            # What is written in Python is another function: `Tensor.index` is about named dimensions.
+            # A Python function differs from the operator: `Tensor.index` is about named dimensions.
             if callable(function) and not isinstance(function, FunctionType):
                 return name, function
     if in_place:
@@ -257,7 +252,7 @@ def is_random(target: Any) -> bool:
 
 
 def autocast_state() -> tuple[Any, ...]:
-    """Return for which devices autocast is on, and the dtypes."""
+    """Return whether autocast is on for each device, and with which dtype; empty if it is off everywhere."""
     if not any_autocast_enabled():
         return ()
     return tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda"))

@@ -1,32 +1,39 @@
-"""Warnings that torch causes itself, and that tell a user nothing."""
+"""Suppress warnings that torch itself causes and a user cannot act on."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
 
 
 @contextmanager
 def ignored_torch_deprecations() -> Generator[None]:
-    """Ignore uses of deprecated names inside torch, which only torch can mend."""
+    """Ignore warnings about deprecated names used inside torch, which only torch can fix."""
     with warnings.catch_warnings():
-        # When it copies a program.
+        # When torch copies a program.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         # When AOTInductor is imported: a DeprecationWarning up to torch 2.14, then a FutureWarning.
         warnings.filterwarnings("ignore", r"`torch\.jit\.script_method` is deprecated")
         yield
 
 
-# What `torch.onnx.export` logs when it looks for operators of torchvision, whether a model has any or not. If
-# the module gets another name, the messages are seen again.
+# The logger of `torch.onnx.export` when it looks for operators of torchvision, whether a model has any or
+# not. If torch renames the module, the messages appear again.
 _ONNX_REGISTRY = "torch.onnx._internal.exporter._registration"
 
 
-@contextmanager
-def no_word_of_torchvision() -> Generator[None]:
-    """Keep torch's ONNX exporter from saying that torchvision is not installed, once for each operator."""
+def to_onnx(program: ExportedProgram, output_names: Sequence[str] | None = None) -> Any:
+    """Translate a program to ONNX, without a log message for each missing operator of torchvision.
+
+    Returns:
+        The `onnx.ModelProto`.
+    """
 
     def is_other(record: logging.LogRecord) -> bool:
         return "torchvision is not installed" not in record.getMessage()
@@ -34,6 +41,7 @@ def no_word_of_torchvision() -> Generator[None]:
     log = logging.getLogger(_ONNX_REGISTRY)
     log.addFilter(is_other)
     try:
-        yield
+        onnx: Any = torch.onnx  # its functions have no complete types
+        return onnx.export(program, dynamo=True, verbose=False, output_names=output_names).model_proto
     finally:
         log.removeFilter(is_other)

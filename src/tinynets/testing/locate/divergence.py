@@ -1,4 +1,4 @@
-"""Find the module to blame: the deepest whose call changes something, the first whose output differs."""
+"""Find the responsible module: the deepest that changes something, or the first whose output differs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..._torch.modules.hook_recorder import forward_hooks
 from ..measure.compare import Leaf, detached, worst
 
 Watch = Callable[[], Callable[[], object]]
-"""Starts watching something; what it returns says whether that has changed since."""
+"""Start watching something; the returned function says whether it has changed since."""
 
 
 def culprits(model: nn.Module, call: Callable[[], object], watch: Watch) -> list[str]:
-    """Return the modules in whose own code something changes during a call, in the order of their calls.
+    """Return the modules whose own code changes something during a call, in call order.
 
-    A module is not to blame for what happens in a module that it calls.
+    A module is not responsible for changes made by a module that it calls.
     """
     found: dict[str, None] = {}
-    # Of each: what to ask, and whether modules below did it.
+    # For each open call: whether something changed, and whether submodules changed it.
     open_calls: list[tuple[Callable[[], object], list[bool]]] = []
 
     def before(*_: object) -> None:

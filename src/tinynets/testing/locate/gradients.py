@@ -31,7 +31,7 @@ def owner_of(model: nn.Module, name: str) -> str:
 
 @dataclass
 class _Returned:
-    """What the last call of a module returned: was it in the graph, and did a gradient come back?"""
+    """The last output of a module: whether it was in the graph, and whether it received a gradient."""
 
     recorded: bool
     attached: bool
@@ -40,14 +40,14 @@ class _Returned:
 
 
 def _in_checkpoint() -> bool:
-    """Whether a reentrant checkpoint runs, which turns gradients off."""
+    """Return whether a reentrant checkpoint is running, which turns gradients off."""
     return any(
         frame.f_code.co_qualname == "CheckpointFunction.forward" for frame, _ in traceback.walk_stack(None)
     )
 
 
 def _returned(subject: Subject) -> dict[str, _Returned]:
-    """Make a pass through training and return what each module returned last, in the order of the ends."""
+    """Run a training pass and return the last output of each module, in the order in which calls ended."""
     found: dict[str, _Returned] = {}
 
     def after(path: str, module: nn.Module, output: Any) -> None:
@@ -71,7 +71,7 @@ def _returned(subject: Subject) -> dict[str, _Returned]:
 
 
 def reasons_for_none(subject: Subject, names: list[str]) -> list[str]:
-    """Say of the module of each parameter why no gradient comes."""
+    """Say for the module of each parameter why there is no gradient."""
     found = _returned(subject)
     reasons: dict[str, None] = {}
     for name in names:
@@ -97,7 +97,7 @@ def reasons_for_none(subject: Subject, names: list[str]) -> list[str]:
 
 
 def reason_for_zero(subject: Subject, names: list[str]) -> str:
-    """Say behind which module gradients become zero, after a step of training; `""` if it cannot be told."""
+    """Say after which module gradients become zero, after a training step; `""` if unknown."""
     try:
         backward(subject)
         descend(subject.model)
@@ -113,9 +113,9 @@ def reason_for_zero(subject: Subject, names: list[str]) -> str:
 
 
 def fewest_normalised(subject: Subject) -> tuple[str, int]:
-    """Return which batch normalisation takes the fewest values of each channel in training, and how many.
+    """Return the batch norm that sees the fewest values per channel in training, and their number.
 
-    The path is `""` where there is none.
+    The path is `""` if there is none.
     """
     found: list[tuple[int, str]] = []
 
@@ -130,14 +130,14 @@ def fewest_normalised(subject: Subject) -> tuple[str, int]:
 
 
 def first_nan(subject: Subject) -> str:
-    """Say which operation gives the first NaN in the backward pass, and in which line it was called."""
+    """Say which operation returns the first NaN in the backward pass, and which line called it."""
     message, line = _anomaly(subject)
     operation = re.search(r"Function '(\w+?)(?:Backward)?\d*' returned nan", message)
     return f"the gradient of {operation[1]} is the first NaN{line}" if operation else ""
 
 
 def changed_in_place(subject: Subject) -> str:
-    """Say which result is changed in place although the backward pass needs it; `""` if that is not it."""
+    """Say which result is modified in place although the backward pass needs it; `""` if none is."""
     message, line = _anomaly(subject)
     operation = re.search(r"which is output \d+ of (\w+?)(?:Backward)?\d*,", message)
     if operation is None or "inplace" not in message:

@@ -1,4 +1,4 @@
-"""Which module mixes samples: what enters it is the same in two calls, what leaves it is not."""
+"""Find the module that mixes samples: in two calls, its inputs are the same but its outputs differ."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ...inputs.arguments import Arguments
 from ..measure.compare import difference
 from ..subject import Subject
 
-_ROUNDING = 1e-5  # what differs by less is left to rounding here: the check has decided that there is a leak
+_ROUNDING = 1e-5  # smaller differences count as rounding here: the check has already found a leak
 
 
 def mixing_module(
     subject: Subject, ours: Arguments, theirs: Arguments, pick: Sequence[int], match: Sequence[int]
 ) -> str:
-    """Say which module treats some samples differently in two calls in eval mode; `""` if none can be named.
+    """Say which module treats some samples differently in two calls in eval mode; `""` if unknown.
 
     The samples are those at `pick` in `ours`, and at `match` in `theirs`.
     """
@@ -42,7 +42,7 @@ def mixing_module(
 
 
 def shrunken_module(subject: Subject, arguments: Arguments) -> str:
-    """Say which module returns another rank than in the call of `subject.batch()`; `""` if none does."""
+    """Say which module returns tensors of another rank than for `subject.batch()`; `""` if none does."""
     try:
         first, second = _calls(subject, subject.batch()), _calls(subject, arguments)
     except (Failure, Skip):
@@ -56,7 +56,7 @@ def shrunken_module(subject: Subject, arguments: Arguments) -> str:
 
 
 def described(path: str, module: nn.Module) -> str:
-    """Say which module it is, and by which of its settings it mixes samples, if one of them tells."""
+    """Describe a module, with the setting by which it mixes samples, if one is known."""
     kind = type(module).__name__
     if not path:
         nested = next(module.children(), None) is not None
@@ -80,7 +80,7 @@ def _reason(module: nn.Module) -> str:
 
 
 def _calls(subject: Subject, arguments: Arguments) -> list[ModuleCall]:
-    """Call the model in eval mode and return the calls of its modules, in the order of their ends."""
+    """Call the model in eval mode and return the calls of its modules, in the order in which they ended."""
     return recorded_calls(subject.model, lambda: subject.run(arguments))
 
 
@@ -92,7 +92,7 @@ def _same(
     pick: Sequence[int],
     match: Sequence[int],
 ) -> bool:
-    """Whether some samples are the same in two calls, in all tensors that have samples or do not change."""
+    """Return whether some samples agree in two calls; tensors without a batch axis must agree entirely."""
     first, second, third = map(_tensors, (ours, theirs, smaller))
     if not len(first) == len(second) == len(third):
         return False
@@ -117,7 +117,7 @@ def _ranks(leaves: list[Any]) -> list[int]:
 
 
 def _batch_axis(tensor: Tensor, smaller: Tensor, size: int) -> int | None:
-    """Return the axis that follows the batch size, merged with another one or not."""
+    """Return the axis whose size is proportional to the batch size, merged with another one or not."""
     pairs = zip(tensor.shape, smaller.shape, strict=False)
     return next((i for i, (m, n) in enumerate(pairs) if m != n and m * (size - 1) == n * size), None)
 

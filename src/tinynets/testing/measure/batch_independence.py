@@ -23,10 +23,10 @@ class Samples:
     """Samples of `subject.batch()` in another call.
 
     Args:
-        name: of the samples, in words.
+        name: what messages call the samples.
         make: draws the arguments of the other call.
         pick: which samples of the batch.
-        match: where they are in the other call.
+        match: their positions in the other call.
     """
 
     name: str
@@ -57,14 +57,14 @@ def compare_samples(
     Args:
         subject: what to run.
         cases: the other calls.
-        what: the objection, with a place for the name of the samples.
+        what: the failure message, with a placeholder for the name of the samples.
         tolerance: the largest relative error that counts as rounding.
         same_draws: whether a model that draws random numbers in eval mode draws the same ones for a sample in
             both calls.
 
     Raises:
         Failure: the outputs differ.
-        Skip: the model cannot show it.
+        Skip: the outputs would not show a difference.
     """
     reference, stepped = _telling_outputs(subject)
     waiting = [reference]
@@ -72,7 +72,7 @@ def compare_samples(
 
     def outputs(arguments: Arguments, *, anew: bool) -> list[Leaf]:
         if anew and subject.stateful and not stepped:
-            subject.restore()  # each call is to start from the same memories
+            subject.restore()  # each call starts from the same state
         return subject.outputs(arguments)
 
     def measure() -> Difference | None:
@@ -115,7 +115,7 @@ def leak_matrix(subject: Subject, size: int) -> Tensor:
     ]
     subject.model.eval()
     seed_everything(subject.seed)
-    # Clones, since a model may change what it is given, and autograd allows that only inside a graph.
+    # Clones, since a model may modify its inputs in place, which autograd does not allow for leaves.
     with torch.enable_grad():
         output = leaves(
             subject.call(batch.with_tensors([t.clone() if t.requires_grad else t for t in tensors]))
@@ -143,12 +143,13 @@ def leak_matrix(subject: Subject, size: int) -> Tensor:
 
 
 def _telling_outputs(subject: Subject) -> tuple[list[Leaf], bool]:
-    """Return outputs that differ between samples, as a leak would not show in equal ones.
+    """Return outputs that differ between samples, since equal ones would hide a leak.
 
-    A head may start at zero: then the model takes a step of training first, and True is returned as well.
+    If they are equal, as for a head that starts at zero, the model takes a training step first, and the
+    second value is True.
 
     Raises:
-        Skip: the outputs are alike even so.
+        Skip: the outputs are still equal.
     """
     found = subject.reference
     if subject.stateful:

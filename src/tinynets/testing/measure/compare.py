@@ -41,7 +41,7 @@ class Difference:
         return f"{self.leaf}{list(self.index) if self.index else ''}"
 
     def since(self, module: str) -> str:
-        """Return the place in words, with the module from which on the values differ, if one is known."""
+        """Return the place in words, with the first module whose values differ, if it is known."""
         return f"{self.where}, from {module} on" if module else self.where
 
     def failure(self, what: str, limit: float = 0.0, cause: str = "") -> Failure:
@@ -51,7 +51,7 @@ class Difference:
 
 
 def same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two tensors hold the same values; NaN equals NaN."""
+    """Return whether two tensors hold the same values; NaN equals NaN."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     if torch.equal(ours, theirs):
@@ -92,7 +92,7 @@ def worst(ours: Sequence[Leaf], theirs: Sequence[Leaf]) -> Difference | None:
 def objective(output: Any, seed: int = 0) -> Tensor | None:
     """Return a random projection of all float outputs, None if there are none.
 
-    A plain sum would hide gradients: those of a softmax sum to 0.
+    A plain sum would hide gradients: the sum of a softmax has gradient 0.
     """
     generator = torch.Generator().manual_seed(seed)
     total: Tensor | None = None

@@ -30,7 +30,7 @@ def outputs_as(subject: Subject, dtype: torch.dtype, model: nn.Module | None = N
         model: another instance, already in the dtype, to run instead.
 
     Raises:
-        Failure: the model raised, or an output has another dtype; its cause says where that comes from.
+        Failure: the model raised, or an output has another dtype; its cause says which module changed it.
         Skip: there is nothing to convert.
     """
     batch = subject.batch()
@@ -80,7 +80,7 @@ def low_precision(subject: Subject, dtype: torch.dtype) -> str:
 
 
 def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
-    """Whether the platform is to blame: an operation of torch is not there for the dtype."""
+    """Return whether the platform is the cause: torch lacks an operation for the dtype."""
     text = str(failure.error)
     named = _KERNEL_NAMES.get(dtype, "") in text
     return named and (
@@ -91,7 +91,7 @@ def _no_kernel(failure: Failure, dtype: torch.dtype) -> bool:
 
 
 def _convert(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convert floats to a dtype, and complex numbers to the one of that precision, where there is one."""
+    """Convert floats to a dtype, and complex numbers to the complex dtype of its precision, if any."""
 
     def convert(tensor: Tensor) -> Tensor:
         if tensor.is_complex():
@@ -113,7 +113,7 @@ def left_behind(model: nn.Module, dtype: torch.dtype) -> str:
 
 
 def converted_dtype(dtype: torch.dtype, source: torch.dtype, target: torch.dtype) -> torch.dtype:
-    """Return what becomes of a dtype where floats of one precision, and complex numbers, get another one."""
+    """Return the new dtype after floats, and complex numbers, of one precision are converted to another."""
     if dtype == source:
         return target
     return _COMPLEX.get(target, dtype) if dtype == _COMPLEX.get(source) else dtype

@@ -20,7 +20,7 @@ _BATCHES = 24
 def dead_inputs(subject: Subject) -> tuple[list[str], str]:
     """Return the parts of the inputs without a gradient in training mode, as slices, and a note.
 
-    Batches are drawn for as long as they cover more. Before anything is called dead, the model is trained for
+    Batches are drawn until they cover nothing new. Before an element counts as dead, the model is trained for
     two steps, since a head or a gate may start at zero.
 
     Raises:
@@ -68,7 +68,7 @@ def _covered(subject: Subject, seed: int) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for index, gradient in zip(places, gradients, strict=True):
         tensor, axis = tensors[index], batch.axes[index]
-        hit = ~tensor.detach().isfinite()  # what is infinite, as in an additive mask, needs no gradient
+        hit = ~tensor.detach().isfinite()  # infinite values, as in an additive mask, need no gradient
         hit = hit if gradient is None else hit | (gradient != 0)
         found[batch.names[index]] = hit if axis is None else hit.any(axis)
     return found
@@ -94,7 +94,7 @@ def slices(name: str, dead: Tensor, batch_axis: int | None = None) -> list[str]:
 
     whole = [":"] * dead.ndim
     rest, found = dead.clone(), list[str]()
-    for axis in range(dead.ndim):  # first what is dead all across: a border, a channel
+    for axis in range(dead.ndim):  # first slices that are dead as a whole: a border, a channel
         others = [other for other in range(dead.ndim) if other != axis]
         across = dead.all(dim=others) if others else dead
         for run in _runs(across):

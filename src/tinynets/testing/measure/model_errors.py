@@ -1,4 +1,4 @@
-"""What the model raised, as the failure of a check."""
+"""Exceptions of the model, as failures of a check."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ _OPAQUE = (Tensor, str, bytes, nn.Module, type, types.ModuleType, Enum, torch.Ge
 def entries(value: Any) -> list[tuple[str, Any]] | None:
     """Return what a container holds, each with its step of the path; None if it is not a container.
 
-    A class that is not registered with torch is looked into as well: models return dataclasses of their own,
-    and distributions.
+    Classes that are not registered with torch are opened as well: models return custom dataclasses and
+    distributions.
     """
     if isinstance(value, _OPAQUE) or callable(value):
         return None
@@ -63,7 +63,7 @@ def _leaves(value: Any, path: str, above: tuple[int, ...]) -> Iterator[Leaf]:
     if isinstance(value, Tensor):
         yield Leaf(path, value)
         return
-    if id(value) in above:  # an object that holds itself
+    if id(value) in above:  # an object that contains itself
         return
     for step, item in entries(value) or ():
         yield from _leaves(item, f"{path}{step}", (*above, id(value)))
@@ -75,7 +75,7 @@ def detached(output: Any) -> list[Leaf]:
 
 
 def outline(value: Any, *, sizes: bool = True) -> str:
-    """Return a value as Python shows it, with the types of its leaves in place of them.
+    """Return a value in Python syntax, with each leaf replaced by its type.
 
     Args:
         value: an output, or arguments.

@@ -1,4 +1,4 @@
-"""A model and another that should be the same: what ties them, and what may tell them apart."""
+"""Two models that should be equal: their tied weights, and the state that may differ."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def perturb(model: nn.Module) -> None:
 
 
 def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return every tensor of a model, registered or not; of its class nothing, since that is shared."""
+    """Return every tensor of a model, registered or not, except those of its class, which instances share."""
     kept = [(i.path, i.value) for i in unregistered(model) if isinstance(i.value, Tensor) and not i.of_class]
     return named_state(model) + kept
 
@@ -51,7 +51,7 @@ def ties(model: nn.Module) -> set[frozenset[str]]:
 
 
 def tied_by_data(model: nn.Module) -> str:
-    """Say which parameters share memory without being one parameter, `""` if there are none."""
+    """Name the parameters that share memory without being the same object, `""` if there are none."""
     groups: dict[int, dict[int, str]] = defaultdict(dict)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.numel():
@@ -68,7 +68,7 @@ def spelled(ties: set[frozenset[str]]) -> str:
 
 
 def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
-    """Name what the state dict does not hold and is different in the two models."""
+    """Name the state that differs between the two models and is not in the state dict."""
     ours, theirs = dict(model.named_buffers()), dict(other.named_buffers())
     unsaved = [n for n in non_persistent(model) if n not in theirs or not same_bits(ours[n], theirs[n])]
     if unsaved:
@@ -117,7 +117,7 @@ def _raises(operation: Callable[[Any], object], value: object) -> bool:
 
 
 def closures(model: nn.Module) -> str:
-    """Name the attributes that are functions with a closure: a copy keeps them, and what they look at."""
+    """Name the attributes that are closures: a copy keeps them, and the objects that they refer to."""
     found = [
         f"{path}.{name}".lstrip(".")
         for path, module in named_modules(model)

@@ -1,4 +1,4 @@
-"""A limit on the processor time of a block."""
+"""A limit on the CPU time of a block."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from types import FrameType
 from ...errors import CheckTimeout
 
 _PATIENCE = 10
-"""How many times the limit a block may take by the clock: one that waits for a lock uses no processor."""
+"""Wall-clock limit, as a multiple of the CPU limit: a block that waits for a lock uses no CPU time."""
 _AGAIN = 1.0
-"""Seconds until it is raised anew: Python drops what is raised in `__del__` or in a callback."""
+"""Seconds until it is raised again: Python drops exceptions raised in `__del__` or in a callback."""
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Generator[None]:
-    """Raise `CheckTimeout` in the block after some seconds of processor time of its thread.
+    """Raise `CheckTimeout` in the block after some seconds of CPU time of its thread.
 
-    Processor time, so that a busy machine does not change a verdict; ten times that by the clock, so that a
-    deadlock ends. A signal does it, so it works in the main thread of a Unix process only, and it waits for
-    the operation in progress to end. Elsewhere there is no limit.
+    CPU time, so that a busy machine does not change the result; ten times as much wall-clock time, so that a
+    deadlock ends. The limit uses a signal, so it works only in the main thread of a Unix process, and only
+    once the current operation ends. Elsewhere there is no limit.
     """
     usable = hasattr(signal, "SIGALRM") and threading.current_thread() is threading.main_thread()
     if seconds is None or not usable:

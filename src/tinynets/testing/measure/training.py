@@ -1,4 +1,4 @@
-"""Passes through training, for the checks of gradients: made once for a subject and shared."""
+"""Training passes for the gradient checks, computed once per subject and shared."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..subject import Subject
 from .compare import leaves, objective
 
 PASSES = 3
-"""Batches in a training, with a step after each: one step moves a head that starts at zero, two what is
-behind it."""
+"""Batches in a training, with a step after each: one step moves a head that starts at zero, two the
+layers before it."""
 BACKWARD = "the backward pass raised"
 _STEP = 0.01
 _SMALLEST = 0.1
@@ -35,15 +35,15 @@ class Gradient:
 
 
 Pass = dict[str, Gradient | None]
-"""The gradient of every trained parameter; None where the pass left none."""
+"""The gradient of every trained parameter; None if the pass left none."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A short training, from the model as it came: a pass for every batch."""
+    """A short training, from the initial state of the model: a pass for every batch."""
 
     passes: tuple[Pass, ...]
-    failure: Failure | None = None  # what the first pass raised, if it did; then there are no passes
+    failure: Failure | None = None  # of the first pass, if it raised; then there are no passes
 
 
 _TRAININGS: WeakKeyDictionary[Subject, Training] = WeakKeyDictionary()
@@ -75,7 +75,7 @@ def _train(subject: Subject) -> Training:
         except Failure as failure:
             if not passes:
                 return Training((), failure)
-            break  # the model runs as it came: our own steps are no reason to object
+            break  # the initial model runs: a failure after our own steps is not its fault
         passes.append(measured(subject.model))
         descend(subject.model)
     subject.restore()
@@ -90,17 +90,17 @@ def backward(
     training: bool = True,
     call: Callable[[Arguments], Any] | None = None,
 ) -> None:
-    """Leave the gradients of a random projection of the outputs in the parameters.
+    """Set the gradients of the parameters for a random projection of the outputs.
 
-    The projection is scaled by the number of outputs, so that gradients do not grow with it. The inputs
-    require no gradient, as in most training loops.
+    The projection is scaled by the number of outputs, so that gradients do not grow with it. The inputs do
+    not require gradients, as in most training loops.
 
     Args:
         subject: what to run.
-        seed: of the batch and of what the model draws.
+        seed: seed of the batch and of the model's random numbers.
         size: samples in the batch, as `Subject.batch` takes it.
         training: the mode.
-        call: how to call the model; plainly if None.
+        call: how to call the model; directly if None.
 
     Raises:
         Failure: the model raised, forward or backward.
@@ -117,7 +117,7 @@ def backward(
 
 
 def run_backward(loss: Tensor) -> None:
-    """Leave the gradients of a loss in the parameters.
+    """Run the backward pass of a loss, which sets the gradients of the parameters.
 
     Raises:
         Failure: the backward pass raised.
@@ -140,7 +140,7 @@ def scaled_objective(output: Any, seed: int = 0) -> Tensor:
 
 
 def differentiable(tensor: Tensor) -> bool:
-    """Whether a tensor is of a type that has gradients."""
+    """Return whether a tensor is of a type that has gradients."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 
@@ -151,7 +151,7 @@ def input_gradients(
 
     Args:
         outputs: what to differentiate.
-        inputs: by what.
+        inputs: with respect to what.
         cotangents: the weights of the outputs; may be None for a scalar.
         keep: whether to keep the graph for another call.
 
@@ -188,7 +188,8 @@ def measured(model: nn.Module) -> Pass:
 def descend(model: nn.Module) -> None:
     """Move every parameter against its gradient, by up to a hundredth of its size.
 
-    The length of the step does not depend on the gradient's, so it shows in any model and breaks none.
+    The step length does not depend on the size of the gradient, so the step is visible in any model and
+    breaks none.
     """
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,1 +1,1 @@
-"""What became of every check, as data, text, tables and files."""
+"""The results of all checks, as data, text, tables and files."""

@@ -44,7 +44,7 @@ def _more(report: Results, result: Result) -> str:
 
 
 def _ordered(report: Results) -> list[Result]:
-    """Return what objects first, then what could not be judged, then the rest in the order they ran."""
+    """Return the results that need attention first, then the others in the order they ran."""
     first = [*report.bad, *(r for r in report.ranked("warned", "error", "xfailed") if not r.bad)]
     ids = {result.id for result in first}
     return [*first, *(result for result in report if result.id not in ids)]
@@ -78,13 +78,13 @@ def to_table(report: Results) -> Table:
         seconds, message = (
             f"{result.seconds:.2f}",
             Text(report.message(result)),
-        )  # in which brackets are no markup
+        )  # so that brackets are not markup
         table.add_row(status, Text(result.id), Text(result.level), seconds, message)
     return table
 
 
 def to_html(report: Results) -> str:
-    """Return the report as a piece of HTML that brings its own style, for a notebook."""
+    """Return the report as an HTML fragment with its own styles, for a notebook."""
     import jinja2
 
     loader = jinja2.PackageLoader(__package__ or "", "")
@@ -125,7 +125,7 @@ def to_json(report: Results) -> str:
 
 
 def to_junit(report: Results) -> str:
-    """Return the report as JUnit XML, in which a warning is output of a test that passed."""
+    """Return the report as JUnit XML, where warnings are output of passed tests."""
     from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
     suite = Element(

@@ -1,4 +1,4 @@
-"""The report: what became of every check, none left out, and how to show and save it."""
+"""The report: the results of all checks, and how to show and save them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Report(Results):
-    """What became of every check of one model, in the order they ran.
+    """The results of all checks of one model, in the order they ran.
 
     `report["batch.neighbour"]` is the result of one check.
 
     Args:
-        name: of the model.
+        name: name of the model.
         results: one for every check.
-        environment: versions and machine, as a table would name them.
-        unneeded: the exemptions of several checks that none of them needs.
+        environment: package versions and the machine, by name.
+        unneeded: the exemptions for several checks that none of these needs.
     """
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What became of every check, as data."""
+"""The results of all checks, as data."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ UNNEEDED = "no failure needs an exemption any more, remove it:"
 
 
 class Status(StrEnum):
-    """What became of a check."""
+    """The outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     WARNED = "warned"
     SKIPPED = "skipped"
     XFAILED = "xfailed"
-    """It failed, as an exemption says."""
+    """It failed, as an exemption expects."""
     XPASSED = "xpassed"
-    """It passed although an exemption says that it fails: remove the exemption."""
+    """It passed although an exemption expects it to fail: remove the exemption."""
     ERROR = "error"
-    """It could not be judged: the check broke or ran out of time. It says nothing about the model."""
+    """The check itself broke or ran out of time, which says nothing about the model."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one check.
+    """The result of one check.
 
     Args:
-        id: of the check.
-        level: of the check.
-        status: what became of it.
-        note: what a check that passed has to say, why one was skipped, or the reason of an exemption.
-        failure: the objection, if there was one.
+        id: id of the check.
+        level: level of the check.
+        status: its outcome.
+        note: the note of a check that passed, why one was skipped, or the reason of an exemption.
+        failure: why it failed, if it did.
         seconds: how long it took.
-        follows: the id of the check whose objection explains that of this one, `""` if none does.
+        follows: the id of the check whose failure explains this one, `""` if none does.
     """
 
     id: str
@@ -54,13 +54,13 @@ class Result:
 
     @property
     def bad(self) -> bool:
-        """Whether it fails the report: a failure, or no verdict where there must be one."""
+        """Whether it fails the report: it failed, or it broke although it must pass."""
         unjudged = self.status is Status.ERROR and self.level is Level.MUST
         return unjudged or self.status in (Status.FAILED, Status.XPASSED)
 
     @property
     def message(self) -> str:
-        """The objection or the note, in full."""
+        """The failure or the note, in full."""
         if self.failure is None or self.follows:
             return self.note
         lines = [str(self.failure)]
@@ -73,7 +73,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """What became of every check of one model; `Report` documents the fields."""
+    """The results of all checks of one model, in the order they ran; `Report` documents the fields."""
 
     name: str
     results: tuple[Result, ...]
@@ -95,33 +95,33 @@ class Results:
 
     @property
     def bad(self) -> list[Result]:
-        """What fails the report, what explains others first."""
+        """The results that fail the report, root causes first."""
         return [result for result in self.ranked(*Status) if result.bad]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and every check that must pass could be judged."""
+        """Whether nothing failed, and no check that must pass broke."""
         return not any(result.bad for result in self.results)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many checks ended in each status, those that did not occur left out."""
+        """The number of checks in each status that occurs."""
         found = Counter(result.status.value for result in self.results)
         return {status.value: found[status.value] for status in Status if found[status.value]}
 
     @property
     def seconds(self) -> float:
-        """How long all checks took."""
+        """The total time of all checks."""
         return sum(result.seconds for result in self.results)
 
     @property
     def notices(self) -> list[str]:
-        """A line about exemptions that none of several checks needs, if there are any."""
+        """A line about exemptions that no check needs, if there are any."""
         names = ", ".join(map(repr, self.unneeded))
         return [f"{UNNEEDED} {names}"] if names else []
 
     def followers(self, id: str) -> list[str]:
-        """Return the ids of the checks that would have objected because of what one check found."""
+        """Return the ids of the checks whose failures follow from the failure of one check."""
         return [result.id for result in self.results if result.follows == id]
 
     def message(self, result: Result) -> str:
@@ -135,7 +135,7 @@ class Results:
         return f"{body}\n{line}{declare}{rest}"
 
     def ranked(self, *statuses: Status | str) -> list[Result]:
-        """Return the results in some statuses, what explains others first."""
+        """Return the results in some statuses, root causes first."""
         return sorted(self.with_status(*statuses), key=lambda result: depth(result.id))
 
     def with_status(self, *statuses: Status | str) -> list[Result]:

@@ -1,4 +1,4 @@
-"""Which objection explains which others: one bug makes many checks object, and one of them has the cause."""
+"""Which failure explains which others: one bug fails many checks, and one of them has the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMPARES_CALLS = (
     "state.*",
     "transforms.*",
 )
-"""What compares the outputs of two calls, which a model that remembers or draws makes meaningless."""
+"""Checks that compare the outputs of two calls, which is meaningless for stateful or random models."""
 
 ROOTS: dict[str, tuple[str, ...]] = {
     "state.registered": (
@@ -47,13 +47,13 @@ ROOTS: dict[str, tuple[str, ...]] = {
     "state.deepcopy": ("purity.live_weights", "transforms.functional_call"),
     "state.roundtrip": ("state.safetensors",),
 }
-"""The checks that find causes, the deepest first, each with patterns of those that object because of it."""
+"""The checks that find root causes, the deepest first, with patterns of the checks that fail as a result."""
 
 
 def roots_of(id: str) -> list[str]:
-    """Return the checks that may explain an objection of a check, the deepest first.
+    """Return the checks that may explain a failure of a check, the deepest first.
 
-    A check that may explain others is explained only by those before it, so no two explain each other.
+    A root cause is explained only by those before it, so no two checks explain each other.
     """
     order = list(ROOTS)
     before = order[: order.index(id)] if id in ROOTS else order

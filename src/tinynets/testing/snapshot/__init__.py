@@ -1,1 +1,1 @@
-"""Everything a model holds, remembered and put back, so that no check changes it."""
+"""Save and restore everything a model holds, so that no check changes it."""

@@ -1,4 +1,4 @@
-"""What has changed in a model, in words."""
+"""The changes of a model, in words."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class _Missing:
 
 
 MISSING: Any = _Missing()
-"""Stands for what is not there."""
+"""Placeholder for a missing value."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is not what it was.
+    """One change of a model.
 
     Args:
-        path: as the code would name it.
-        role: what it is to its module.
-        old: what it was.
-        new: what it is; the same object where the values in it have changed.
+        path: the name of the changed object in code.
+        role: its role in its module.
+        old: its old value.
+        new: its new value; the same object if only its contents changed.
     """
 
     path: str
@@ -49,7 +49,7 @@ class Change:
 
 
 def describe(value: Any) -> str:
-    """Say briefly what a value is: plain ones in full, tensors by dtype and shape."""
+    """Describe a value briefly: plain ones in full, tensors by dtype and shape."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     if isinstance(value, dict | list | set | deque | tuple) and not isinstance(value, torch.Size):
@@ -58,21 +58,21 @@ def describe(value: Any) -> str:
     if isinstance(value, (*PLAIN, torch.Size, _Missing)):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:57]}..."
-    return f"a {type(value).__name__}"  # the repr of an object may hold its address
+    return f"a {type(value).__name__}"  # the repr of an object may contain its address
 
 
 def changed_entries(item: Reachable, before: dict[Any, Any], after: dict[Any, Any]) -> Iterator[Change]:
-    """Yield how what is in something differs from what was in it."""
+    """Yield the entries of a container that have changed."""
     registered = item.role in (Role.PARAMETER, Role.BUFFER, Role.MODULE)
     for key in [*before, *(key for key in after if key not in before)]:
         old, new = before.get(key, MISSING), after.get(key, MISSING)
-        # Something else that is equal is a change where it is registered: an optimiser has the old one.
+        # An equal replacement is a change if it is registered: an optimiser has the old object.
         if old is not new and (registered or not equal(old, new)):
             yield Change(item.name(key), item.role_of(key), old, new)
 
 
 def equal(ours: Any, theirs: Any) -> bool:
-    """Whether two values are the same to whoever reads them; two objects of other kinds never are."""
+    """Return whether two values are equal to any reader; objects of unknown types never are."""
     if ours is theirs:
         return True
     if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
@@ -89,7 +89,7 @@ def equal(ours: Any, theirs: Any) -> bool:
         return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
     one: Any = ours
     other: Any = theirs
-    if has_attribute(one, "tobytes"):  # of numpy
+    if has_attribute(one, "tobytes"):  # a numpy array
         return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
     return False
 

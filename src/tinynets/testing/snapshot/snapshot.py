@@ -1,4 +1,4 @@
-"""Everything a model holds, remembered, so that it is handed back as it came."""
+"""Save everything a model holds, so that the caller gets it back unchanged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..._torch.state.attribute_tables import AttributeTable, ClassTable, ClosureTable, SlotsTable
 from ..._torch.state.foreign import has_attribute
-from ..._torch.state.generators import read_state, same_state, write_state
 from ..._torch.state.model_walk import reachable
+from ..._torch.state.random_states import read_state, same_state, write_state
 from ..._torch.state.tensors import HOOK_TABLES, hooks_of
 from ..._torch.state.walk_item import Reachable, Role
 from ..measure.compare import same_bits
@@ -20,14 +20,14 @@ from .changes import MISSING, Change, changed_entries, equal
 
 
 class Snapshot:
-    """What a model holds: modules, parameters, buffers, gradients, hooks, modes, attributes, generators.
+    """A saved model: modules, parameters, buffers, gradients, hooks, modes, attributes, generators.
 
-    Containers and plain objects among the attributes are remembered by identity: restoring puts their
-    contents back into the same objects. What lies outside of the model and its classes is not remembered:
-    globals of a module, files.
+    Containers and plain objects among the attributes are saved by identity: restoring puts their contents
+    back into the same objects. State outside of the model and its classes is not saved: globals of a module,
+    files.
 
     Args:
-        model: the model to remember. It may be changed in any way before `restore`.
+        model: the model to save. It may be changed in any way before `restore`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -36,12 +36,12 @@ class Snapshot:
         self._saved: list[_SavedObject] = sorted(found, key=lambda saved: isinstance(saved, _SavedTensor))
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore everything."""
         for saved in self._saved:
             saved.restore()
 
     def changes(self, *roles: Role) -> list[Change]:
-        """Return what has changed since, of some roles or of all, each path once."""
+        """Return the changes since, of some roles or of all, each path once."""
         found: dict[str, Change] = {}
         for saved in self._saved:
             for change in saved.changes():

@@ -19,7 +19,7 @@ def count_steps(subject: Subject, axis: int, without: int | None = None) -> int:
 
 
 def has_steps(tensor: Tensor, axis: int, steps: int) -> bool:
-    """Whether a tensor has the axis, with that many steps along it."""
+    """Return whether a tensor has the axis, with that many steps along it."""
     return -tensor.ndim <= axis < tensor.ndim and tensor.shape[axis] == steps
 
 

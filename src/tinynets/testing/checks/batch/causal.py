@@ -9,13 +9,14 @@ from ._sequence import count_steps, has_steps, replace_steps
 def causal(subject: Subject, *, axis: int = 1) -> str | None:
     """In eval mode, no step of the output depends on a later step of the input.
 
-    The inputs are replaced from some step on, at three places: not a bit of the outputs before may change.
+    The check replaces the inputs from some step on, for three such steps. The outputs before that step must
+    stay bit-identical.
 
-    Why: a language model that sees the next token learns to copy it, its loss is splendid, and it generates
-    nothing.
+    Why: a language model that sees the next token learns to copy it: its loss looks excellent, but it cannot
+    generate.
     Fix: mask with `torch.triu(..., diagonal=1)`, pad convolutions on the left only, normalise over channels.
-    Declare: `supports={"batch.causal"}` asks for the check; `params={"batch.causal": {"axis": 2}}` says which
-    axis is the time, of inputs and outputs.
+    Declare: `supports={"batch.causal"}` turns the check on; `params={"batch.causal": {"axis": 2}}` sets the
+    time axis of inputs and outputs.
     """
     steps = count_steps(subject, axis)
     if steps < 2:

@@ -6,12 +6,13 @@ from ...measure.compare import leaves
 
 @check("batch.empty", Level.CAPABILITY, valueless=True)
 def empty(subject: Subject) -> None:
-    """The model takes a batch without samples and returns outputs without samples.
+    """The model accepts a batch of zero samples and returns outputs for zero samples.
 
     Why: a detector without detections hands an empty batch to the next stage, and so does a filter in a data
     pipeline.
-    Fix: reshape with sizes instead of `-1`, which cannot be told from 0 values; no `max` over the batch.
-    Declare: `supports={"batch.empty"}` holds the model to it.
+    Fix: pass explicit sizes to `reshape`, since `-1` is ambiguous for 0 values; do not take a `max` over the
+    batch.
+    Declare: `supports={"batch.empty"}` makes it a requirement.
     """
     arguments = subject.batch(0)
     for leaf, axis in subject.batched(leaves(subject.run(arguments))):

@@ -10,12 +10,12 @@ from ...measure.training import take_step
 
 @check("batch.gradient", Level.MUST)
 def gradient(subject: Subject) -> str | None:
-    """In eval mode, the output for a sample has no gradient in the other samples of its batch.
+    """In eval mode, the output for a sample has no gradient with respect to the other samples.
 
-    Row i of the matrix in the message is the output for sample i, column j its largest gradient in sample j.
+    Entry (i, j) of the matrix in the message is the largest gradient of output i with respect to sample j.
 
-    Why: it finds every leak that can be differentiated, however small, without a tolerance.
-    Fix: the message names the module whose output mixes samples, where the values show it.
+    Why: it finds every differentiable leak, however small, without a tolerance.
+    Fix: the message names the module whose output mixes samples, if the values show it.
     Declare: as for batch.neighbour.
     """
     first, last = first_last(subject)

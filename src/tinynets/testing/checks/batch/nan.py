@@ -10,11 +10,11 @@ from ...measure.training import differentiable
 
 @check("batch.nan", Level.SHOULD)
 def nan(subject: Subject) -> str | None:
-    """In eval mode, a sample full of NaN leaves the outputs for the other samples as they are.
+    """In eval mode, a sample full of NaN does not change the outputs for the other samples.
 
-    Why: one corrupt image is not to spoil a batch. Samples that are multiplied by 0 and added, as a mask or a
-    routing matrix does, pass every other check, and 0 times NaN is NaN.
-    Fix: select (`torch.where`, indexing) in place of multiplying by 0; the message names the module.
+    Why: one corrupt image must not spoil a batch. Code that multiplies samples by 0 and adds them, as masks
+    and routing matrices do, passes every other check, but 0 times NaN is NaN.
+    Fix: select (`torch.where`, indexing) instead of multiplying by 0; the message names the module.
     Declare: an exemption.
     """
     size = first_last(subject)[-1] + 1

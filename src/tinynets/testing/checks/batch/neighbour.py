@@ -9,14 +9,15 @@ from ...measure.batch_independence import Samples, compare_samples, first_last
 def neighbour(subject: Subject) -> str | None:
     """In eval mode, the output for a sample does not depend on the other samples of its batch.
 
-    The first sample is kept, then the last one, and all others are replaced: not a bit may change. Both ends
-    matter, since a sum along the batch does not reach the first sample.
+    The check keeps the first sample, then the last one, and replaces all others: the output for the kept
+    sample must stay bit-identical. Both ends matter, since a cumulative sum along the batch does not reach
+    the first sample.
 
-    Why: else a prediction depends on who else is asking, and results cannot be reproduced. Typical are
-    normalisation by the statistics of the batch, a softmax, mean or sum over axis 0, attention over the batch
+    Why: otherwise a prediction depends on the other requests in its batch and cannot be reproduced. Typical
+    causes are normalisation by batch statistics, a softmax, mean or sum over axis 0, attention over the batch
     because of `batch_first=False`, and a reshape that merges samples.
-    Fix: the message names the module whose input is the same and whose output is not.
-    Declare: a model that compares samples (contrastive heads, retrieval): an exemption.
+    Fix: the message names the module whose input is the same but whose output differs.
+    Declare: an exemption, for a model that compares samples (contrastive heads, retrieval).
     """
 
     def case(kept: int) -> Samples:

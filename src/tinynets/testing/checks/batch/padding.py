@@ -11,17 +11,18 @@ from ._sequence import count_steps, has_steps, replace_steps
 
 @check("batch.padding", Level.MUST, opt_in=True)
 def padding(subject: Subject, *, mask: str = "", padded: int = 1, axis: int = 1) -> str | None:
-    """In eval mode, what stands in padded steps does not change the output for the others.
+    """In eval mode, the values in padded steps do not change the outputs for the other steps.
 
-    The last third of the steps is masked, and its inputs are replaced: not a bit of the outputs of the other
-    steps may change, nor of outputs without steps.
+    The check masks the last third of the steps and replaces their inputs. The outputs for the other steps,
+    and outputs without a time axis, must stay bit-identical.
 
-    Why: else a prediction depends on how much the longest sequence of its batch is longer.
-    Fix: hand the mask to every attention, and leave masked steps out of means, maxima and normalisation.
-    Declare: `supports={"batch.padding"}` asks for the check. Its parameters are `mask`, the name of the
-    argument (`"args[1]"`, `"kwargs['lengths']"`), by default the only one of bools; `padded`, what it holds
-    where there is padding (0 if it marks what to keep); and `axis`, the time. A mask with one number for each
-    sample holds lengths.
+    Why: otherwise a prediction depends on the length of the longest sequence in its batch.
+    Fix: pass the mask to every attention layer, and leave masked steps out of means, maxima and
+    normalisation.
+    Declare: `supports={"batch.padding"}` turns the check on. Its parameters are `mask`, the name of the
+    argument (`"args[1]"`, `"kwargs['lengths']"`), by default the only tensor of bools; `padded`, the value of
+    the mask at padded steps (0 if it marks the steps to keep); and `axis`, the time axis. A mask with one
+    number per sample holds lengths.
     """
     number = _mask(subject, mask)
     steps = count_steps(subject, axis, without=number)

@@ -11,12 +11,12 @@ from ...measure.compare import leaves
 
 @check("batch.sizes", Level.MUST, variants=(1, 3), valueless=True)
 def sizes(subject: Subject, size: int) -> str | None:
-    """The model takes one and three samples, and its outputs follow.
+    """The model accepts batches of one and of three samples, and returns outputs of matching size.
 
-    Why: the last batch of an epoch is smaller, and a model that is served sees single samples. What breaks is
-    a batch size written into a reshape, and `squeeze()` without an axis, which drops the batch of one.
-    Fix: take the batch size from the input, or leave it to `-1`; squeeze named axes.
-    Declare: an exemption, where the batch size is part of the model.
+    Why: the last batch of an epoch is smaller, and a served model sees single samples. Typical bugs are a
+    batch size hard-coded in a reshape, and `squeeze()` without an axis, which drops a batch axis of size 1.
+    Fix: take the batch size from the input, or use `-1`; pass an axis to `squeeze`.
+    Declare: an exemption, if the batch size is part of the model.
     """
     usual = subject.default_size
     arguments = subject.batch(size)
@@ -47,7 +47,7 @@ def sizes(subject: Subject, size: int) -> str | None:
 
 
 def _follows(now: Tensor, before: Tensor, axis: int | None, size: int, usual: int) -> bool:
-    """Whether an output has the shape that it should have for `size` samples, told by that for `usual`."""
+    """Return whether an output has the shape expected for `size` samples, given its shape for `usual`."""
     if now.ndim != before.ndim:
         return False
     if axis is not None:

@@ -8,13 +8,13 @@ from ...measure.model_errors import as_skip
 
 @check("batch.subset", Level.MUST)
 def subset(subject: Subject, *, tolerance: float = FLOAT32_LIMIT) -> str | None:
-    """In eval mode, a sample gives the same output alone as in a batch, but for rounding.
+    """In eval mode, a sample gives the same output alone as in a batch, up to rounding.
 
-    What exceeds the tolerance is computed again in float64: rounding is no objection.
+    Differences beyond the tolerance are measured again in float64, so rounding alone never fails the check.
 
     Why: models are evaluated in batches and served one by one.
-    Fix: statistics, capacities and thresholds must not come from the batch; the message names the module.
-    Declare: a quantised model takes its scales from the batch: allow it a larger `tolerance` by `params=`.
+    Fix: do not compute statistics, capacities or thresholds from the batch; the message names the module.
+    Declare: a quantised model computes its scales from the batch: set a larger `tolerance` in `params=`.
     """
 
     def case(index: int) -> Samples:

@@ -13,10 +13,10 @@ from ...measure.training import backward
 def train_one(subject: Subject) -> None:
     """The model can be trained with one sample.
 
-    Why: the last batch of an epoch may hold one sample, and large inputs are trained one by one. Batch
-    normalisation cannot: over one sample of one pixel there is nothing to normalise by.
-    Fix: `drop_last=True` in the data loader, larger inputs, or a normalisation that does without the batch.
-    Declare: `supports={"batch.train_one"}` holds the model to it.
+    Why: the last batch of an epoch may hold one sample, and large inputs are trained one at a time. Batch
+    normalisation fails on one sample of one pixel: a single value has no variance.
+    Fix: `drop_last=True` in the data loader, larger inputs, or a normalisation that does not use the batch.
+    Declare: `supports={"batch.train_one"}` makes it a requirement.
     """
     seen: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 

@@ -12,15 +12,15 @@ from ...measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
 
 @check("batch.training", Level.SHOULD)
 def training(subject: Subject) -> None:
-    """In training mode too, only batch norms make the output for a sample depend on the other samples.
+    """Also in training mode, only batch norms make the output for a sample depend on the other samples.
 
-    Batch norms are put in eval mode; the first sample is kept, then the last one, and the others are
-    replaced. The generators are seeded alike, so that dropout leaves out the same values.
+    The check puts batch norms in eval mode, keeps the first sample, then the last one, and replaces the
+    others. Both calls use the same seed, so that dropout drops the same values.
 
-    Why: what mixes samples in training alone passes every check of eval mode, and makes gradients depend on
-    which samples meet: a mean over axis 0 of an auxiliary branch, a mixing of features.
-    Fix: mix in the training script, where it is seen, or over the other axes.
-    Declare: an exemption: a loss or a mixing over the batch that is meant.
+    Why: code that mixes samples only in training passes every check in eval mode, and makes gradients depend
+    on the composition of the batch: a mean over axis 0 in an auxiliary branch, a mixing of features.
+    Fix: mix samples in the training script, where it is visible, or reduce over the other axes.
+    Declare: an exemption, if a loss or mixing over the batch is intended.
     """
     first, last = first_last(subject)
     others = subject.batch(seed=1, training=True)

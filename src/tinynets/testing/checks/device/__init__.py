@@ -1,1 +1,1 @@
-"""Whether the model runs on the device it is moved to or made on."""
+"""Whether the model runs on the device it is moved to or built on."""

@@ -14,14 +14,15 @@ from ...measure.state_compare import spelled, ties
 
 @check("device.meta_init", Level.CAPABILITY)
 def meta_init(subject: Subject) -> str | None:
-    """Made on the meta device, given memory and then the state dict, the model gives the same bits.
+    """Built on the meta device, then allocated and loaded, the model gives bit-identical outputs.
 
-    The memory is filled with NaN and garbage first, since in fresh memory there may be anything. Modules that
-    have buffers which are not saved get their `reset_parameters()` called, as FSDP does.
+    The check fills the allocated memory with NaN and garbage first, since fresh memory may hold anything. It
+    calls `reset_parameters()` of modules with non-persistent buffers, as FSDP does.
 
-    Why: large models are made so, without the time and the memory for weights that are overwritten.
-    Fix: fill buffers with `persistent=False` in a method `reset_parameters()`, called by the constructor too.
-    Declare: by `supports=` where you count on it.
+    Why: large models are built this way, to save the time and memory for initial weights that are
+    overwritten.
+    Fix: fill buffers with `persistent=False` in a `reset_parameters()` method that the constructor calls too.
+    Declare: with `supports=`, if you rely on it.
     """
     try:
         with torch.device("meta"):
@@ -58,7 +59,7 @@ def meta_init(subject: Subject) -> str | None:
 
 
 def _spoil(tensor: Tensor) -> None:
-    """Fill with what makes every use of it show."""
+    """Fill a tensor with values that make any use of it visible."""
     if tensor.is_floating_point() or tensor.is_complex():
         tensor.fill_(float("nan"))
     elif tensor.dtype != torch.bool:

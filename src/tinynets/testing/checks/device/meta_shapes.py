@@ -10,11 +10,12 @@ from ...measure.compare import leaves
 
 @check("device.meta_shapes", Level.SHOULD)
 def meta_shapes(subject: Subject) -> None:
-    """On the meta device, which computes shapes only, the model gives its real shapes and dtypes.
+    """On the meta device, which computes only shapes, the model returns its real shapes and dtypes.
 
-    Why: tools that estimate memory, plan a distribution or draw a model run it there, without the memory.
-    Fix: no `.item()`, `.tolist()`, `if tensor:` and no boolean indexing in forward; new tensors on the device
-    of an input.
+    Why: tools that estimate memory, plan distributed training or draw a model run it there, without
+    allocating memory.
+    Fix: avoid `.item()`, `.tolist()`, `if tensor:` and boolean indexing in forward; create tensors on the
+    device of an input.
     Declare: an exemption.
     """
     subject.model.to("meta")
@@ -38,7 +39,7 @@ def meta_shapes(subject: Subject) -> None:
 
 
 def _has_no_autocast(failure: Failure) -> bool:
-    """Whether torch raised where an autocast for the device was made."""
+    """Return whether torch raised because it has no autocast for the device."""
     where = failure.error.__traceback__ if failure.error else None
     frames = traceback.extract_tb(where)
     return any(f.filename.endswith("autocast_mode.py") and f.name == "__init__" for f in frames)

@@ -7,25 +7,25 @@ from torch import Tensor
 
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.tracing import pytree
-from ...._torch.tracing.dispatch_mode import TorchDispatchMode
+from ...._torch.tracing.operators import TorchDispatchMode
 from ....errors import MixedDevicesError
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import named_state, quoted, uses_rng
 from ...measure.compare import Leaf, same_bits, worst
 
 _MOVES = frozenset({"copy_", "index", "index_put", "index_put_", "_index_put_impl_"})
-"""Operations that may take tensors of two devices."""
+"""Operations that accept tensors of two devices."""
 
 
 @check("device.move", Level.MUST)
 def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
-    """A model that is moved to another device runs there, gives the same values, and comes back.
+    """A model that is moved to another device runs there with the same outputs, and can be moved back.
 
-    On a machine without CUDA the device is `meta`, which has shapes only: what stays on the CPU is found
-    there too, but values cannot be compared.
+    Without CUDA the device is `meta`, which has only shapes: the check still finds tensors that stay on the
+    CPU, but cannot compare values.
 
-    Why: a tensor that stays on the CPU is found out on the first machine with a GPU.
-    Fix: `self.register_buffer(...)` for constants; in forward `torch.arange(n, device=x.device)`.
+    Why: a tensor that stays on the CPU goes unnoticed until the model runs on a GPU.
+    Fix: use `self.register_buffer(...)` for constants, and `torch.arange(n, device=x.device)` in forward.
     Declare: an exemption.
     """
     cuda = torch.cuda.is_available()
@@ -60,7 +60,7 @@ def move(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
 
 
 class _OneDevice(TorchDispatchMode):
-    """Refuses operations on tensors of two devices, as CUDA would; the meta device lets some of them pass."""
+    """Mode that rejects operations on tensors of two devices, as CUDA does; meta accepts some of them."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -72,7 +72,7 @@ class _OneDevice(TorchDispatchMode):
 
 
 class _FullPrecision:
-    """Without TF32, which rounds to ten bits."""
+    """Context manager that turns off TF32, which rounds to ten bits."""
 
     def __enter__(self) -> None:
         self.before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32

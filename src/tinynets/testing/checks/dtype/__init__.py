@@ -1,1 +1,1 @@
-"""Whether the model follows the dtype it is converted to, made in or run under."""
+"""Whether the model follows the dtype it is converted to, built in or run under."""

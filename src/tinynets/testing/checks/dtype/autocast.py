@@ -14,10 +14,10 @@ from ...measure.model_errors import as_failure, as_skip, short
 def autocast(subject: Subject) -> str | None:
     """Under autocast to bfloat16 the model runs in training mode, forward and backward, and stays finite.
 
-    Why: mixed precision is how models are trained. Autocast gives linear layers and convolutions bfloat16
-    and leaves the rest, so two dtypes meet inside one forward pass.
-    Fix: assign into a tensor of the dtype of what is assigned (`torch.empty_like(part)`, `torch.cat`); give
-    an autograd function of your own `torch.amp.custom_fwd`.
+    Why: models are trained in mixed precision. Autocast runs linear layers and convolutions in bfloat16 and
+    leaves other operations alone, so two dtypes meet in one forward pass.
+    Fix: assign into a tensor of the same dtype as the values (`torch.empty_like(part)`, `torch.cat`);
+    decorate custom autograd functions with `torch.amp.custom_fwd`.
     Declare: an exemption.
     """
     batch = subject.batch(training=True)

@@ -8,12 +8,12 @@ from ...measure.dtype_conversion import low_precision
 
 @check("dtype.bfloat16", Level.SHOULD)
 def bfloat16(subject: Subject) -> str:
-    """`model.bfloat16()` runs on bfloat16 inputs, gives bfloat16, and nothing that is not finite.
+    """`model.bfloat16()` runs on bfloat16 inputs and returns finite bfloat16 outputs.
 
-    How far the values are from those of float32 is reported, not judged.
+    The difference from the float32 outputs is only reported.
 
     Why: models are trained and served in it.
     Fix: as for `dtype.float64`.
-    Declare: an exemption, with the operation that has no bfloat16.
+    Declare: an exemption that names the operation without bfloat16 support.
     """
     return low_precision(subject, torch.bfloat16)

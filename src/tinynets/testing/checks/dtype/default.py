@@ -10,13 +10,13 @@ from ...measure.dtype_conversion import converted_dtype, name_of, outputs_as
 
 @check("dtype.default", Level.SHOULD)
 def default(subject: Subject) -> str | None:
-    """A model that is made under `torch.set_default_dtype(torch.float64)` has float64 parameters, and runs.
+    """A model built under `torch.set_default_dtype(torch.float64)` has float64 parameters, and runs.
 
-    A buffer may be float32 on purpose, as the tables of rotary embeddings are: it is reported, not judged.
+    A buffer may be float32 on purpose, as the tables of rotary embeddings are, so it is only reported.
 
-    Why: it is how a whole program is switched to another precision.
-    Fix: no `dtype=torch.float32` in the constructor where the default is meant.
-    Declare: an exemption, where a parameter is float32 on purpose.
+    Why: this is how a whole program switches to another precision.
+    Fix: do not pass `dtype=torch.float32` in the constructor where you mean the default dtype.
+    Declare: an exemption, if a parameter is float32 on purpose.
     """
     source = torch.get_default_dtype()
     if source == torch.float64 or float_dtype(subject.model) != source:

@@ -8,13 +8,13 @@ from ...measure.dtype_conversion import low_precision
 
 @check("dtype.float16", Level.CAPABILITY)
 def float16(subject: Subject) -> str:
-    """`model.half()` runs on float16 inputs, gives float16, and nothing that is not finite.
+    """`model.half()` runs on float16 inputs and returns finite float16 outputs.
 
-    How far the values are from those of float32 is reported, not judged.
+    The difference from the float32 outputs is only reported.
 
-    Why: older GPUs and phones have float16 and no bfloat16. Its largest value is 65504.
-    Fix: as for `dtype.float64`; where values overflow, normalise before, or compute that part in float32 and
+    Why: older GPUs and phones support float16 but not bfloat16. The largest float16 value is 65504.
+    Fix: as for `dtype.float64`; where values overflow, normalise first, or compute that part in float32 and
     convert back.
-    Declare: by `supports=` where you count on it.
+    Declare: with `supports=`, if you rely on it.
     """
     return low_precision(subject, torch.float16)

@@ -11,13 +11,13 @@ from ...measure.dtype_conversion import outputs_as
 
 @check("dtype.float64", Level.MUST)
 def float64(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
-    """`model.double()` runs on float64 inputs, gives float64, and the values that float32 gives.
+    """`model.double()` runs on float64 inputs and returns float64 outputs that match the float32 ones.
 
-    Why: gradient checks and comparisons of implementations are done in float64, and a model with one float32
-    in its middle is not float64 but looks like it. What breaks here breaks for bfloat16 as well.
-    Fix: no `.float()` and no `dtype=torch.float32` in forward: take the dtype of a tensor that is there,
+    Why: gradient checks and comparisons of implementations use float64, and a single float32 operation inside
+    a model reduces its float64 outputs to float32 precision. Code that breaks here also breaks for bfloat16.
+    Fix: instead of `.float()` and `dtype=torch.float32` in forward, use the dtype of an existing tensor:
     `torch.zeros(n, dtype=x.dtype, device=x.device)`, `mask.to(x.dtype)`.
-    Declare: an exemption, with the operation that has no float64.
+    Declare: an exemption that names the operation without float64 support.
     """
     source = float_dtype(subject.model)
     found = worst(outputs_as(subject, torch.float64), subject.reference)

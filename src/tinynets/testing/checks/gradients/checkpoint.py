@@ -10,20 +10,20 @@ from ...measure.model_errors import as_failure
 from ...measure.training import backward, dense, trained
 from ._shared import training_passes
 
-_recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - torch leaves it half typed
+_recompute: Any = getattr(recomputing, "checkpoint")  # noqa: B009 - only partly typed in torch
 
 
 @check("gradients.checkpoint", Level.CAPABILITY)
 def checkpoint(subject: Subject, *, tolerance: float = 5e-5) -> None:
     """Training with activation checkpointing gives the same gradients as without.
 
-    The whole model is called through `torch.utils.checkpoint`, which runs the forward pass again during the
-    backward pass. The largest difference is measured against the largest gradient of all.
+    The check calls the whole model through `torch.utils.checkpoint`, which runs the forward pass again during
+    the backward pass. Differences are relative to the largest gradient of all parameters.
 
-    Why: checkpointing trades time for memory, and a forward pass that does not repeat itself gives gradients
-    of a function that was never computed.
+    Why: checkpointing trades time for memory, and a forward pass that is not repeatable yields gradients of a
+    function that was never computed.
     Fix: draw random numbers from torch, not from Python or numpy; do not change inputs or count calls.
-    Declare: `supports={"gradients.checkpoint"}` holds the model to it.
+    Declare: `supports={"gradients.checkpoint"}` makes it a requirement.
     """
     training_passes(subject)
     backward(subject)

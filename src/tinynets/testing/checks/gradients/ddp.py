@@ -7,16 +7,16 @@ from ._shared import training_passes
 
 @check("gradients.ddp", Level.SHOULD)
 def ddp(subject: Subject) -> None:
-    """In training mode, a parameter that gets a gradient gets one in every batch.
+    """In training mode, a parameter that gets a gradient in one batch gets one in every batch.
 
-    Why: `DistributedDataParallel` waits for all gradients, and stops with "Expected to have finished
-    reduction in the prior iteration" where one does not come, or hangs if the processes differ in which.
-    Fix: `find_unused_parameters=True`, which costs a walk through the graph in every step; or let every
-    branch take part, if with a weight of zero.
-    Declare: layers that are dropped at random: an exemption.
+    Why: `DistributedDataParallel` waits for all gradients. If one is missing, it raises "Expected to have
+    finished reduction in the prior iteration"; if the processes miss different ones, it hangs.
+    Fix: set `find_unused_parameters=True`, which traverses the graph in every step; or add every branch to
+    the output, with a weight of zero if necessary.
+    Declare: an exemption, for layers that are dropped at random.
     """
     passes = training_passes(subject)
-    # One that never gets a gradient is the business of gradients.reach.
+    # gradients.reach reports parameters that never get a gradient.
     missing = [name for name in passes[0] if len({one[name] is None for one in passes}) == 2]
     if missing:
         batches = sum(any(one[name] is None for name in missing) for one in passes)

@@ -9,10 +9,10 @@ from ._shared import parameters_get, training_passes
 def eval_reach(subject: Subject) -> None:
     """In eval mode, the same parameters get a gradient as in training mode.
 
-    Why: it shows what only training uses, such as auxiliary heads: fine-tuning in eval mode (frozen batch
-    normalisation) leaves them behind.
-    Fix: nothing, if it is meant.
-    Declare: nothing: it is reported, not judged.
+    Why: it shows which parameters are used only in training mode, such as auxiliary heads: fine-tuning in
+    eval mode (frozen batch normalisation) does not train them.
+    Fix: nothing, if this is intended.
+    Declare: nothing: this is only reported.
     """
     passes = training_passes(subject)
     backward(subject, training=False)

@@ -10,13 +10,13 @@ from ._shared import parameters_get, training_passes
 
 @check("gradients.finite", Level.MUST)
 def finite(subject: Subject) -> str | None:
-    """In training mode, the gradients of the model as it comes are finite.
+    """In training mode, the gradients of the model, as it is passed, are finite.
 
-    Why: one NaN in one gradient makes a parameter NaN in the first step, and in the next one all of them.
-    Outputs may be finite all the same: `sqrt`, `norm` and `log` at 0, and `torch.where` with a NaN in the
-    branch that is not taken.
-    Fix: the message names the operation and, where it can, the line. Keep the argument away from the pole
-    inside, not the result: `torch.where(ok, x, 1).sqrt()`.
+    Why: a single NaN gradient makes one parameter NaN in the first step and all of them in the next. The
+    outputs may still be finite: `sqrt`, `norm` and `log` at 0, and `torch.where` with a NaN in the branch
+    that is not taken.
+    Fix: the message names the operation and, if possible, the line. Guard the argument of the function, not
+    its result: `torch.where(ok, x, 1).sqrt()`.
     Declare: an exemption.
     """
     passes = training_passes(subject)

@@ -14,12 +14,12 @@ from ...measure.training import BACKWARD, differentiable, trained
 
 @check("gradients.gradcheck", Level.MUST, opt_in=True)
 def gradcheck(subject: Subject) -> None:
-    """In eval mode and float64, the gradients are those that small differences of the outputs give.
+    """In eval mode and float64, the gradients match finite differences of the outputs.
 
-    Why: a `torch.autograd.Function` of one's own can return anything from its backward.
+    Why: a custom `torch.autograd.Function` can return anything from its `backward`.
     Fix: the message names the input or parameter.
-    Declare: `supports={"gradients.gradcheck"}` asks for the check. Kinks (ReLU at 0, maxima that are equal)
-    and straight-through estimates disagree by their nature.
+    Declare: `supports={"gradients.gradcheck"}` turns the check on. Kinks (ReLU at 0, equal maxima) and
+    straight-through estimators never match.
     """
     size = None if subject.example.size is None else min(subject.default_size, 2)
     model = subject.model.eval()

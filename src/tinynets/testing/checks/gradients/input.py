@@ -10,10 +10,10 @@ _NAMED = 5
 def inputs(subject: Subject) -> str | None:
     """In training mode, every element of every float input has a gradient, in some sample.
 
-    Why: what has none is not looked at: pixels that a stride leaves over, a channel that a slice forgets, the
-    last step of a sequence.
-    Fix: the message has the part of the input, as a slice.
-    Declare: a model that is not to look at all of its input: an exemption.
+    Why: the model ignores elements without a gradient: pixels that a stride skips, a channel that a slice
+    leaves out, the last step of a sequence.
+    Fix: the message gives the ignored part of the input as a slice.
+    Declare: an exemption, for a model that ignores part of its input on purpose.
     """
     dead, note = dead_inputs(subject)
     if dead:

@@ -13,13 +13,13 @@ from ._shared import backward_loss, example_loss
 def one_step(subject: Subject) -> str:
     """A step along the negative gradient lowers the loss of the batch that it was computed from.
 
-    Five lengths are tried, from a tenth of the size of the parameters to a hundred-thousandth; the random
-    numbers are the same in each.
+    The check tries five step lengths, from 1e-1 to 1e-5 of the norm of the parameters, with the same random
+    numbers in each.
 
-    Why: if no length does, the gradient is not that of the loss: a wrong sign or factor in a `backward` of
-    one's own, a straight-through estimate, a loss that does not depend on the output.
+    Why: if no step length does, the gradient is wrong: a wrong sign or factor in a custom `backward`, a
+    straight-through estimator, or a loss that does not depend on the output.
     Fix: gradients.gradcheck says which gradient is wrong.
-    Declare: `supports={"gradients.one_step"}` and `loss=` ask for the check.
+    Declare: `supports={"gradients.one_step"}` and `loss=` turn the check on.
     """
     before = example_loss(subject)
     backward_loss(before)

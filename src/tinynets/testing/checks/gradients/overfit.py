@@ -9,13 +9,13 @@ from ._shared import backward_loss, example_loss
 
 @check("gradients.overfit", Level.MUST, opt_in=True)
 def overfit(subject: Subject, *, drop: float = 0.9, steps: int = 200, learning_rate: float = 1e-3) -> str:
-    """The model learns one batch by heart: its loss drops by nine tenths in 200 steps of Adam.
+    """The model overfits one batch: its loss drops by nine tenths in 200 steps of Adam.
 
-    Why: a model that cannot learn four samples learns no data set, and one short run finds most mistakes
-    that let a model run and learn nothing.
+    Why: a model that cannot learn four samples cannot learn a data set, and one short run finds most bugs
+    that let a model run without learning.
     Fix: look at gradients.reach and gradients.zero first; then at the loss: does it fit the output
     (probabilities or logits, which axis, which targets)?
-    Declare: `supports={"gradients.overfit"}` and `loss=` ask for the check; `params=` changes `drop`, `steps`
+    Declare: `supports={"gradients.overfit"}` and `loss=` turn the check on; `params=` changes `drop`, `steps`
     and `learning_rate`. The loss must be able to come near zero.
     """
     optimizer = torch.optim.Adam(trained(subject.model).values(), lr=learning_rate)

@@ -8,14 +8,14 @@ from ._shared import parameters_get
 
 @check("gradients.reach", Level.MUST)
 def reach(subject: Subject) -> None:
-    """In training mode, every parameter gets a gradient: not in every batch perhaps, but in one of three.
+    """In training mode, every parameter gets a gradient in at least one of three batches.
 
-    Why: a parameter without a gradient is never trained, and no error says so. Typical are a layer that is
-    made and not called, a `detach()` or `torch.no_grad()` that stayed, `.data`, a detour through numpy, and
-    an output that is not returned.
-    Fix: the message says for each whether its module was called, and whether under `no_grad`.
-    Declare: what is not to be trained: `requires_grad_(False)`, or a buffer. A branch that other arguments
-    take (experts, optional inputs): an exemption.
+    Why: a parameter without a gradient is never trained, and no error says so. Typical causes are a layer
+    that is built but never called, a leftover `detach()` or `torch.no_grad()`, `.data`, a detour through
+    numpy, and an output that is not returned.
+    Fix: the message says for each parameter whether its module was called, and whether under `no_grad`.
+    Declare: `requires_grad_(False)` or a buffer, for tensors that must not be trained; an exemption, for a
+    branch that only other arguments reach (experts, optional inputs).
     """
     found = training(subject)
     if found.failure is not None:

@@ -18,11 +18,12 @@ from ...measure.training import run_backward, scaled_objective, trained
 
 @check("gradients.recompute", Level.MUST)
 def recompute(subject: Subject) -> None:
-    """What a checkpoint computes again in the backward pass is what it computed in the forward pass.
+    """A checkpointed part computes the same values in the backward pass as in the forward pass.
 
-    Why: with `preserve_rng_state=False`, dropout draws another mask the second time, and the gradients are
-    those of a function that was never computed.
-    Fix: leave `preserve_rng_state` at True; in a checkpointed part draw from torch only, and count no calls.
+    Why: with `preserve_rng_state=False`, dropout draws another mask the second time, and the gradients belong
+    to a function that was never computed.
+    Fix: leave `preserve_rng_state` at True; in a checkpointed part, draw random numbers from torch only, and
+    do not count calls.
     Declare: an exemption.
     """
     if not trained(subject.model):
@@ -45,12 +46,12 @@ def recompute(subject: Subject) -> None:
             other.setdefault(named_module(path, module), smallest)
 
     batch = subject.batch(training=True)
-    # To its end, since a checkpoint would stop as soon as it has what it needs.
+    # Recompute to the end: by default a checkpoint stops as soon as it has the tensors that it needs.
     whole = set_checkpoint_early_stop(False)
     with whole, forward_hooks(subject.model, after=after), torch.enable_grad():
         try:  # a reentrant checkpoint needs an input that carries a gradient
             total = _objective(subject, batch.map(_with_gradient))
-        except Failure:  # which a model may refuse
+        except Failure:  # some models reject such an input
             outputs.clear()
             total = _objective(subject, batch)
         if not total.requires_grad:
@@ -70,7 +71,7 @@ def recompute(subject: Subject) -> None:
 
 
 def _with_gradient(tensor: Tensor) -> Tensor:
-    """Return a tensor that a model may write into, although it carries a gradient."""
+    """Return a tensor that requires a gradient, but that the model may modify in place."""
     return tensor.detach().requires_grad_().clone() if tensor.is_floating_point() else tensor
 
 

@@ -7,21 +7,22 @@ from ...locate.gradients import fewest_normalised, owner_of
 from ...measure.training import norm, trained
 from ._shared import training_passes
 
-_FEW = 16  # values in a batch norm: the spread of so few may be tiny by chance
+_FEW = 16  # values per channel in a batch norm: their variance may be tiny by chance
 
 
 @check("gradients.scale", Level.SHOULD)
 def scale(subject: Subject, *, limit: float = 1e3) -> None:
-    """In training mode, no gradient is large against its parameter.
+    """In training mode, no gradient is large relative to its parameter.
 
-    The norm of each gradient is compared with that of its parameter, but at least 1; what is differentiated
-    is a random projection of the outputs, scaled to unit variance for outputs of unit variance. Where a batch
-    norm sees 16 values of each channel or fewer, nothing is judged: their spread may be tiny by chance.
+    The check compares the norm of each gradient with the norm of its parameter, or with 1 if that is larger.
+    It differentiates a random projection of the outputs, scaled to unit variance if the outputs have unit
+    variance. Large gradients are skipped, not reported, if a batch norm sees 16 or fewer values per channel:
+    their variance may be tiny by chance.
 
-    Why: the first steps of training throw such a model out of its range.
-    Fix: inputs or outputs in raw units (0 to 255, milliseconds), a sum where a mean is meant, a missing
-    1/sqrt(width), a factor in front of a loss.
-    Declare: a larger `limit` by `params=`.
+    Why: the first training steps push such a model out of its usable range.
+    Fix: look for inputs or outputs in raw units (0 to 255, milliseconds), a sum where a mean is meant, a
+    missing 1/sqrt(width), a factor in front of a loss.
+    Declare: a larger `limit` in `params=`.
     """
     passes = training_passes(subject)
     sizes = {name: max(norm(p), 1.0) for name, p in trained(subject.model).items()}

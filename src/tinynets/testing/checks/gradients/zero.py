@@ -7,14 +7,15 @@ from ._shared import parameters_get, training_passes
 
 @check("gradients.zero", Level.SHOULD)
 def zero(subject: Subject) -> None:
-    """In training mode, no gradient is zero throughout in three batches with a step after each.
+    """In training mode, no gradient is all zeros in three batches, with a training step after each.
 
-    A head that starts at zero is no objection: after one step the gradients pass it.
+    A head that starts at zero passes: after one step, gradients flow through it.
 
-    Why: a parameter whose gradient is always zero is not trained either: a unit that is dead from the start,
-    a factor of zero, a `round()` or `argmax` on the way, a `clamp` that is always at its end.
-    Fix: look at what is between the parameter and the output; `torch.autograd` gives zero for every function
-    that is constant in pieces.
+    Why: a parameter whose gradient is always zero is not trained either. Typical causes are a unit that is
+    dead from the start, a factor of zero, a `round()` or `argmax` on the path, and a `clamp` that always
+    saturates.
+    Fix: look at the operations between the parameter and the output; autograd returns zero for every
+    piecewise constant function.
     Declare: an exemption.
     """
     passes = training_passes(subject)

@@ -11,10 +11,10 @@ from ...measure.model_errors import as_failure, as_skip, short
 
 @check("layout.channels_last", Level.SHOULD)
 def channels_last(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
-    """A model and images in channels-last memory give the same values, and gradients.
+    """With model and images in channels-last memory format, the outputs and gradients stay the same.
 
     Why: convolutions are faster in it, on CPUs and on GPUs with mixed precision.
-    Fix: `.reshape` or `einops.rearrange` instead of `.view`, in autograd functions of your own too.
+    Fix: `.reshape` or `einops.rearrange` instead of `.view`, in custom autograd functions too.
     Declare: an exemption.
     """
     if not any(t.ndim == 4 for t in (*subject.batch().tensors, *subject.model.parameters())):
@@ -57,9 +57,9 @@ def _laid_out(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
-    """Return a tensor to write into and to differentiate by.
+    """Return a tensor that requires a gradient and that may be modified in place.
 
-    torch 2.13 ends the process in the backward pass of a group norm on channels-last images that need no
-    gradient.
+    torch 2.13 crashes the process in the backward pass of a group norm on channels-last images that do not
+    require a gradient.
     """
     return tensor.requires_grad_().clone() if tensor.is_floating_point() else tensor

@@ -27,10 +27,11 @@ def _expanded(tensor: Tensor, axis: int | None) -> Tensor:
 
 @check("layout.noncontiguous", Level.MUST)
 def noncontiguous(subject: Subject) -> str | None:
-    """Inputs that are transposed, strided or expanded in memory give what contiguous ones give.
+    """Inputs that are transposed, strided or expanded in memory give the same outputs as contiguous ones.
 
-    Why: crops, transposes, slices and expanded batches are what data pipelines hand over.
-    Fix: `.reshape` or `einops.rearrange` instead of `.view`; no `as_strided` or `data_ptr` on an input.
+    Why: data pipelines produce crops, transposes, slices and expanded batches.
+    Fix: `.reshape` or `einops.rearrange` instead of `.view`; do not use `as_strided` or `data_ptr` on an
+    input.
     Declare: an exemption.
     """
     notes: list[str] = []

@@ -10,12 +10,12 @@ from ...snapshot.snapshot import Snapshot
 
 @check("modes.deterministic", Level.MUST)
 def deterministic(subject: Subject) -> str | None:
-    """Two calls in eval mode give the same bits, and no random number generator moves.
+    """Two calls in eval mode are bit-identical, and no random number generator advances.
 
-    Why: a prediction that cannot be repeated cannot be debugged, cached or compared; and a draw in an
-    evaluation shifts every random number of the training that goes on after it.
+    Why: a prediction that cannot be repeated cannot be debugged, cached or compared. A random draw during an
+    evaluation also shifts every random number of the training that continues after it.
     Fix: the message names the module. `F.dropout(x, p)` drops in eval mode too: pass
-    `training=self.training`, or use `nn.Dropout`. Noise that is meant goes into an argument.
+    `training=self.training`, or use `nn.Dropout`. Pass intended noise as an argument.
     Declare: a model that is random by design (sampling, hashing): an exemption with the reason.
     """
     model = subject.model

@@ -15,16 +15,16 @@ from ...locate.divergence import culprits
 
 @check("modes.flags", Level.MUST, valueless=True)
 def flags(subject: Subject) -> None:
-    """A call leaves every `training` and `requires_grad` flag and the global flags of torch as they were.
+    """A call does not change any `training` or `requires_grad` flag, or the global flags of torch.
 
-    Why: a forward that calls `self.drop.eval()`, freezes a parameter or sets a default dtype changes what the
-    next line of somebody else's code does.
-    Fix: set modes and flags where the model is built or in the training script; a flag that a computation
-    needs goes into a `with` block.
+    Why: a forward that calls `self.drop.eval()`, freezes a parameter or sets a default dtype changes the
+    behaviour of the caller's code.
+    Fix: set modes and flags where the model is built or in the training script; set a flag that a computation
+    needs in a `with` block.
     Declare: an exemption with the reason.
     """
     model = subject.model
-    # Also without gradients: a forward that turns them on changes nothing where they are on.
+    # Also without gradients: a forward that turns them on has no visible effect where they are already on.
     for training, gradients in ((False, True), (False, False), (True, True)):
         subject.restore()
         model.train(training)

@@ -11,13 +11,14 @@ from ...measure.training import trained
 def frozen(subject: Subject) -> None:
     """A frozen batch norm stays frozen when `train()` is called.
 
-    Frozen is one that came in eval mode in a model that came in training mode, and one whose weight and bias
-    require no gradient while other parameters do.
+    A batch norm counts as frozen if it is in eval mode in a model that is passed in training mode, or if its
+    weight and bias do not require gradients while other parameters do.
 
-    Why: `train()` at the start of every epoch switches it on again: its statistics drift, and the features
-    that were to be kept do too.
-    Fix: override `train` to put it back to eval mode, or take a norm without running statistics to update.
-    Declare: an exemption, if its statistics are to be updated.
+    Why: `train()` at the start of every epoch turns it on again: its statistics drift, and so do the features
+    that should stay fixed.
+    Fix: override `train` to put it back to eval mode, or use a norm that never updates its running
+    statistics.
+    Declare: an exemption, if its statistics should be updated.
     """
     model = subject.model
     norms = [

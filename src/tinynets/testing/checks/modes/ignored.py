@@ -23,10 +23,10 @@ _DRAWS = 3  # a layer may be skipped at random: stochastic depth, experts
 def ignored(subject: Subject) -> str | None:
     """Every dropout and batch normalisation of the model has an effect on a training call.
 
-    Why: a regulariser that is built and then forgotten costs accuracy, and no error ever says so.
+    Why: a regulariser that is built and then forgotten costs accuracy and raises no error.
     Fix: `self.drop(x)` without an assignment, `F.dropout(x, self.drop.p, training=False)`, a layer that
     `forward` sets to eval mode: the message names the layer, and whether it was called.
-    Declare: an exemption with the reason; a layer that `train()` leaves in eval mode is taken for frozen.
+    Declare: an exemption with the reason; a layer that `train()` leaves in eval mode counts as frozen.
     """
     model = subject.model
     model.train()
@@ -54,9 +54,9 @@ def ignored(subject: Subject) -> str | None:
 def _probe(
     subject: Subject, layers: dict[str, nn.Module], seed: int, called: set[str], effective: set[str]
 ) -> None:
-    """Add which layers are called, and which of them are in training mode then and lead to the output.
+    """Record the layers that are called, and those that are in training mode and contribute to the output.
 
-    Each output is multiplied by a 1 whose gradient tells whether it is used.
+    The output of each layer is multiplied by a 1 whose gradient shows whether it is used.
     """
     ones: dict[str, Tensor] = {}
 
@@ -67,7 +67,7 @@ def _probe(
         tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
         floats = [tensor for tensor in tensors if tensor.is_floating_point()]
         if not floats:
-            effective.add(path)  # a gradient cannot tell
+            effective.add(path)  # has no gradient to look at
             return output
         one = ones.setdefault(path, torch.ones((), dtype=floats[0].dtype, device=floats[0].device))
         one.requires_grad_()
@@ -90,7 +90,7 @@ def _probe(
 
 
 def _matters(subject: Subject, layer: nn.Module, before: Snapshot) -> bool:
-    """Whether a layer that is not called has an effect through its settings or its buffers."""
+    """Return whether a layer that is not called has an effect through its settings or its buffers."""
     outputs: list[list[Tensor]] = []
     moved = False
     for neutral in (False, True):

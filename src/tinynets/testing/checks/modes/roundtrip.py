@@ -13,12 +13,12 @@ from ...snapshot.snapshot import Snapshot
 
 @check("modes.roundtrip", Level.MUST)
 def roundtrip(subject: Subject) -> str | None:
-    """`eval()` reaches every module, and after `train()` and `eval()` the outputs are the same bits.
+    """`eval()` reaches every module, and `train()` followed by `eval()` leaves the outputs bit-identical.
 
     Why: every training loop does it once per epoch.
-    Fix: a class that overrides `train` sets what it wants on each call, passes the mode on to
-    `super().train(mode)` and returns self; modules in lists belong into an `nn.ModuleList`.
-    Declare: modules that stay in eval mode, as a frozen BatchNorm does, are reported, not judged.
+    Fix: a class that overrides `train` must set its modes on every call, call `super().train(mode)` and
+    return self; put modules in an `nn.ModuleList`, not in a list.
+    Declare: nothing: modules that stay in eval mode, as a frozen BatchNorm does, are only reported.
     """
     model = subject.model
     for mode in (True, False):

@@ -4,10 +4,10 @@ from functools import partial
 
 import torch
 
-from ...._torch.state.generators import generators_of
 from ...._torch.state.random_states import (
     SOURCES,
     RandomStates,
+    generators_of,
     seed_all_but_torch,
     seed_everything,
     seeds_torch,
@@ -21,10 +21,10 @@ from ...snapshot.snapshot import Snapshot
 
 @check("modes.seeded", Level.MUST)
 def seeded(subject: Subject) -> str | None:
-    """After `torch.manual_seed` alone, a call in training mode repeats bit by bit; and it never seeds.
+    """After `torch.manual_seed` alone, a call in training mode repeats bit for bit, and it never sets a seed.
 
-    Why: resuming, replaying a step and gradient checkpointing restore the generator of torch, and no other.
-    Generators of Python and numpy are the same in all forked workers; a forward that seeds gives the
+    Why: resuming, replaying a step and gradient checkpointing restore only the generator of torch. The
+    generators of Python and numpy are the same in all forked workers. A forward that sets a seed draws the
     same "random" mask in every step.
     Fix: draw with torch functions only, from the default generator; seed in the training script.
     Declare: an exemption with the reason.

@@ -11,12 +11,12 @@ from ...snapshot.snapshot import Snapshot
 
 @check("modes.sensitivity", Level.INFO)
 def sensitivity(subject: Subject) -> str:
-    """The modules that behave differently in training mode, and whether the outputs do.
+    """List the modules that behave differently in training mode, and whether the outputs do.
 
     Why: the list shows at a glance what `eval()` switches off.
-    Fix: an objection is a surprise: outputs that differ though nothing reads the flag, or that do not
-    though something does; look at what the list has and has not.
-    Declare: nothing to declare: this is never a failure.
+    Fix: the check objects if the outputs differ although no module reads the flag, or do not differ although
+    one does; compare the list with what you expect.
+    Declare: nothing: this is never a failure.
     """
     found = {path: what for path, module in named_or_type(subject.model) if (what := train_behaviour(module))}
     summary = "no module reads the mode"

@@ -11,11 +11,12 @@ from ...measure.compare import leaves
 
 @check("purity.alias", Level.SHOULD)
 def alias(subject: Subject) -> None:
-    """The outputs have memory of their own: none of an argument, a parameter, a buffer or an attribute.
+    """The outputs share no memory with arguments, parameters, buffers or attributes.
 
-    Why: whoever writes to the output in place, as `logits.softmax_()` and many a loss do, writes there.
-    Fix: `.clone()` what is returned unchanged or as a view.
-    Declare: an exemption; a module that only reshapes has to share.
+    Why: code that modifies the output in place, as `logits.sub_(...)` and many losses do, also modifies the
+    shared tensor.
+    Fix: `.clone()` tensors that are returned unchanged or as a view.
+    Declare: an exemption; a module that only reshapes must share memory.
     """
     arguments = subject.batch()
     subject.model.eval()
@@ -37,7 +38,7 @@ def alias(subject: Subject) -> None:
 
 
 def _memory(tensor: Tensor) -> int | None:
-    """Return where the memory of a tensor starts; None for one without."""
+    """Return where the memory of a tensor starts; None for a tensor without memory."""
     if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
         return None
     return tensor.untyped_storage().data_ptr()

@@ -9,11 +9,10 @@ from ...snapshot.snapshot import Snapshot
 
 @check("purity.attributes", Level.SHOULD)
 def attributes(subject: Subject) -> None:
-    """A call in eval mode leaves the attributes of all modules and their classes as they are.
+    """A call in eval mode does not change the attributes of any module or its class.
 
-    Why: what a call writes to `self`, the next call, another thread, `deepcopy` and `torch.compile` find
-    there.
-    Fix: keep what belongs to one call in local variables; compute tables in `__init__`, as buffers.
+    Why: what a call writes to `self` affects the next call, other threads, `deepcopy` and `torch.compile`.
+    Fix: keep the values of one call in local variables; compute tables in `__init__`, as buffers.
     Declare: `stateful=True` for a model that is meant to remember, or an exemption with the reason.
     """
     if subject.stateful:

@@ -14,10 +14,10 @@ from ...measure.compare import Difference, Leaf, detached, worst
 
 @check("purity.grad_modes", Level.MUST)
 def grad_modes(subject: Subject) -> str | None:
-    """With gradients, under `no_grad` and under `inference_mode` the outputs are the same.
+    """The outputs are the same with gradients, under `no_grad` and under `inference_mode`.
 
-    Why: what is evaluated has to be what was trained.
-    Fix: no branch on `torch.is_grad_enabled()` or on `requires_grad`; the message has the module.
+    Why: evaluation must run the same function as training.
+    Fix: do not branch on `torch.is_grad_enabled()` or `requires_grad`; the message names the module.
     Declare: an exemption with the reason.
     """
     model = subject.model

@@ -11,10 +11,10 @@ from ...snapshot.snapshot import Snapshot
 
 @check("purity.history", Level.MUST)
 def history(subject: Subject) -> str | None:
-    """What a model gives for a batch does not depend on the batches and batch sizes before it.
+    """The output for a batch does not depend on the batches and batch sizes before it.
 
-    Why: results that depend on the order of requests cannot be reproduced, and are a leak between users.
-    Fix: the message has what is carried over: key a cache by all that it depends on, or drop it.
+    Why: results that depend on the order of requests cannot be reproduced, and leak data between users.
+    Fix: the message names what is carried over: key a cache by everything it depends on, or drop it.
     Declare: `stateful=True` for a model that is meant to remember.
     """
     if subject.stateful:

@@ -12,11 +12,11 @@ from ...measure.model_errors import as_skip, raised
 
 @check("purity.inference_then_train", Level.MUST)
 def inference_then_train(subject: Subject) -> None:
-    """After a call under `torch.inference_mode`, training works.
+    """Training works after a call under `torch.inference_mode`.
 
-    Why: a table that the first call computes and keeps is made without autograd for good when that call is an
-    evaluation, and the first training step fails, far from the cause.
-    Fix: compute tables in `__init__`, or with `torch.inference_mode(False)`; do not keep tensors.
+    Why: if the first call is an evaluation, a table that it computes and caches is an inference tensor for
+    good, and the first training step fails, far from the cause.
+    Fix: compute tables in `__init__`, or under `torch.inference_mode(False)`; do not cache tensors.
     Declare: an exemption with the reason.
     """
     model, arguments = subject.model, subject.batch(training=True)

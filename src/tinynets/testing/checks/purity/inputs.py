@@ -17,8 +17,8 @@ def inputs(subject: Subject) -> None:
     """A call does not write to its arguments: tensors, their flags, and the lists and dicts around them.
 
     Why: the caller uses them again: for another model, for a loss, in the next epoch.
-    Fix: no in-place operation before the first one that makes a new tensor: `x = x + 1`, not `x += 1`;
-    `inplace=False` in the first layer; `dict(batch)` before `pop`.
+    Fix: avoid in-place operations before the first operation that makes a new tensor: `x = x + 1`, not `x +=
+    1`; `inplace=False` in the first layer; `dict(batch)` before `pop`.
     Declare: an exemption with the reason.
     """
     for training in (False, True):
@@ -55,7 +55,7 @@ def inputs(subject: Subject) -> None:
 
 
 def _written_states(arguments: Arguments) -> list[Any]:
-    """Return what a write changes: the counter of autograd, the flag, the layout."""
+    """Return what an in-place write changes: the version counter of autograd, `requires_grad`, the layout."""
     return [(write_count(t), t.requires_grad, t.shape, t.stride()) for t in arguments.tensors]
 
 

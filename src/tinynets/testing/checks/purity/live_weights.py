@@ -19,10 +19,10 @@ from ...snapshot.snapshot import Snapshot
 
 @check("purity.live_weights", Level.MUST)
 def live_weights(subject: Subject) -> None:
-    """After a call, changed weights count: written in place, or loaded by `load_state_dict`.
+    """Changes of the weights after a call take effect, whether written in place or by `load_state_dict`.
 
-    Why: a table that the first call computes from the weights and keeps is out of date after the next
-    optimiser step or checkpoint, and nothing says so.
+    Why: a table that the first call computes from the weights and caches is stale after the next optimiser
+    step or checkpoint, without an error.
     Fix: compute from the weights in each call, or drop the cache in `train()` and after loading.
     Declare: an exemption with the reason.
     """
@@ -55,7 +55,7 @@ def live_weights(subject: Subject) -> None:
         subject.restore()
         model.eval()
         load(model, weights)
-        # If these weights give the very same bits without a call before, a small effect is not rounding.
+        # If these weights give identical bits without an earlier call, a small difference is not rounding.
         limit = (
             0.0
             if worst(call_no_grad(subject, arguments, seed=subject.seed), wanted) is None
@@ -67,7 +67,7 @@ def live_weights(subject: Subject) -> None:
 
 
 def _never_run(subject: Subject) -> nn.Module:
-    """Return a model that was never called: a copy, another instance, or the model itself, put back."""
+    """Return a model that was never called: a copy, another instance, or the model itself, restored."""
     for make in (subject.pristine, partial(subject.fresh, subject.seed)):
         with suppress(Skip):
             return make()

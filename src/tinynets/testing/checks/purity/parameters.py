@@ -13,10 +13,10 @@ _REGISTERED = (Role.PARAMETER, Role.BUFFER, Role.MODULE)
 
 @check("purity.parameters", Level.MUST)
 def parameters(subject: Subject) -> None:
-    """A call in eval mode changes no parameter, buffer, gradient or submodule: not the value, not the object.
+    """A call in eval mode does not change or replace any parameter, buffer, gradient or submodule.
 
     Why: an evaluation that updates running statistics or builds a layer changes the model that it measures,
-    and an optimiser keeps the parameter that was there before.
+    and an optimiser keeps the parameter that was replaced.
     Fix: update buffers under `if self.training:`, pass `training=self.training` to `F.batch_norm`, build
     everything in `__init__`.
     Declare: an exemption with the reason; `stateful=True` allows buffers to change.

@@ -14,15 +14,15 @@ from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
 from ...measure.compare import leaves
 
-_CALLS = 3  # what grows twice in a row will go on growing
+_CALLS = 3  # a container that grows twice in a row will keep growing
 
 
 @check("purity.retention", Level.MUST)
 def retention(subject: Subject) -> None:
-    """After a call nothing keeps its arguments, its output or its graph, and no container has grown.
+    """After a call, nothing keeps its arguments, output or graph alive, and no container has grown.
 
     Why: memory that grows with every step ends in an out-of-memory error hours later.
-    Fix: `.detach()` what is logged, or `.item()`; bound a cache; do not register a hook in `forward`.
+    Fix: log `x.detach()` or `x.item()`; limit the size of caches; do not register hooks in `forward`.
     Declare: `stateful=True` allows tensors and containers of the model to grow.
     """
     model = subject.model
@@ -83,7 +83,7 @@ def _refuse_kept(model: nn.Module, references: dict[str, weakref.ref[Tensor]], g
 
 
 def _sizes(model: nn.Module) -> dict[str, int]:
-    """Return the size of everything held that can grow."""
+    """Return the size of everything in the model that can grow."""
     sizes: Counter[str] = Counter()
     for item in reachable(model):
         if isinstance(item.value, Tensor):

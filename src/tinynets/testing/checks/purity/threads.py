@@ -21,20 +21,20 @@ from ...measure.compare import FLOAT32_LIMIT, Leaf, worst
 from ...snapshot.snapshot import Snapshot
 
 _BATCHES = 4
-_VISITS = 2  # of a line by each thread in lock step; later visits run freely
-_GROUPS = 3  # each a line behind the previous: writes meet writes within one, and reads between them
-_ENOUGH = 20  # times the cost of the calls alone: threads that used more do not come to an end
+_VISITS = 2  # visits of a line by each thread in lock step; later visits run freely
+_GROUPS = 3  # each one line behind the previous: writes race within a group, writes and reads across groups
+_ENOUGH = 20  # threads that use this many times the CPU time of the calls are in an endless loop
 _OTHERS = (TORCH_FOLDER, "/tinynets/testing/", "/threading.py")
 
 
 @check("purity.threads", Level.SHOULD)
 def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> str | None:
-    """Eight threads that call the model in eval mode at once get what one gets.
+    """Eight threads that call the model in eval mode at once get the same outputs as one thread.
 
-    Why: servers call one model from many threads; a value that is written to `self` and read again a few
-    lines later belongs to another request by then. The threads run the model's own lines in lock step, so
-    that this is found at once, not once a week.
-    Fix: keep what belongs to one call in local variables.
+    Why: servers call one model from many threads, and a value written to `self` may belong to another request
+    when it is read a few lines later. The threads run the model's own lines in lock step, so the race shows
+    in every run rather than once a week.
+    Fix: keep the values of one call in local variables.
     Declare: `stateful=True` for a model that is meant to remember, or an exemption with the reason.
     """
     if subject.stateful:
@@ -43,7 +43,7 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> str |
     size = None if subject.example.size is None else 1  # the number of calls matters, not their size
     batches = [subject.batch(size, seed=seed) for seed in range(min(_BATCHES, count))]
     model.eval()
-    torch.set_num_threads(1)  # new threads inherit it, so that all of them split sums alike
+    torch.set_num_threads(1)  # new threads inherit it, so that all of them split sums the same way
     before, states = Snapshot(model), RandomStates()
     start = time.process_time()
     alone = [call_no_grad(subject, batch) for batch in batches]
@@ -71,12 +71,12 @@ def threads(subject: Subject, *, count: int = 8, seconds: float = 10.0) -> str |
         if found is not None and found.error > FLOAT32_LIMIT:
             raise found.failure(f"with {count} threads a call gives another output than alone", cause=cause)
         rounding = max(rounding, 0.0 if found is None else found.error)
-    # Some processors add in another order when they are busy: a last bit is no mix-up.
+    # Some processors add in another order when they are busy: a difference in the last bit is not a race.
     return f"rounding: {rounding:.1e} of the largest value" if rounding else None
 
 
 def _idle(seconds: float = 0.1) -> bool:
-    """Whether this process uses next to no processor time: its threads wait for each other."""
+    """Return whether this process uses almost no CPU time, because its threads wait for each other."""
     used = time.process_time()
     time.sleep(seconds)
     return time.process_time() - used < seconds / 20
@@ -92,15 +92,15 @@ class _Crowd:
         self.results: list[list[Leaf] | Failure | None] = [None] * len(batches)
 
     def run(self, seconds: float, cost: float) -> None:
-        """Run all threads to their end.
+        """Run all threads until they finish.
 
         Args:
             seconds: how long to wait for them.
-            cost: seconds of the processor that the calls take one after the other.
+            cost: CPU seconds that the calls take one after the other.
 
         Raises:
-            Failure: some do not get there: they wait for each other, or go round in circles.
-            CheckTimeout: some did not get there in time, as far as can be told because the machine is slow.
+            Failure: some threads do not finish: they are in a deadlock or an endless loop.
+            CheckTimeout: some threads did not finish in time, probably because the machine is slow.
         """
         crowd = [
             threading.Thread(target=self._work, args=(number,), daemon=True)

@@ -10,7 +10,7 @@ def assert_finite_outputs(subject: Subject, *, training: bool) -> None:
     """Run the model in one mode.
 
     Raises:
-        Failure: it raised, or returned no tensor or a value that is not finite.
+        Failure: the model raised, or returned no tensor or a non-finite value.
     """
     found = leaves(subject.run(subject.batch(training=training), training=training))
     if not found:

@@ -14,16 +14,17 @@ from ...measure.model_errors import as_skip
 
 @check("runs.axes", Level.MUST, valueless=True)
 def free_axes(subject: Subject, *, axes: tuple[str, ...] = ()) -> str:
-    """Where another size of an axis runs that the annotation leaves free, the output is as annotated.
+    """For every other size of a free axis that the model accepts, the output matches its annotation.
 
-    Every name in the annotations of the inputs that neither counts samples nor is an attribute of the model
-    or part of an expression gets one step less and one more; if neither runs, half and twice as many.
+    Free axes are the names in the input annotations, except the batch axis, attributes of the model and parts
+    of expressions. The check tries one step less and one more for each; if neither runs, half and twice the
+    size.
 
-    Why: `"batch time width"` promises any time. A forward that cuts or pads to the length of its table
-    returns what its annotation denies, and its tests have one length.
+    Why: `"batch time width"` promises any length. A forward that cuts or pads to the length of its table
+    breaks its annotation, and tests with one length do not notice.
     Fix: take the size from the input, or annotate the number.
-    Declare: a model may refuse sizes, which is no objection, unless `params={"runs.axes": {"axes":
-    ("time",)}}` says that it takes others. It may name axes of shapes such as `"batch 3 height=32"` too.
+    Declare: nothing: a model may refuse sizes, unless `params={"runs.axes": {"axes": ("time",)}}` requires
+    other sizes to run. The parameter may name axes of shapes such as `"batch 3 height=32"` too.
     """
     example = subject.batch()
     sizes = {
@@ -45,7 +46,7 @@ def free_axes(subject: Subject, *, axes: tuple[str, ...] = ()) -> str:
 
 
 def _enforce(subject: Subject) -> None:
-    """Enforce the annotations of a model that does not do so itself.
+    """Enforce the annotations of a model that does not enforce them itself.
 
     Raises:
         Skip: they do not hold for the example.
@@ -64,7 +65,7 @@ def _varied(subject: Subject, name: str, size: int, *, needed: bool) -> bool:
     """Return whether another size runs.
 
     Raises:
-        Failure: the output is not as annotated, or none runs and one is needed.
+        Failure: the output does not match its annotation, or no other size runs and one is needed.
     """
     refusal: Failure | None = None
     for others in ((size - 1, size + 1), (size // 2, size * 2)):

@@ -13,21 +13,21 @@ from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import Leaf, worst
 
-_MOST = 32  # each costs two calls
+_MOST = 32  # buffers to test; each costs two calls
 _LOOKS = frozenset(
     ["__get__", "clone", "contiguous", "detach", "dim", "is_floating_point", "numel", "size", "to", "type"]
 )
-"""Functions that look at a tensor, or copy it, and compute nothing."""
+"""Functions that inspect or copy a tensor without computing anything."""
 
 
 @check("runs.buffers", Level.SHOULD)
 def buffers(subject: Subject) -> None:
-    """A float buffer that forward computes with changes the output.
+    """Changing a float buffer that forward computes with changes the output.
 
-    It is given other values, in eval and in training mode. The buffers of torch's own layers and of norms
-    that derive from them are left out, and those that forward does not touch.
+    The check changes the values of each buffer, in eval and in training mode. It skips buffers of torch's own
+    layers, of norms that derive from them, and buffers that forward does not use.
 
-    Why: `x + self.position` that is not assigned is a line without effect, and nothing else says so.
+    Why: `x + self.position` without an assignment has no effect, and raises no error.
     Fix: assign the result: `x = x + self.position`.
     Declare: an exemption with the reason.
     """
@@ -63,7 +63,7 @@ def _matters(subject: Subject, buffer: Tensor, before: dict[bool, Any]) -> bool:
         try:
             if worst(_outputs(subject, training=training, changed=buffer), outputs) is not None:
                 return True
-        except Failure:  # it does not take these values, so it reads them
+        except Failure:  # the model rejects these values, so it reads them
             return True
     return False
 
@@ -71,7 +71,7 @@ def _matters(subject: Subject, buffer: Tensor, before: dict[bool, Any]) -> bool:
 def _outputs(
     subject: Subject, *, training: bool = False, seed: int = 0, changed: Tensor | None = None
 ) -> list[Leaf]:
-    """Run the model, where a buffer may get other values."""
+    """Run the model, optionally with other values in one buffer."""
     _awaken(subject)
     if changed is not None:
         with torch.no_grad():
@@ -81,7 +81,7 @@ def _outputs(
 
 
 def _awaken(subject: Subject) -> None:
-    """Restore the model, and give weights to branches and heads that start at zero."""
+    """Restore the model, and draw weights for branches and heads that start at zero."""
     subject.restore()
     generator = torch.Generator().manual_seed(subject.seed)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def _awaken(subject: Subject) -> None:
 
 
 class _Computes(TorchFunctionMode):
-    """Notes the names of the tensors, watched by their ids, that are arguments of an operation."""
+    """Mode that records which tensors are arguments of an operation: `watched` has their names by id."""
 
     def __init__(self, watched: dict[int, str]) -> None:
         super().__init__()

@@ -6,11 +6,11 @@ from ._shared import assert_finite_outputs
 
 @check("runs.eval", Level.MUST, valueless=True)
 def runs_eval(subject: Subject) -> None:
-    """The model runs in eval mode, and every number that it gives is finite.
+    """The model runs in eval mode and returns only finite values.
 
-    Why: everything else is a comparison of outputs.
-    Fix: the message has the exception and the line, or the output with the NaN; a contract that is broken
-    shows as the exception.
-    Declare: if the example cannot be run as it is, pass inputs that can.
+    Why: all other checks compare outputs.
+    Fix: the message has the exception and the line, or the output with the NaN; a broken contract appears as
+    an exception.
+    Declare: nothing: if the example inputs do not suit the model, pass others.
     """
     assert_finite_outputs(subject, training=False)

@@ -8,7 +8,7 @@ def representation(subject: Subject) -> None:
     """`repr(model)` works and stays below a megabyte.
 
     Why: notebooks, debuggers and error messages print the model.
-    Fix: look at `extra_repr`; summarise what is long.
+    Fix: look at `extra_repr`; summarise long values.
     Declare: an exemption.
     """
     try:

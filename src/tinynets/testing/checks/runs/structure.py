@@ -6,11 +6,11 @@ from ...measure.compare import outline
 
 @check("runs.structure", Level.MUST, valueless=True)
 def structure(subject: Subject) -> str | None:
-    """Two batches give outputs of the same structure, ranks and dtypes, in either mode.
+    """Two batches give outputs of the same structure, ranks and dtypes, in each mode.
 
-    Why: code that unpacks the output, `DataParallel`, `torch.compile` and exporters count on it.
-    Fix: no branch on values or sizes may choose what is returned; squeeze named axes only.
-    Declare: a change between training and eval mode (auxiliary heads) is reported, not judged.
+    Why: code that unpacks the output, `DataParallel`, `torch.compile` and exporters rely on it.
+    Fix: do not choose what to return by a branch on values or sizes; pass an axis to `squeeze`.
+    Declare: nothing: a change between training and eval mode (auxiliary heads) is only reported.
     """
     kinds: list[object] = []
     for training in (False, True):

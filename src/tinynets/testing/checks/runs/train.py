@@ -6,10 +6,10 @@ from ._shared import assert_finite_outputs
 
 @check("runs.train", Level.MUST, valueless=True)
 def runs_train(subject: Subject) -> None:
-    """The model runs in training mode, and every number that it gives is finite.
+    """The model runs in training mode and returns only finite values.
 
-    Why: a model that is only ever called in eval mode in its tests breaks in the first step of training.
+    Why: a model whose tests only call it in eval mode may break in the first training step.
     Fix: the message has the exception and the line, or the output with the NaN.
-    Declare: where training takes other arguments (targets of a detector), `train_inputs=`.
+    Declare: `train_inputs=`, if training mode takes other arguments (targets of a detector).
     """
     assert_finite_outputs(subject, training=True)

@@ -9,11 +9,11 @@ from ...call_helpers import called_modules, has_forward, quoted
 def unused(subject: Subject) -> None:
     """Every module without parameters is called, in eval or in training mode.
 
-    One that has parameters is the business of `gradients.reach`.
+    `gradients.reach` covers modules with parameters.
 
-    Why: an activation or a normalisation that is made and never called was meant to be.
-    Fix: call it in forward, or do not make it.
-    Declare: nothing to declare: it is reported, never a failure.
+    Why: an activation or a normalisation that is built but never called was probably meant to be.
+    Fix: call it in forward, or do not build it.
+    Declare: nothing: this is reported, never a failure.
     """
     modules = [
         (path, module)

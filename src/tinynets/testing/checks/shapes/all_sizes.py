@@ -9,14 +9,14 @@ from ... import Failure, Level, Skip, Subject, check
 def all_sizes(subject: Subject) -> str:
     """Every annotated line holds for every size of the axes that the inputs leave free.
 
-    The model is traced in eval mode with symbols for sizes, once for each way that a pass may go. What is
-    found wrong is run for real before it is reported. Sizes of 1 and an empty batch are run.
+    The check traces the model in eval mode with symbolic sizes, once for each path through its branches. A
+    line that it finds wrong is confirmed with real tensors before it is reported. Sizes of 1 and an empty
+    batch are run with real tensors.
 
-    Why: `"batch 8 height//2 width//2"` is right for every even image where the layer rounds up, and tests at
-    32 pixels pass. The first image of 33 pixels is refused, in production.
-    Fix: write what the layer does, such as `(height+1)//2`; the message has the size that is wrong.
-    Declare: a model may refuse sizes, which is no objection. A model that cannot be traced without values is
-    skipped.
+    Why: `"batch 8 height//2 width//2"` is right for every even image size if the layer rounds up, and tests
+    at 32 pixels pass. The first image of 33 pixels fails, in production.
+    Fix: annotate what the layer does, such as `(height+1)//2`; the message has the size that is wrong.
+    Declare: nothing: a model may refuse sizes, and a model that cannot be traced without values is skipped.
     """
     from ...._prove.prove import prove  # symbolic sizes take a second to import
 

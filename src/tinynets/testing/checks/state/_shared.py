@@ -1,4 +1,4 @@
-"""What the checks of saving do before, and what they say of extra state."""
+"""Preparation of the checks that save a model, and how they name extra state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...measure.state_compare import perturb
 
 
 def train_and_perturb(subject: Subject) -> None:
-    """Leave the model as training would: run once in training mode, its weights changed."""
+    """Run the model once in training mode and change its weights, as training would."""
     try:
         subject.run(subject.batch(training=True), training=True)
     except Failure:

@@ -21,13 +21,13 @@ from ...measure.state_compare import (
 
 @check("state.deepcopy", Level.MUST)
 def deepcopied(subject: Subject) -> None:
-    """A deep copy gives the same bits, shares no memory with the model, and keeps tied weights tied.
+    """A deep copy gives bit-identical outputs, shares no memory with the model, and keeps tied weights tied.
 
-    Why: weight averaging, ensembles, early stopping and quantisation start from a copy. One that still
-    looks at the original changes when the original is trained.
-    Fix: no closure over `self` and no method of another instance among the attributes; a tensor that is
-    computed from parameters belongs in `forward` (`torch.nn.utils.weight_norm` keeps one, so it cannot be
-    copied: take `torch.nn.utils.parametrizations.weight_norm`).
+    Why: weight averaging, ensembles, early stopping and quantisation start from a copy. A copy that still
+    refers to the original changes when the original is trained.
+    Fix: do not store a closure over `self` or a method of another instance as an attribute; compute tensors
+    that depend on parameters in `forward` (`torch.nn.utils.weight_norm` stores one, so it cannot be copied:
+    use `torch.nn.utils.parametrizations.weight_norm`).
     Declare: an exemption.
     """
     try:

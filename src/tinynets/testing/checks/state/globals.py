@@ -7,14 +7,15 @@ from ...call_helpers import listed
 
 @check("state.globals", Level.SHOULD, static=True)
 def globals_(subject: Subject) -> None:
-    """Making an instance leaves the global flags of torch alone, and seeds no generator.
+    """Building an instance does not change the global flags of torch or seed a generator.
 
-    Why: `torch.manual_seed(0)` in a constructor gives every layer that is made after it the same weights in
-    each run, whatever seed the experiment sets, and a default dtype changes everybody's tensors.
-    Fix: seed and set flags in the training script, or draw from a `torch.Generator` of the constructor's own.
+    Why: `torch.manual_seed(0)` in a constructor gives every layer that is built after it the same weights in
+    each run, whatever the seed of the experiment, and a default dtype changes tensors everywhere.
+    Fix: seed and set flags in the training script, or draw from a `torch.Generator` that the constructor
+    creates.
     Declare: an exemption with the reason.
     """
-    subject.fresh(subject.seed)  # what is imported late is imported now
+    subject.fresh(subject.seed)  # triggers lazy imports
     assert subject.factory is not None
     if subject.constructor_changes:
         raise Failure("the constructor changes global flags", where=listed(subject.constructor_changes))

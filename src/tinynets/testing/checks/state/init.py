@@ -12,12 +12,12 @@ _AFFINE = (nn.LayerNorm, nn.RMSNorm)  # their weights scale elementwise and star
 
 @check("state.init", Level.SHOULD)
 def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -> None:
-    """The weights as they come are finite and vary, and so do the outputs, from sample to sample.
+    """The initial weights are finite and not constant; the outputs are finite and vary between samples.
 
-    The outputs are those of training mode.
+    The outputs are computed in training mode.
 
-    Why: a forgotten `nn.init` leaves what was in memory; a constant matrix has the same gradient in every
-    row and stays one; outputs that are tiny, huge or all alike at the start are slow to train.
+    Why: a forgotten `nn.init` leaves uninitialised memory; a constant matrix gets the same gradient in every
+    row, so its rows stay equal; a model whose initial outputs are tiny, huge or all equal trains slowly.
     Fix: initialise the weights that the message names.
     Declare: an exemption: a head that starts at zero is a choice.
     """
@@ -46,7 +46,7 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
         if leaf.tensor.numel() > 1 and not smallest <= spread <= largest:
             size = f"standard deviation {spread:.1e} (limits {smallest:.0e} and {largest:.0e})"
             raise Failure("the outputs are out of scale", where=leaf.name, size=size, cause=cause)
-    # What starts at zero and moves, such as a table of positions, is a choice.
+    # A parameter that starts at zero and changes in training, such as a table of positions, is a choice.
     if constant and take_step(subject, 2):
         now = dict(subject.model.named_parameters())
         constant = [path for path in constant if path not in zero or _is_constant_matrix(now[path])]
@@ -55,13 +55,13 @@ def initial(subject: Subject, *, smallest: float = 1e-3, largest: float = 1e3) -
 
 
 def _is_constant_matrix(parameter: Tensor) -> bool:
-    """Whether all values are the same, in a tensor with two axes longer than 1: others scale or shift."""
+    """Return whether a tensor with two axes longer than 1 is constant; other tensors scale or shift."""
     wide = sum(size > 1 for size in parameter.shape) > 1
     return wide and bool((parameter == parameter.flatten()[0]).all())
 
 
 def _outputs(subject: Subject) -> list[tuple[Leaf, int]]:
-    """Return float outputs with their batch axis, in training mode: before, batch norms do not normalise."""
+    """Return float outputs and batch axes in training mode: in eval mode, new batch norms do nothing."""
     try:
         found = subject.outputs(subject.batch(training=True), training=True)
         if [leaf.path for leaf in found] != [leaf.path for leaf in subject.reference]:

@@ -9,7 +9,7 @@ from ...call_helpers import quoted
 
 @check("state.padding_row", Level.SHOULD, static=True)
 def padding_row(subject: Subject) -> None:
-    """The row of an embedding that stands for padding is zero.
+    """The padding row of an embedding is zero.
 
     Why: `nn.Embedding(padding_idx=0)` makes it zero and keeps gradients away from it. `nn.init.normal_` on
     the whole table, as most `init_weights` do, fills it with noise that is never trained away.

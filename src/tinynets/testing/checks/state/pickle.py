@@ -12,11 +12,12 @@ from ...measure.state_compare import find_failing_attribute, perturb, state_diff
 
 @check("state.pickle", Level.CAPABILITY)
 def pickled(subject: Subject) -> str | None:
-    """The whole model can be pickled, and comes back with the same bits.
+    """The whole model can be pickled, and its copy gives bit-identical outputs.
 
-    Why: `torch.save(model)`, and data loaders and launchers that start processes by spawn, pickle it.
-    Fix: no lambda and no local class among the attributes: name the function at the top of its module.
-    Declare: by `supports=` where you count on it. Parametrizations cannot be pickled.
+    Why: `torch.save(model)` pickles it, and so do data loaders and launchers that spawn processes.
+    Fix: do not store lambdas or instances of local classes in attributes: define them at the top level of a
+    module.
+    Declare: with `supports=`, if you rely on it. Parametrizations cannot be pickled.
     """
     perturb(subject.model)
     try:

@@ -18,15 +18,15 @@ from ...measure.state_compare import storage
 def registered(subject: Subject) -> None:
     """Every tensor and module that the model holds is registered.
 
-    Looked for in attributes and the class body: in containers, plain objects, partials, bound methods and
-    closures up to six deep.
+    The check searches attributes and the class body, and in them containers, plain objects, partials, bound
+    methods and closures, up to six levels deep.
 
-    Why: `.to()`, `.parameters()`, `state_dict()` and `.train()` see only what is registered. An optimizer
-    does not train the rest, a GPU does not get it, a checkpoint does not hold it.
-    Fix: lists of modules become `nn.ModuleList`, dicts `nn.ModuleDict`; a tensor that is trained becomes an
-    `nn.Parameter`; one that is not, `self.register_buffer(name, tensor)`, with `persistent=False` if the
-    constructor can make it again.
-    Declare: a module that is hidden on purpose (a frozen teacher) is an exemption.
+    Why: `.to()`, `.parameters()`, `state_dict()` and `.train()` see only what is registered. All other
+    tensors are not trained, not moved to a GPU and not saved in a checkpoint.
+    Fix: use `nn.ModuleList` for lists of modules and `nn.ModuleDict` for dicts; `nn.Parameter` for a tensor
+    that is trained; and `self.register_buffer(name, tensor)` for one that is not, with `persistent=False` if
+    the constructor can compute it again.
+    Declare: an exemption, for a module that is hidden on purpose (a frozen teacher).
     """
     found = [item for item in unregistered(subject.model) if not _empty(item.value)]
     if found:
@@ -39,7 +39,7 @@ def registered(subject: Subject) -> None:
 
 
 def _empty(value: Any) -> bool:
-    """Whether a value is a tensor without values, which stands for one that is not there yet."""
+    """Return whether a value is an empty tensor, the placeholder for one that does not exist yet."""
     return isinstance(value, Tensor) and value.numel() == 0
 
 
@@ -70,7 +70,7 @@ def _unregistered(item: Reachable, subject: Subject) -> str:
 
 
 def _drawn(item: Reachable, subject: Subject) -> bool:
-    """Whether the constructor draws a tensor, so that only a checkpoint can bring it back."""
+    """Return whether the constructor draws a tensor at random, so that only a checkpoint can restore it."""
     try:
         other = dict(unregistered_tensors(subject.fresh(subject.seed + 1)))
     except Exception:  # there is no factory, or it broke, which other checks report

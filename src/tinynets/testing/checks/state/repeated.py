@@ -9,13 +9,13 @@ from ...call_helpers import quoted
 
 @check("state.repeated", Level.SHOULD, static=True)
 def repeated(subject: Subject) -> str | None:
-    """No `nn.Sequential` holds one module with parameters several times.
+    """No `nn.Sequential` contains the same module with parameters more than once.
 
-    In an `nn.ModuleList` it is reported, since heads are shared so on purpose.
+    For an `nn.ModuleList` this is only reported, since heads are shared this way on purpose.
 
     Why: `nn.Sequential(*[block] * 3)` is one block, applied three times: a third of the parameters.
-    Fix: make each: `nn.Sequential(*[Block() for _ in range(3)])`.
-    Declare: an exemption, where the layers share their weights on purpose.
+    Fix: build each one: `nn.Sequential(*[Block() for _ in range(3)])`.
+    Declare: an exemption, if the layers share their weights on purpose.
     """
     found: dict[bool, list[str]] = {True: [], False: []}
     for path, container in named_modules(subject.model):

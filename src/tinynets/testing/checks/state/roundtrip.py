@@ -16,15 +16,15 @@ from ._shared import extra_state, train_and_perturb
 
 @check("state.roundtrip", Level.MUST)
 def roundtrip(subject: Subject) -> str | None:
-    """What `state_dict()` saves makes another instance, drawn from another seed, give the same bits.
+    """Loading the `state_dict()` into another instance, built with another seed, gives bit-identical outputs.
 
-    Saved by `torch.save`, read with `torch.load(weights_only=True)`, loaded with `strict=True`. Before, the
-    model is run once in training mode and its weights are changed, as if it had been trained.
+    The check saves by `torch.save`, reads with `torch.load(weights_only=True)` and loads with `strict=True`.
+    Before that, it runs the model once in training mode and changes its weights, as training would.
 
-    Why: a checkpoint that loads without a complaint and gives other numbers is found out in production.
+    Why: a checkpoint that loads without an error but gives other outputs is noticed only in production.
     Fix: register the tensor that the message names, drop its `persistent=False`, or compute it from the
     arguments of the constructor alone.
-    Declare: an exemption, where something is kept elsewhere on purpose.
+    Declare: an exemption, if part of the state is stored elsewhere on purpose.
     """
     other = subject.fresh(subject.seed + 1)
     batch = subject.batch()

@@ -15,11 +15,11 @@ from ._shared import extra_state, train_and_perturb
 
 @check("state.safetensors", Level.SHOULD)
 def safetensors(subject: Subject) -> str | None:
-    """`safetensors.torch.save_model` saves the model and `load_model` reads it: same bits, tied weights tied.
+    """After `safetensors.torch.save_model` and `load_model`, outputs are bit-identical and tied weights tied.
 
-    Why: it is the format of model hubs: fast, and safe to open. It stores each memory once, and only tensors.
-    Fix: tensors that share memory in part cannot be stored: let one of them be the whole, or none share.
-    Keep extra state in buffers.
+    Why: it is the format of model hubs: fast, and safe to open. It stores only tensors, and each memory once.
+    Fix: tensors that share part of their memory cannot be stored: let one of them cover all of it, or share
+    none. Keep extra state in buffers.
     Declare: an exemption.
     """
     try:

@@ -11,10 +11,11 @@ from ...measure.compare import same_bits
 
 @check("state.seed", Level.MUST)
 def seeded(subject: Subject) -> str | None:
-    """After the same `torch.manual_seed`, the factory makes the same weights, whatever Python and numpy draw.
+    """After the same `torch.manual_seed`, the factory draws the same weights, for any numpy or Python seed.
 
-    Why: an experiment is repeated by its seed, and the ranks of a distributed job start from equal weights.
-    Fix: draw from torch in the constructor: `torch.randn`, `nn.init`; sort what comes from a set.
+    Why: a seed makes an experiment repeatable, and the ranks of a distributed job must start from equal
+    weights.
+    Fix: draw from torch in the constructor: `torch.randn`, `nn.init`; sort a set before iterating over it.
     Declare: an exemption.
     """
     first, moved = _made(subject, 0)
@@ -35,7 +36,7 @@ def seeded(subject: Subject) -> str | None:
 
 
 def _made(subject: Subject, elsewhere: int) -> tuple[dict[str, Tensor], list[str]]:
-    """Make an instance after the same seed of torch and another one of Python and numpy."""
+    """Build an instance with the same seed for torch and another one for Python and numpy."""
     if subject.factory is None:
         raise Skip("needs a factory: pass the class, or a function that makes the model")
     seed_everything(elsewhere)

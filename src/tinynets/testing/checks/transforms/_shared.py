@@ -1,4 +1,4 @@
-"""Compiling and exporting the model, comparing what comes out, and quoting what torch says."""
+"""Compiling and exporting the model, comparing the outputs, and quoting torch's errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...measure.model_errors import as_failure, short
 
 @contextmanager
 def fresh_compiler() -> Generator[None]:
-    """Reset the compiler before and after the block: what it learns of one model must not affect the next."""
+    """Reset the compiler before and after the block, so that one model does not affect the next."""
     torch.compiler.reset()
     try:
         yield
@@ -30,7 +30,7 @@ def fresh_compiler() -> Generator[None]:
 
 
 def export_program(subject: Subject) -> torch.export.ExportedProgram:
-    """Export the model in eval mode, the batch axis of every input dynamic where there is one."""
+    """Export the model in eval mode, with a dynamic batch axis for every input that has one."""
     batch = subject.batch()
     subject.model.eval()
     dynamic = _dynamic_shapes(subject.model, batch) if batch.size is not None else None
@@ -41,7 +41,7 @@ def export_program(subject: Subject) -> torch.export.ExportedProgram:
 
 
 def _dynamic_shapes(model: nn.Module, batch: Arguments) -> dict[str, Any]:
-    """Return what `torch.export` wants: the dynamic axes of every tensor, by the parameters of forward."""
+    """Return `dynamic_shapes` for `torch.export`: the dynamic axes of tensors, by parameter of forward."""
     dimension = torch.export.Dim("batch", min=1)
     axes = iter(batch.axes)
 
@@ -56,7 +56,7 @@ def _dynamic_shapes(model: nn.Module, batch: Arguments) -> dict[str, Any]:
 
 
 def traced_outputs(subject: Subject, model: Callable[..., Any], batch: Arguments) -> list[Leaf]:
-    """Call a compiled model in eval mode; what the compiler raises becomes a `Failure`."""
+    """Call a compiled model in eval mode; errors of the compiler become a `Failure`."""
     subject.model.eval()
     with as_failure("torch.compile raised", first_paragraph, user_code):
         return seeded_outputs(subject, lambda: model(*batch.args, **batch.kwargs))
@@ -77,13 +77,13 @@ def assert_same_outputs(ours: list[Leaf], expected: list[Leaf], tolerance: float
 
 
 def first_paragraph(error: BaseException) -> str:
-    """Return the first paragraph of a message: what torch adds are stacks, links and its own settings."""
+    """Return the first paragraph of a message: torch appends stacks, links and its own settings."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
     return short(error, text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', ""))
 
 
 def user_code(error: BaseException) -> str:
-    """Return the innermost line of the user's code that a message of the compiler or its traceback has."""
+    """Return the innermost line of the user's code in a message of the compiler or in its traceback."""
     lines = [line.strip() for line in str(error).splitlines()]
     frames = [i for i, line in enumerate(lines) if line.startswith("File ") and TORCH_FOLDER not in line]
     return f"{lines[frames[-1]]}: {lines[frames[-1] + 1]}" if frames and frames[-1] + 1 < len(lines) else ""

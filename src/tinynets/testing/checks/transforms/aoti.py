@@ -13,13 +13,13 @@ from ._shared import assert_same_outputs, export_program, first_paragraph, fresh
 
 @check("transforms.aoti", Level.CAPABILITY, slow=True, opt_in=True)
 def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
-    """The model compiled ahead of time by AOTInductor, with a dynamic batch, gives the same values.
+    """The model compiled ahead of time by AOTInductor, with a dynamic batch, gives the same outputs.
 
     Needs a C++ compiler, and takes a minute.
 
     Why: the package runs without Python.
     Fix: see `transforms.export`.
-    Declare: by `supports=`, which also turns the check on.
+    Declare: with `supports=`, which also turns the check on.
     """
     if not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
         raise Skip("needs a C++ compiler: none of g++, clang++ and cl is on the path")

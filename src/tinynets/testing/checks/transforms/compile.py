@@ -9,13 +9,15 @@ from ._shared import fresh_compiler, traced_outputs
 
 @check("transforms.compile", Level.SHOULD, slow=True)
 def compiled(subject: Subject) -> None:
-    """`torch.compile(model, fullgraph=True)` traces the model as one graph that gives the same values.
+    """`torch.compile(model, fullgraph=True)` traces the model as one graph that gives the same outputs.
 
-    With the backend `"eager"`, which runs the graph as it is: it shows what tracing changes.
+    The check uses the backend `"eager"`, which runs the graph unchanged, so any difference comes from
+    tracing.
 
-    Why: every graph break costs speed, and whatever exports or serves the model needs one graph.
-    Fix: the message has the line; no `.item()`, `print`, branch on values or call into numpy in forward.
-    Declare: an exemption, with the reason of the break. Recurrent layers of torch are not traced.
+    Why: every graph break costs speed, and exporters and servers need a single graph.
+    Fix: the message has the line; avoid `.item()`, `print`, branches on values and calls into numpy in
+    forward.
+    Declare: an exemption, with the reason for the graph break. torch does not trace its recurrent layers.
     """
     with fresh_compiler():
         model = torch.compile(subject.model, backend="eager", fullgraph=True)  # pyright: ignore[reportUnknownMemberType]

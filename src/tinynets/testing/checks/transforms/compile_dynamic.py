@@ -18,11 +18,11 @@ SIZES = (4, 3, 5, 7)
 
 @check("transforms.compile_dynamic", Level.SHOULD, slow=True)
 def compile_dynamic(subject: Subject) -> str:
-    """Batches of 4, 3, 5 and 7 samples need two graphs at most: one for the first, one for all others.
+    """Batches of 4, 3, 5 and 7 samples need at most two graphs: one for the first, one for all others.
 
-    Why: a model that is compiled anew for every size of a batch or length of a sequence spends its time
-    compiling, and then gives up.
-    Fix: the message has the guard; no Python number that changes with the batch in an attribute.
+    Why: a model that recompiles for every batch size or sequence length spends its time compiling, until
+    torch gives up and runs it eagerly.
+    Fix: the message has the guard; do not store a Python number that changes with the batch in an attribute.
     Declare: an exemption.
     """
     _ = subject.output_axes  # skips models that take only one batch size
@@ -53,7 +53,7 @@ def compile_dynamic(subject: Subject) -> str:
 
 
 def _guards(error: BaseException | None) -> str:
-    """Return the guards that failed, as the compiler lists them when it is not to compile again."""
+    """Return the guards that failed, as the compiler lists them when it must not recompile."""
     if type(error).__name__ != "RecompileError":  # defined in a private module of torch
         return ""
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]

@@ -7,7 +7,7 @@ from ._shared import assert_same_outputs, export_program, first_paragraph, seede
 
 @check("transforms.export", Level.SHOULD, slow=True)
 def exported(subject: Subject, *, tolerance: float = 1e-4) -> None:
-    """`torch.export` with a dynamic batch gives a program that gives the same values for another batch size.
+    """`torch.export` with a dynamic batch yields a program with the same outputs for another batch size.
 
     Why: serving, mobile run times, quantisation and ONNX start from an exported program.
     Fix: the message has the line, or the size that became a constant; take sizes from tensors in forward.

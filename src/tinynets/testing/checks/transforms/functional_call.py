@@ -17,11 +17,11 @@ from ...measure.state_compare import tied_by_data
 
 @check("transforms.functional_call", Level.MUST)
 def functional(subject: Subject) -> str | None:
-    """`torch.func.functional_call` with other weights gives what the model with these weights gives.
+    """`torch.func.functional_call` with other weights gives the same outputs as a model with these weights.
 
     Why: ensembles, meta-learning, per-sample gradients and influence functions swap weights this way.
-    Fix: read `self.weight` in forward, each time; keep nothing that is computed from a weight, and no weight
-    in a list or a closure.
+    Fix: read `self.weight` in every forward; do not cache values computed from weights, or keep weights in
+    lists or closures.
     Declare: an exemption.
     """
     others = _other_weights(subject.model)
@@ -45,13 +45,13 @@ def functional(subject: Subject) -> str | None:
 
 
 def _other_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return other values of the size that the parameters have; zeros change too."""
+    """Return other values of the same magnitude for the parameters; zeros change too."""
     floats = [(n, p.detach()) for n, p in model.named_parameters() if p.is_floating_point() or p.is_complex()]
     return {name: t * (0.5 + torch.rand_like(t)) + 0.05 * torch.randn_like(t) for name, t in floats}
 
 
 def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
-    """Call the model by functional_call with its own weights, some of them replaced."""
+    """Call the model through `functional_call`, with some of its weights replaced."""
     state = {name: tensor.detach().clone() for name, tensor in named_state(subject.model)} | replaced
     batch = subject.batch()
     seed_everything(subject.seed)
@@ -60,7 +60,7 @@ def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
 
 
 def _compared(subject: Subject, replaced: dict[str, Tensor]) -> tuple[Difference | None, bool]:
-    """Return how far swapped weights are from the same ones copied in, and whether these change anything."""
+    """Return the difference between swapped and copied weights, and whether these change the outputs."""
     subject.model.eval()
     _called_with(subject, {})  # fills caches, if there are any
     swapped = _called_with(subject, replaced)

@@ -11,12 +11,12 @@ from ...call_helpers import called_modules, has_forward, quoted, run_both_modes
 
 @check("transforms.hooks", Level.MUST)
 def hooks(subject: Subject) -> str | None:
-    """Every module that runs is called, so that its hooks run: none by `module.forward(x)`.
+    """Every module that runs is called, not run by `module.forward(x)`, so that its hooks run.
 
     Modules whose weights are read but which are not called (`out_proj` of `nn.MultiheadAttention`), and
-    modules that do not run at all, are reported, not judged.
+    modules that do not run at all, are only reported.
 
-    Why: feature extraction, pruning, quantisation, profiling and sharding of weights are hooks.
+    Why: feature extraction, pruning, quantisation, profiling and sharding of weights rely on hooks.
     Fix: `self.block(x)`, never `self.block.forward(x)`.
     Declare: an exemption.
     """

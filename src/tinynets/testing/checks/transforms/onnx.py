@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from ...._torch.tracing.torch_warnings import to_onnx
 from ... import Level, Skip, Subject, check
 from ...measure.compare import Leaf
 from ...measure.model_errors import as_failure
@@ -15,23 +14,21 @@ from ._shared import assert_same_outputs, export_program, first_paragraph
 
 @check("transforms.onnx", Level.CAPABILITY, slow=True, opt_in=True)
 def onnx(subject: Subject, *, tolerance: float = 1e-3) -> None:
-    """The model as ONNX, with a dynamic batch, gives the same values in ONNX Runtime.
+    """Exported to ONNX with a dynamic batch, the model gives the same outputs in ONNX Runtime.
 
     Needs the packages onnx, onnxscript and onnxruntime.
 
-    Why: it is how models get into other run times and languages.
-    Fix: see `transforms.export`; an operation that ONNX lacks is named.
-    Declare: by `supports=`, which also turns the check on.
+    Why: ONNX takes models to other runtimes and languages.
+    Fix: see `transforms.export`; the message names operations that ONNX lacks.
+    Declare: with `supports=`, which also turns the check on.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
     import onnxruntime  # pyright: ignore
 
     program = export_program(subject)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        with as_failure("torch.onnx.export raised", lambda error: first_paragraph(_root(error))):
-            torch.onnx.export(program, f=path, dynamo=True, verbose=False)  # pyright: ignore[reportUnknownMemberType]
-        session: Any = onnxruntime.InferenceSession(path.read_bytes())  # pyright: ignore
+    with as_failure("torch.onnx.export raised", lambda error: first_paragraph(_root(error))):
+        model = to_onnx(program)
+    session: Any = onnxruntime.InferenceSession(model.SerializeToString())  # pyright: ignore
     other = subject.batch(3)
     expected = subject.outputs(other)
     names = [entry.name for entry in session.get_inputs()]
@@ -48,5 +45,5 @@ def _needs(*packages: str) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the exception that started it."""
+    """Return the exception at the start of the chain."""
     return error if error.__cause__ is None else _root(error.__cause__)

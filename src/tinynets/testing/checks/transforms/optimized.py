@@ -10,11 +10,11 @@ from ._shared import seeded_outputs
 
 @check("transforms.optimized", Level.CAPABILITY, slow=True, opt_in=True)
 def optimized(subject: Subject) -> None:
-    """`tn.optimize_for_inference` gives the same bits, for every batch and after the weights have changed.
+    """`tn.optimize_for_inference` gives bit-identical outputs, for every batch and after the weights change.
 
-    Why: a straight line of operations takes half the time of a small model, and must never be out of date.
-    Fix: the message says what cannot be traced, and in which line; no attribute may change in forward.
-    Declare: by `supports=`, which also turns the check on.
+    Why: straight-line code takes half the time of a small model, and must never be stale.
+    Fix: the message says what cannot be traced, and in which line; do not change attributes in forward.
+    Declare: with `supports=`, which also turns the check on.
     """
     fast = OptimizedModel(subject.model)
     sizes = (None,) if subject.example.size is None else (None, 1, 3)

@@ -17,13 +17,14 @@ from ...measure.model_errors import raised, short
 
 @check("transforms.per_sample_grads", Level.CAPABILITY)
 def per_sample_gradients(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
-    """`vmap(grad(...))` over samples gives the gradients that a loop over the samples gives.
+    """`vmap(grad(...))` over samples gives the same gradients as a loop over the samples.
 
-    In eval mode, for two samples. The error is measured against the largest gradient of all parameters.
+    The check runs in eval mode, with two samples. The error is relative to the largest gradient of all
+    parameters.
 
     Why: differential privacy, influence functions and gradient statistics need the gradient of each sample.
-    Fix: no `.item()`, no branch on values and no assignment into a tensor made by `torch.zeros` in forward.
-    Declare: by `supports=` where you count on it.
+    Fix: avoid `.item()`, branches on values and assignments into a tensor made by `torch.zeros` in forward.
+    Declare: with `supports=`, if you rely on it.
     """
     if not any(parameter.requires_grad for parameter in subject.model.parameters()):
         raise Skip("the model has no parameters to differentiate by")
@@ -70,7 +71,7 @@ def _vmap_against_loop(subject: Subject) -> Difference | None:
         failure = raised(error)
         failure.what = f"vmap(grad(...)) raised {short(error)}"
         raise failure from error
-    subject.restore()  # functional_call may leave what vmap made in modules that share their weights
+    subject.restore()  # functional_call may leave vmap's tensors in modules that share their weights
     scale = max(float(gradient.abs().max()) for gradient in together.values() if gradient.numel())
     if scale == 0:
         raise Skip("every gradient is 0")
@@ -85,7 +86,7 @@ def _vmap_against_loop(subject: Subject) -> Difference | None:
 
 
 def _spell_out_batch_norms(model: nn.Module) -> bool:
-    """Give batch norms a forward of plain arithmetic, the same in eval mode; return whether there are any."""
+    """Replace the forward of batch norms by equivalent arithmetic for eval mode; return whether any exist."""
 
     def spelled_out(norm: Any) -> Callable[[Tensor], Tensor]:
         def forward(x: Tensor) -> Tensor:
