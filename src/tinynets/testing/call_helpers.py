@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from .._torch.modules.hook_recorder import forward_hooks
 from .._torch.modules.module_tables import named_modules
 from .._torch.state.model_walk import unregistered_modules
 from .._torch.state.random_states import RandomStates, seed_everything
+from ..errors import Failure
 from ..inputs.arguments import Arguments
 from ..modes.train_sensitivity import train_behaviour
 from .locate.divergence import named_module
@@ -22,14 +25,7 @@ SEED = 40_499  # no model seeds with it, so that seeding in forward shows
 def call_no_grad(
     subject: Subject, arguments: Arguments, model: nn.Module | None = None, *, seed: int | None = None
 ) -> list[Leaf]:
-    """Call the model without gradients, in its current mode.
-
-    Args:
-        subject: what to call.
-        arguments: the arguments of the call.
-        model: another model to call instead.
-        seed: seeds the generators first; None does not seed.
-    """
+    """Call the model, or another one, without gradients in its current mode; set the seed first, if given."""
     if seed is not None:
         seed_everything(seed)
     with torch.no_grad():
@@ -49,6 +45,25 @@ def uses_rng(subject: Subject) -> bool:
 def has_forward(module: nn.Module) -> bool:
     """Return whether a module has a Python `forward`; lists and dicts of modules, and scripts, do not."""
     return not isinstance(module, torch.jit.ScriptModule) and type(module).forward is not nn.Module.forward
+
+
+def called_modules(subject: Subject, modules: list[tuple[str, nn.Module]]) -> set[int]:
+    """Return the ids of the modules that are called, also if they raise, in eval or in training mode."""
+    called: set[int] = set()
+
+    def before(path: str, module: nn.Module, *_: object) -> None:
+        called.add(id(module))
+
+    with forward_hooks(modules, before=before):
+        run_both_modes(subject)
+    return called
+
+
+def run_both_modes(subject: Subject) -> None:
+    """Run the model in eval mode and, as far as it goes, in training mode."""
+    subject.run(subject.batch())
+    with suppress(Failure):  # runs.train reports it
+        subject.run(subject.batch(training=True), training=True)
 
 
 def named_state(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -47,10 +47,6 @@ class CheckItem(pytest.Item):
 def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
     """Yield the items of every model that the command line and the project name.
 
-    Args:
-        session: the pytest session.
-        option: the options of the command line.
-
     Raises:
         pytest.UsageError: a model cannot be imported, or an option is malformed.
     """

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from .._torch.state.global_flags import read_flags, write_flags
-from .._torch.state.random_states import RandomStates, seed_everything
+from .._torch.state.random_states import preserved_random_states, seed_everything
 from ..errors import CheckTimeout, Failure, Skip
 from .definition import Check, Level
 from .measure.model_errors import raised
@@ -31,12 +31,7 @@ UNJUDGED = "tinynets could not judge this"
 
 
 class Runner:
-    """Runs the checks of one model, each on request.
-
-    Args:
-        subject: the model.
-        plan: what to run.
-    """
+    """Runs the checks of one model, each on request."""
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject = subject
@@ -146,27 +141,22 @@ def precompute(subject: Subject) -> None:
 def run_one(check: Check, subject: Subject, plan: Plan) -> Result:
     """Run one check, selected or not, and return its result. The model is restored afterwards."""
     start = time.perf_counter()
-    note, failure, skipped, unjudged = "", None, None, None
-    timeout = plan.options.timeout
+    status, note, failure = Status.ERROR, "", None
     try:
-        with _isolated(subject), time_limit(timeout):
+        with _isolated(subject), time_limit(plan.options.timeout):
             seed_everything(subject.seed)
             note = check(subject, **plan.options.params.get(check.id, {})) or ""
+        status, note = _judged(check, plan, None, note)
     except Skip as skip:
-        skipped = str(skip)
+        status, note = Status.SKIPPED, str(skip)
     except Failure as caught:
-        failure = caught
+        status, note = _judged(check, plan, caught, "")
+        failure = None if status is Status.SKIPPED else caught
     except CheckTimeout as limit:
-        unjudged = Failure(f"{UNJUDGED}: {limit}")
+        failure = Failure(f"{UNJUDGED}: {limit}")
     except Exception as error:
-        unjudged = raised(error, f"{UNJUDGED}: the check raised", own=True)
-    seconds = time.perf_counter() - start
-    if unjudged is not None:
-        return Result(check.id, check.level, Status.ERROR, failure=unjudged, seconds=seconds)
-    if skipped is not None:
-        return Result(check.id, check.level, Status.SKIPPED, skipped, seconds=seconds)
-    status, note = _judged(check, plan, failure, note)
-    return Result(check.id, check.level, status, note, None if status is Status.SKIPPED else failure, seconds)
+        failure = raised(error, f"{UNJUDGED}: the check raised", own=True)
+    return Result(check.id, check.level, status, note, failure, time.perf_counter() - start)
 
 
 def _judged(check: Check, plan: Plan, failure: Failure | None, note: str) -> tuple[Status, str]:
@@ -194,12 +184,20 @@ def _judged(check: Check, plan: Plan, failure: Failure | None, note: str) -> tup
 @contextmanager
 def _isolated(subject: Subject) -> Generator[None]:
     """Restore the model, the generators and the global flags after the block; ignore warnings in it."""
-    states, flags = RandomStates(), read_flags()
     try:
-        with warnings.catch_warnings():
+        with preserved_globals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks call functions that torch warns about
             yield
     finally:
-        write_flags(flags)
-        states.restore()
         subject.restore()
+
+
+@contextmanager
+def preserved_globals() -> Generator[None]:
+    """Restore the generators and the global flags after the block."""
+    with preserved_random_states():
+        flags = read_flags()
+        try:
+            yield
+        finally:
+            write_flags(flags)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._torch.state.random_states import RandomStates, seed_everything
+from .._torch.state.random_states import preserved_random_states, seed_everything
 from ..errors import Failure, Skip
 from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
 from ..inputs.examples import MakeInputs, float_dtype, made_arguments
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
-from .measure.model_errors import raised, set_mode
+from .measure.model_errors import as_skip, raised, set_mode
 from .snapshot.snapshot import Snapshot
 
 BATCH = 4
@@ -168,13 +168,11 @@ class Subject:
         size = self.default_size
         other = size - 1 if size > 1 else 2
         large, small = self.batch(size), self.batch(other)
-        try:
+        with as_skip(f"the model does not take {size} and {other} samples alike: {{}}"):
             ours = leaves(self.run(large))
             if self.stateful:  # its state after the first batch does not fit the second
                 self.restore()
             theirs = leaves(self.run(small))
-        except Failure as failure:
-            raise Skip(f"the model does not take {size} and {other} samples alike: {failure.what}") from None
         axes: list[int | None] = []
         for a, b in zip(ours, theirs, strict=False):
             moved = [
@@ -215,12 +213,9 @@ class Subject:
         """
         if self.factory is None:
             raise Skip("needs a factory: pass the class, or a function that makes the model")
-        states = RandomStates()
-        try:
+        with preserved_random_states():
             seed_everything(seed)
             return self.factory()
-        finally:
-            states.restore()
 
     def pristine(self) -> nn.Module:
         """Return a copy of the model as it was before the first check.

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .._torch.state.global_flags import changed_flags, read_flags, write_flags
-from .._torch.state.random_states import RandomStates, seed_everything
+from .._torch.state.global_flags import changed_flags, read_flags
+from .._torch.state.random_states import preserved_random_states, seed_everything
 from .._version import __version__
 from ..errors import ModelCheckError, ModelCheckWarning
 from ..inputs.arguments import Arguments
@@ -24,7 +24,7 @@ from .options import Exemption, Options, with_declared
 from .plan import Plan, make_plan
 from .report.report import Report
 from .report.results import Result
-from .runner import Runner
+from .runner import Runner, preserved_globals
 from .subject import Subject
 
 ModelOrFactory = nn.Module | Callable[[], nn.Module]
@@ -141,15 +141,11 @@ def run_checks(
     Raises:
         TypeError, ValueError: as `check_model` does.
     """
-    states, flags = RandomStates(), read_flags()
-    try:
+    with preserved_globals():
         subject, plan = prepare(model, inputs, options)
         with _progress(len(plan.ordered()), callback) as report:
             runner = Runner(subject, plan)
             results = tuple(runner.results(report))
-    finally:
-        write_flags(flags)
-        states.restore()
     return Report(type(subject.model).__name__, results, environment(), tuple(runner.unneeded()))
 
 
@@ -159,49 +155,42 @@ def prepare(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) ->
     Raises:
         TypeError, ValueError: as `check_model` does.
     """
-    states = RandomStates()
-    try:
-        return _prepared(model, inputs, options)
-    finally:
-        states.restore()
-
-
-def _prepared(model: ModelOrFactory, inputs: tuple[Any, ...], options: Options) -> tuple[Subject, Plan]:
-    factory = None if isinstance(model, nn.Module) else model
-    if factory is not None and not callable(factory):
-        kind = type(model).__name__
-        raise TypeError(
-            f"check_model takes a torch.nn.Module, or a class or function that makes one, got {kind}"
-        )
-    flags = read_flags()
-    if isinstance(model, nn.Module):
-        built = model
-    else:
+    with preserved_random_states():
+        factory = None if isinstance(model, nn.Module) else model
+        if factory is not None and not callable(factory):
+            kind = type(model).__name__
+            raise TypeError(
+                f"check_model takes a torch.nn.Module, or a class or function that makes one, got {kind}"
+            )
+        flags = read_flags()
+        if isinstance(model, nn.Module):
+            built = model
+        else:
+            seed_everything(options.seed)
+            built = model()
+            if not isinstance(built, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
+        changes = changed_flags(flags)
+        if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
+            raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
+        plan = make_plan(list_checks(), with_declared(options, built))
+        options = plan.options
         seed_everything(options.seed)
-        built = model()
-        if not isinstance(built, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"the factory made a {type(built).__name__}, not a torch.nn.Module")
-    changes = changed_flags(flags)
-    if any(isinstance(tensor, nn.UninitializedParameter) for tensor in built.parameters()):
-        raise TypeError("the model has lazy layers: call it once, so that its parameters have shapes")
-    plan = make_plan(list_checks(), with_declared(options, built))
-    options = plan.options
-    seed_everything(options.seed)
-    example = _example(built, inputs, options)
-    train = options.train_inputs
-    subject = Subject(
-        built,
-        example,
-        factory=factory,
-        train_example=None if train is None else example_arguments(built, train, {}, options.batch_axes),
-        stateful=options.stateful,
-        loss=options.loss,
-        supports=frozenset(options.supports),
-        seed=options.seed,
-        make_inputs=options.make_inputs,
-        constructor_changes=changes,
-    )
-    return subject, plan
+        example = _example(built, inputs, options)
+        train = options.train_inputs
+        subject = Subject(
+            built,
+            example,
+            factory=factory,
+            train_example=None if train is None else example_arguments(built, train, {}, options.batch_axes),
+            stateful=options.stateful,
+            loss=options.loss,
+            supports=frozenset(options.supports),
+            seed=options.seed,
+            make_inputs=options.make_inputs,
+            constructor_changes=changes,
+        )
+        return subject, plan
 
 
 def _example(model: nn.Module, inputs: tuple[Any, ...], options: Options) -> Arguments:
@@ -213,9 +202,7 @@ def _example(model: nn.Module, inputs: tuple[Any, ...], options: Options) -> Arg
 
 
 @contextmanager
-def _progress(
-    total: int, callback: Callable[[Result], object] | None
-) -> Generator[Callable[[Result], object] | None]:
+def _progress(total: int, callback: Callback | None) -> Generator[Callback | None]:
     """Yield what to call with each of `total` results: the callback, else a progress bar on a terminal."""
     if callback is not None or not sys.stderr.isatty():
         yield callback

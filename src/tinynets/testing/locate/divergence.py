@@ -19,11 +19,6 @@ def culprits(model: nn.Module, call: Callable[[], object], watch: Watch) -> list
     """Return the modules whose own code changes something during a call, in call order.
 
     A module is not responsible for changes made by a module that it calls.
-
-    Args:
-        model: the model to search.
-        call: calls the model.
-        watch: starts watching what may change.
     """
     found: dict[str, None] = {}
     # For each open call: whether something changed, and whether submodules changed it.

@@ -23,12 +23,7 @@ def mixing_module(
 ) -> str:
     """Say which module treats some samples differently in two calls in eval mode; `""` if unknown.
 
-    Args:
-        subject: what to run.
-        ours: one call.
-        theirs: another one.
-        pick: samples of `ours`.
-        match: the same samples in `theirs`.
+    The samples are those at `pick` in `ours`, and at `match` in `theirs`.
     """
     size = ours.size or 0
     try:
@@ -64,12 +59,9 @@ def described(path: str, module: nn.Module) -> str:
     """Describe a module, with the setting by which it mixes samples, if one is known."""
     kind = type(module).__name__
     if not path:
-        return f"{kind}.forward itself does it" + (", between its submodules" if _nested(module) else "")
+        nested = next(module.children(), None) is not None
+        return f"{kind}.forward itself does it" + (", between its submodules" if nested else "")
     return f"`{path}` ({kind}) does it" + (f": {reason}" if (reason := _reason(module)) else "")
-
-
-def _nested(module: nn.Module) -> bool:
-    return next(module.children(), None) is not None
 
 
 def _reason(module: nn.Module) -> str:

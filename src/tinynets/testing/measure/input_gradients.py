@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..._torch.state.random_states import seed_everything
-from ...errors import Failure, Skip
+from ...errors import Skip
 from ..subject import Subject
+from .model_errors import as_skip
 from .training import differentiable, input_gradients, scaled_objective, take_step, trained
 
 _BATCHES = 24
@@ -25,10 +26,8 @@ def dead_inputs(subject: Subject) -> tuple[list[str], str]:
     Raises:
         Skip: no input is of a float type, no output carries a gradient, or the model does not train.
     """
-    try:
+    with as_skip("no pass of training comes to its end: {}"):
         covered = _covered(subject, 0)
-    except Failure as failure:
-        raise Skip(f"no pass of training comes to its end: {failure.what}") from None
     last, stepped, drawn = 0, False, 1
     while not all(bool(part.all()) for part in covered.values()) and drawn < _BATCHES:
         if drawn > 2 * last + 3:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..._torch.modules.module_tables import MODULES, named_modules
 from ..._torch.state.foreign import has_attribute
 from ..._torch.state.model_walk import non_persistent, unregistered, unregistered_tensors
-from ..call_helpers import quoted
+from ..call_helpers import named_state, quoted
 from .compare import same_bits
 
 
@@ -31,9 +31,8 @@ def perturb(model: nn.Module) -> None:
 
 def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return every tensor of a model, registered or not, except those of its class, which instances share."""
-    own = [*model.named_parameters(), *model.named_buffers()]
     kept = [(i.path, i.value) for i in unregistered(model) if isinstance(i.value, Tensor) and not i.of_class]
-    return own + kept
+    return named_state(model) + kept
 
 
 def storage(tensor: Tensor) -> int:
@@ -126,9 +125,3 @@ def closures(model: nn.Module) -> str:
         if getattr(value, "__closure__", None)
     ]
     return f"{quoted(found)}: a function keeps looking at the model that it was made for" if found else ""
-
-
-def short(error: Exception, most: int = 300) -> str:
-    """Return an exception in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..._torch.state.random_states import seed_everything
 from ...errors import Failure, Skip
 from ...inputs.arguments import Arguments
-from ..measure.model_errors import raised
+from ..measure.model_errors import as_failure, raised
 from ..subject import Subject
 from .compare import leaves, objective
 
@@ -28,14 +28,9 @@ _SMALLEST = 0.1
 
 @dataclass(frozen=True)
 class Gradient:
-    """The gradient of one parameter in one pass.
+    """The gradient of one parameter in one pass: its Euclidean norm, and its largest absolute value."""
 
-    Args:
-        peak: its largest absolute value; not finite if any value is not.
-        norm: its Euclidean norm.
-    """
-
-    peak: float
+    peak: float  # not finite if any value is not
     norm: float
 
 
@@ -45,15 +40,10 @@ Pass = dict[str, Gradient | None]
 
 @dataclass(frozen=True)
 class Training:
-    """A short training, from the initial state of the model.
-
-    Args:
-        passes: one for every batch.
-        failure: the failure of the first pass, if it raised; then there are no passes.
-    """
+    """A short training, from the initial state of the model: a pass for every batch."""
 
     passes: tuple[Pass, ...]
-    failure: Failure | None = None
+    failure: Failure | None = None  # of the first pass, if it raised; then there are no passes
 
 
 _TRAININGS: WeakKeyDictionary[Subject, Training] = WeakKeyDictionary()
@@ -132,10 +122,8 @@ def run_backward(loss: Tensor) -> None:
     Raises:
         Failure: the backward pass raised.
     """
-    try:
+    with as_failure(BACKWARD):
         torch.autograd.backward(loss)
-    except Exception as error:
-        raise raised(error, BACKWARD) from error
 
 
 def scaled_objective(output: Any, seed: int = 0) -> Tensor:

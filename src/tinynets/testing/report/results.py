@@ -73,16 +73,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of all checks of one model, in the order they ran.
-
-    `report["batch.neighbour"]` is the result of one check.
-
-    Args:
-        name: name of the model.
-        results: one for every check.
-        environment: package versions and the machine, by name.
-        unneeded: the exemptions for several checks that none of these needs.
-    """
+    """The results of all checks of one model, in the order they ran; `Report` documents the fields."""
 
     name: str
     results: tuple[Result, ...]

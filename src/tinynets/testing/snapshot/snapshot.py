@@ -76,7 +76,7 @@ def _save(item: Reachable) -> _SavedObject | None:
         return _SavedTable(item)
     if isinstance(value, list | deque | set):
         return _SavedItems(item)
-    return _SavedArray(item) if has_attribute(value, "tobytes") else _SavedGenerator(item)
+    return _SavedState(item)
 
 
 class _SavedTensor:
@@ -97,7 +97,6 @@ class _SavedTensor:
         self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
-        """Yield how it differs from what it was."""
         path, role, tensor = self.item.path, self.item.role, self.tensor
         if self._moved():
             yield Change(path, role, self.home, tensor)
@@ -115,7 +114,6 @@ class _SavedTensor:
                 yield Change(f"{path}.{name}", Role.HOOK, hooks, hooks_of(tensor, name))
 
     def restore(self) -> None:
-        """Put it back, into the same memory."""
         tensor = self.tensor
         with torch.no_grad():
             if self.is_leaf and not tensor.is_leaf:
@@ -247,30 +245,27 @@ class _SavedItems:
             add(self.saved)
 
 
-class _SavedGenerator:
-    def __init__(self, item: Reachable) -> None:
-        self.item, self.generator = item, item.value
-        self.saved = read_state(item.value)
-
-    def changes(self) -> Iterator[Change]:
-        if not same_state(read_state(self.generator), self.saved):
-            yield Change(self.item.path, self.item.role, self.generator, self.generator)
-
-    def restore(self) -> None:
-        write_state(self.generator, self.saved)
-
-
-class _SavedArray:
-    """An array of numpy."""
+class _SavedState:
+    """The state of a generator, or the values of an array of numpy."""
 
     def __init__(self, item: Reachable) -> None:
-        self.item, self.array = item, item.value
-        self.saved = item.value.copy()
+        self.item, self.value = item, item.value
+        self.is_array = has_attribute(item.value, "tobytes")
+        self.saved = item.value.copy() if self.is_array else read_state(item.value)
 
     def changes(self) -> Iterator[Change]:
-        if not equal(self.array, self.saved):
-            yield Change(self.item.path, self.item.role, self.array, self.array)
+        if not self._is_same():
+            yield Change(self.item.path, self.item.role, self.value, self.value)
 
     def restore(self) -> None:
-        if not equal(self.array, self.saved):
-            self.array[...] = self.saved
+        if self._is_same():
+            return
+        if self.is_array:
+            self.value[...] = self.saved
+        else:
+            write_state(self.value, self.saved)
+
+    def _is_same(self) -> bool:
+        if self.is_array:
+            return equal(self.value, self.saved)
+        return same_state(read_state(self.value), self.saved)

@@ -1,5 +1,3 @@
-"""The check `batch.causal`."""
-
 from __future__ import annotations
 
 from ... import Failure, Level, Skip, Subject, check

@@ -1,5 +1,3 @@
-"""The check `batch.gradient`."""
-
 from __future__ import annotations
 
 from torch import Tensor

@@ -1,5 +1,3 @@
-"""The check `batch.nan`."""
-
 from __future__ import annotations
 
 import torch

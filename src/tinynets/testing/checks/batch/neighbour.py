@@ -1,5 +1,3 @@
-"""The check `batch.neighbour`."""
-
 from __future__ import annotations
 
 from ....inputs.arguments import Arguments

@@ -1,5 +1,3 @@
-"""The check `batch.padding`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `batch.permute`."""
-
 from __future__ import annotations
 
 from ... import Level, Subject, check

@@ -1,5 +1,3 @@
-"""The check `batch.sizes`."""
-
 from __future__ import annotations
 
 import re

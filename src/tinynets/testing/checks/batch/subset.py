@@ -1,10 +1,9 @@
-"""The check `batch.subset`."""
-
 from __future__ import annotations
 
-from ... import Failure, Level, Skip, Subject, check
+from ... import Level, Skip, Subject, check
 from ...measure.batch_independence import Samples, compare_samples, first_last
 from ...measure.compare import FLOAT32_LIMIT
+from ...measure.model_errors import as_skip
 
 
 @check("batch.subset", Level.MUST)
@@ -22,10 +21,8 @@ def subset(subject: Subject, *, tolerance: float = FLOAT32_LIMIT) -> str | None:
         return Samples(f"sample {index}", lambda: subject.batch().rows([index]), [index], [0])
 
     cases = [case(index) for index in first_last(subject)]
-    try:
+    with as_skip("the model does not take one sample: see batch.sizes[1]"):
         alone = subject.batched(subject.outputs(cases[0].make()))
-    except Failure:
-        raise Skip("the model does not take one sample: see batch.sizes[1]") from None
     in_batch = subject.batched(subject.reference)
     if any(
         a.tensor.shape != b.tensor.narrow(axis, 0, 1).shape

@@ -1,5 +1,3 @@
-"""The check `batch.train_one`."""
-
 from __future__ import annotations
 
 from torch import Size, Tensor, nn

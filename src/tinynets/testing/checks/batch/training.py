@@ -1,5 +1,3 @@
-"""The check `batch.training`."""
-
 from __future__ import annotations
 
 import torch
@@ -7,9 +5,9 @@ import torch
 from ...._torch.modules.layers import BatchNorm
 from ...._torch.state.random_states import seed_everything
 from ....inputs.arguments import Arguments
-from ... import Failure, Level, Skip, Subject, check
+from ... import Level, Skip, Subject, check
 from ...measure.batch_independence import first_last
-from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
+from ...measure.compare import FLOAT32_LIMIT, Leaf, detached, worst
 
 
 @check("batch.training", Level.SHOULD)
@@ -33,14 +31,10 @@ def training(subject: Subject) -> None:
         raise Skip("training mode gives other outputs than eval mode: their batch axes are not known")
     for kept in (first, last):
         after = _outputs(subject, ours.replace_others(kept, others))
-        found = worst(_rows(subject, after, kept), _rows(subject, before, kept))
+        found = worst(subject.rows(after, [kept]), subject.rows(before, [kept]))
         if found is not None and found.error > FLOAT32_LIMIT:
-            raise _objection(found, kept)
-
-
-def _objection(found: Difference, kept: int) -> Failure:
-    what = f"the output for sample {kept} changes with the other samples of its batch, in training mode only"
-    return found.failure(what, FLOAT32_LIMIT)
+            whose = "the other samples of its batch, in training mode only"
+            raise found.failure(f"the output for sample {kept} changes with {whose}", FLOAT32_LIMIT)
 
 
 def _outputs(subject: Subject, arguments: Arguments) -> list[Leaf]:
@@ -52,7 +46,3 @@ def _outputs(subject: Subject, arguments: Arguments) -> list[Leaf]:
     seed_everything(subject.seed)
     with torch.no_grad():
         return detached(subject.call(arguments))
-
-
-def _rows(subject: Subject, outputs: list[Leaf], kept: int) -> list[Leaf]:
-    return subject.rows(outputs, [kept])

@@ -1,5 +1,3 @@
-"""The check `device.meta_init`."""
-
 from __future__ import annotations
 
 import torch
@@ -10,8 +8,8 @@ from ...._torch.state.model_walk import non_persistent, unregistered_tensors
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import named_state, quoted
 from ...measure.compare import worst
-from ...measure.model_errors import raised
-from ...measure.state_compare import short, spelled, ties
+from ...measure.model_errors import raised, short
+from ...measure.state_compare import spelled, ties
 
 
 @check("device.meta_init", Level.CAPABILITY)

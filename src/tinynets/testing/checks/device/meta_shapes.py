@@ -1,5 +1,3 @@
-"""The check `device.meta_shapes`."""
-
 from __future__ import annotations
 
 import traceback

@@ -1,5 +1,3 @@
-"""The check `device.move`."""
-
 from __future__ import annotations
 
 from typing import Any

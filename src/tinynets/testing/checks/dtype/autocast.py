@@ -1,15 +1,13 @@
-"""The check `dtype.autocast`."""
-
 from __future__ import annotations
 
 import torch
 
 from ...._torch.state.random_states import seed_everything
-from ... import Failure, Level, Skip, Subject, check
+from ... import Failure, Level, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import leaves, objective
 from ...measure.dtype_conversion import left_behind
-from ...measure.state_compare import short
+from ...measure.model_errors import as_failure, as_skip, short
 
 
 @check("dtype.autocast", Level.MUST)
@@ -23,7 +21,6 @@ def autocast(subject: Subject) -> str | None:
     Declare: an exemption.
     """
     batch = subject.batch(training=True)
-
     device = next((t.device.type for t in (*subject.model.parameters(), *batch.tensors)), "cpu")
 
     def step(enabled: bool) -> bool:
@@ -37,20 +34,16 @@ def autocast(subject: Subject) -> str | None:
             _finite(output, subject)
             if loss is None or not loss.requires_grad:
                 return False
-            try:
+            with as_failure("backward raised", short):
                 torch.autograd.backward(loss)
-            except Exception as error:
-                raise Failure(f"backward raised {short(error)}", error=error) from error
         _finite(None, subject)
         return True
 
     try:
         trained = step(True)
     except Failure as failure:
-        try:
+        with as_skip("without autocast it does not train either: see runs.train"):
             step(False)
-        except Failure:
-            raise Skip("without autocast it does not train either: see runs.train") from None
         failure.what += ", under autocast only"
         failure.cause = failure.cause or left_behind(subject.model, torch.bfloat16)
         raise
@@ -61,7 +54,6 @@ def _finite(output: object, subject: Subject) -> None:
     for leaf in leaves(output):
         if not leaf.tensor.isfinite().all():
             raise Failure("the output is not finite", where=leaf.name)
-    grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     grads = [(name, parameter.grad) for name, parameter in subject.model.named_parameters()]
     bad = [name for name, grad in grads if grad is not None and not grad.isfinite().all()]
     if bad:

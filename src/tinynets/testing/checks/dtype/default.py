@@ -1,5 +1,3 @@
-"""The check `dtype.default`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `dtype.float16`."""
-
 from __future__ import annotations
 
 import torch

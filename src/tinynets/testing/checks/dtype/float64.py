@@ -1,5 +1,3 @@
-"""The check `dtype.float64`."""
-
 from __future__ import annotations
 
 import torch

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ... import Failure, Skip, Subject
 from ...call_helpers import quoted
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure
 from ...measure.training import Pass, run_backward, trained, training
 
 
@@ -23,14 +23,11 @@ def training_passes(subject: Subject) -> tuple[Pass, ...]:
     return found.passes
 
 
-def count_parameters(number: int, total: int) -> str:
-    """Return the start of a message: `3 of 10 parameters get`."""
-    return f"{number} of {total} parameters {'gets' if number == 1 else 'get'}"
-
-
-def list_parameters(names: list[str]) -> str:
-    """Return the first five names, and how many more there are."""
-    return quoted(names, most=5)
+def parameters_get(what: str, names: list[str], total: int, *, size: str = "", cause: str = "") -> Failure:
+    """Return the failure that says of some parameters what they get: `3 of 10 parameters get a gradient`."""
+    get = "gets" if len(names) == 1 else "get"
+    message = f"{len(names)} of {total} parameters {get} {what}"
+    return Failure(message, where=quoted(names, most=5), size=size, cause=cause)
 
 
 def example_loss(subject: Subject, seed: int = 0) -> Tensor:
@@ -42,10 +39,8 @@ def example_loss(subject: Subject, seed: int = 0) -> Tensor:
     subject.model.train()
     seed_everything(subject.seed + seed)
     output = subject.call(subject.train_example.clone())
-    try:
+    with as_failure("loss= raised"):
         loss = subject.loss(output)
-    except Exception as error:
-        raise raised(error, "loss= raised") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         got = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
         raise Failure("loss= must return a tensor of one value", size=f"got {got}")

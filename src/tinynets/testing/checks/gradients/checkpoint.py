@@ -1,5 +1,3 @@
-"""The check `gradients.checkpoint`."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -8,7 +6,7 @@ from torch.utils import checkpoint as recomputing
 
 from ....inputs.arguments import Arguments
 from ... import Failure, Level, Subject, check
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure
 from ...measure.training import backward, dense, trained
 from ._shared import training_passes
 
@@ -33,10 +31,8 @@ def checkpoint(subject: Subject, *, tolerance: float = 5e-5) -> None:
     subject.restore()
 
     def call(arguments: Arguments) -> Any:
-        try:
+        with as_failure():
             return _recompute(subject.model, *arguments.args, use_reentrant=False, **arguments.kwargs)
-        except Exception as error:
-            raise raised(error) from error
 
     backward(subject, call=call)
     largest = max((float(g.abs().max()) for g in plain.values() if g is not None and g.numel()), default=0.0)

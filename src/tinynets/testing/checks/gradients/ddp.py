@@ -1,9 +1,8 @@
-"""The check `gradients.ddp`."""
-
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check
-from ._shared import list_parameters, training_passes
+from ...call_helpers import quoted
+from ._shared import training_passes
 
 
 @check("gradients.ddp", Level.SHOULD)
@@ -23,6 +22,6 @@ def ddp(subject: Subject) -> None:
         batches = sum(any(one[name] is None for name in missing) for one in passes)
         raise Failure(
             "DistributedDataParallel needs find_unused_parameters=True",
-            where=list_parameters(missing),
+            where=quoted(missing, most=5),
             size=f"no gradient in {batches} of {len(passes)} batches",
         )

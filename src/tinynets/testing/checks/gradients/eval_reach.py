@@ -1,10 +1,8 @@
-"""The check `gradients.eval_reach`."""
-
 from __future__ import annotations
 
-from ... import Failure, Level, Subject, check
+from ... import Level, Subject, check
 from ...measure.training import backward, measured
-from ._shared import count_parameters, list_parameters, training_passes
+from ._shared import parameters_get, training_passes
 
 
 @check("gradients.eval_reach", Level.INFO)
@@ -21,7 +19,4 @@ def eval_reach(subject: Subject) -> None:
     now = measured(subject.model)
     lost = [name for name in now if now[name] is None and passes[0][name] is not None]
     if lost:
-        raise Failure(
-            f"{count_parameters(len(lost), len(now))} a gradient in training only",
-            where=list_parameters(lost),
-        )
+        raise parameters_get("a gradient in training only", lost, len(now))

@@ -1,13 +1,11 @@
-"""The check `gradients.finite`."""
-
 from __future__ import annotations
 
 import math
 
-from ... import Failure, Level, Subject, check
+from ... import Level, Subject, check
 from ...locate.gradients import first_nan
 from ...measure.training import Pass
-from ._shared import count_parameters, list_parameters, training_passes
+from ._shared import parameters_get, training_passes
 
 
 @check("gradients.finite", Level.MUST)
@@ -24,11 +22,8 @@ def finite(subject: Subject) -> str | None:
     passes = training_passes(subject)
     broken = _not_finite(passes[0])
     if broken:
-        raise Failure(
-            f"{count_parameters(len(broken), len(passes[0]))} a gradient that is not finite",
-            where=list_parameters(broken),
-            cause=first_nan(subject),
-        )
+        what = "a gradient that is not finite"
+        raise parameters_get(what, broken, len(passes[0]), cause=first_nan(subject))
     later = next((number for number, one in enumerate(passes) if _not_finite(one)), None)
     return None if later is None else f"not finite any more after {later} steps of training"
 

@@ -1,5 +1,3 @@
-"""The check `gradients.gradcheck`."""
-
 from __future__ import annotations
 
 import re
@@ -10,7 +8,7 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import leaves
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure, raised
 from ...measure.training import BACKWARD, differentiable, trained
 
 
@@ -40,10 +38,8 @@ def gradcheck(subject: Subject) -> None:
             parameters = dict(zip(named, values[len(places) :], strict=True))
             call = batch.with_tensors(tensors)
             seed_everything(subject.seed)
-            try:
+            with as_failure():
                 output = torch.func.functional_call(model, parameters, call.args, call.kwargs)
-            except Exception as error:
-                raise raised(error) from error
             return tuple(leaf.tensor for leaf in leaves(output) if leaf.tensor.requires_grad)
 
         values = [batch.tensors[index] for index in places] + [p.detach() for p in named.values()]

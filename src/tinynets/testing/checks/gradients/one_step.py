@@ -1,5 +1,3 @@
-"""The check `gradients.one_step`."""
-
 from __future__ import annotations
 
 import math

@@ -1,5 +1,3 @@
-"""The check `gradients.overfit`."""
-
 from __future__ import annotations
 
 import torch

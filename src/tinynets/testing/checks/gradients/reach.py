@@ -1,11 +1,9 @@
-"""The check `gradients.reach`."""
-
 from __future__ import annotations
 
-from ... import Failure, Level, Subject, check
+from ... import Level, Subject, check
 from ...locate.gradients import changed_in_place, reasons_for_none
 from ...measure.training import training
-from ._shared import count_parameters, list_parameters
+from ._shared import parameters_get
 
 
 @check("gradients.reach", Level.MUST)
@@ -28,9 +26,10 @@ def reach(subject: Subject) -> None:
         return
     reasons = reasons_for_none(subject, lost)
     more = [f"and {len(reasons) - 3} more"] if len(reasons) > 3 else []
-    raise Failure(
-        f"{count_parameters(len(lost), len(found.passes[0]))} no gradient in training",
-        where=list_parameters(lost),
+    raise parameters_get(
+        "no gradient in training",
+        lost,
+        len(found.passes[0]),
         size=f"None in {len(found.passes)} batches, with a step of training after each",
         cause="; ".join([*reasons[:3], *more]),
     )

@@ -1,5 +1,3 @@
-"""The check `gradients.recompute`."""
-
 from __future__ import annotations
 
 from collections import defaultdict

@@ -1,5 +1,3 @@
-"""The check `gradients.scale`."""
-
 from __future__ import annotations
 
 import math

@@ -1,10 +1,8 @@
-"""The check `gradients.zero`."""
-
 from __future__ import annotations
 
-from ... import Failure, Level, Subject, check
+from ... import Level, Subject, check
 from ...locate.gradients import reason_for_zero
-from ._shared import count_parameters, list_parameters, training_passes
+from ._shared import parameters_get, training_passes
 
 
 @check("gradients.zero", Level.SHOULD)
@@ -28,9 +26,10 @@ def zero(subject: Subject) -> None:
         and all((gradient := one[name]) is None or gradient.peak == 0 for one in passes)
     ]
     if silent:
-        raise Failure(
-            f"{count_parameters(len(silent), len(passes[0]))} a gradient of zero in training",
-            where=list_parameters(silent),
+        raise parameters_get(
+            "a gradient of zero in training",
+            silent,
+            len(passes[0]),
             size=f"exactly 0 in {len(passes)} batches, with a step of training after each",
             cause=reason_for_zero(subject, silent),
         )

@@ -1,5 +1,3 @@
-"""The check `layout.channels_last`."""
-
 from __future__ import annotations
 
 import torch
@@ -8,7 +6,7 @@ from torch import Tensor
 from ...._torch.state.random_states import seed_everything
 from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Difference, Leaf, detached, objective, worst
-from ...measure.state_compare import short
+from ...measure.model_errors import as_failure, as_skip, short
 
 
 @check("layout.channels_last", Level.SHOULD)
@@ -30,20 +28,16 @@ def channels_last(subject: Subject, *, tolerance: float = 1e-4) -> str | None:
             output = subject.call(batch)
             loss = objective(output)
             if loss is not None and loss.requires_grad:
-                try:
+                with as_failure("backward raised", short):
                     torch.autograd.backward(loss)
-                except Exception as error:
-                    raise Failure(f"backward raised {short(error)}", error=error) from error
         return detached(output)
 
     try:
         ours = run(torch.channels_last)
     except Failure as failure:
         subject.restore()
-        try:
+        with as_skip("forward and backward do not run in contiguous memory either"):
             run(torch.contiguous_format)
-        except Failure:
-            raise Skip("forward and backward do not run in contiguous memory either") from None
         failure.what += ", in channels-last memory only"
         raise
     found = worst(ours, subject.reference)

@@ -1,5 +1,3 @@
-"""The check `layout.noncontiguous`."""
-
 from __future__ import annotations
 
 from collections.abc import Callable

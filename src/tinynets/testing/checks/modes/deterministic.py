@@ -1,5 +1,3 @@
-"""The check `modes.deterministic`."""
-
 from __future__ import annotations
 
 from ...._torch.state.random_states import SOURCES, RandomStates, seed_everything, seeds_torch

@@ -1,5 +1,3 @@
-"""The check `modes.frozen`."""
-
 from __future__ import annotations
 
 from ...._torch.modules.layers import BatchNorm

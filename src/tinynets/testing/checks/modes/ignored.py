@@ -1,5 +1,3 @@
-"""The check `modes.ignored`."""
-
 from __future__ import annotations
 
 from typing import Any, cast

@@ -1,5 +1,3 @@
-"""The check `modes.roundtrip`."""
-
 from __future__ import annotations
 
 from typing import Any, cast

@@ -1,5 +1,3 @@
-"""The check `modes.seeded`."""
-
 from __future__ import annotations
 
 from functools import partial

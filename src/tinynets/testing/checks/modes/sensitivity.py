@@ -1,5 +1,3 @@
-"""The check `modes.sensitivity`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `purity.alias`."""
-
 from __future__ import annotations
 
 import torch
@@ -20,11 +18,11 @@ def alias(subject: Subject) -> None:
     Fix: `.clone()` tensors that are returned unchanged or as a view.
     Declare: an exemption; a module that only reshapes must share memory.
     """
-    model, arguments = subject.model, subject.batch()
-    model.eval()
+    arguments = subject.batch()
+    subject.model.eval()
     with torch.no_grad():
         output = leaves(subject.call(arguments))
-    own = [(item.path, item.value) for item in reachable(model) if isinstance(item.value, Tensor)]
+    own = [(item.path, item.value) for item in reachable(subject.model) if isinstance(item.value, Tensor)]
     others = [*zip(arguments.names, arguments.tensors, strict=True), *own]
     memory = {where: name for name, tensor in reversed(others) if (where := _memory(tensor))}
     outputs = {id(leaf.tensor) for leaf in output}

@@ -1,5 +1,3 @@
-"""The check `purity.attributes`."""
-
 from __future__ import annotations
 
 from ...._torch.state.walk_item import Role

@@ -1,5 +1,3 @@
-"""The check `purity.grad_modes`."""
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,3 @@
-"""The check `purity.history`."""
-
 from __future__ import annotations
 
 from contextlib import suppress

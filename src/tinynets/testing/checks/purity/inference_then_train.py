@@ -1,15 +1,13 @@
-"""The check `purity.inference_then_train`."""
-
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
 from ...._torch.state.model_walk import reachable
-from ... import Failure, Level, Skip, Subject, check
+from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
 from ...measure.compare import objective
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_skip, raised
 
 
 @check("purity.inference_then_train", Level.MUST)
@@ -43,10 +41,8 @@ def inference_then_train(subject: Subject) -> None:
         train()
     except Failure as failure:
         subject.restore()
-        try:
+        with as_skip("a training step fails without it too: {}"):
             train()
-        except Failure as same:
-            raise Skip(f"a training step fails without it too: {same.what}") from None
         raise Failure(
             f"after a call under inference_mode, {failure.what}",
             where=failure.where,

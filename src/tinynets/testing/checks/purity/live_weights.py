@@ -1,5 +1,3 @@
-"""The check `purity.live_weights`."""
-
 from __future__ import annotations
 
 from contextlib import suppress
@@ -14,7 +12,7 @@ from ...._torch.state.walk_item import Role
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import call_no_grad, listed
 from ...measure.compare import FLOAT32_LIMIT, worst
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure
 from ...measure.state_compare import perturb, tied_by_data
 from ...snapshot.snapshot import Snapshot
 
@@ -85,7 +83,5 @@ def _write(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def _load(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    try:
+    with as_failure("after a call, load_state_dict of its own weights raised"):
         model.load_state_dict(weights)
-    except Exception as error:
-        raise raised(error, "after a call, load_state_dict of its own weights raised") from error

@@ -1,5 +1,3 @@
-"""The check `purity.parameters`."""
-
 from __future__ import annotations
 
 import torch

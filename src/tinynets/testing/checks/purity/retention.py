@@ -1,5 +1,3 @@
-"""The check `purity.retention`."""
-
 from __future__ import annotations
 
 import gc

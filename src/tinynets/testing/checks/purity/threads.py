@@ -1,5 +1,3 @@
-"""The check `purity.threads`."""
-
 from __future__ import annotations
 
 import contextlib
@@ -85,12 +83,7 @@ def _idle(seconds: float = 0.1) -> bool:
 
 
 class _Crowd:
-    """Threads that each make one call, in lock step for the first visits of every line.
-
-    Args:
-        subject: what to call.
-        batches: the arguments for each thread.
-    """
+    """Threads that each make one call, in lock step for the first visits of every line."""
 
     def __init__(self, subject: Subject, batches: list[Arguments]) -> None:
         self._subject, self._batches = subject, batches

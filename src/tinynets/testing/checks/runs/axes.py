@@ -1,5 +1,3 @@
-"""The check `runs.axes`."""
-
 from __future__ import annotations
 
 from contextlib import suppress
@@ -11,6 +9,7 @@ from ...._contract.contract import contract, contract_of
 from ....errors import ContractError
 from ....inputs.make_inputs import forward_specs
 from ... import Failure, Level, Skip, Subject, check
+from ...measure.model_errors import as_skip
 
 
 @check("runs.axes", Level.MUST, valueless=True)
@@ -58,10 +57,8 @@ def _enforce(subject: Subject) -> None:
         return
     with suppress(AnnotationError):
         model.forward = MethodType(contract(forward), model)
-        try:
+        with as_skip("the annotation does not hold for the example: {}"):
             subject.run(subject.batch())
-        except Failure as failure:
-            raise Skip(f"the annotation does not hold for the example: {failure.what}") from None
 
 
 def _varied(subject: Subject, name: str, size: int, *, needed: bool) -> bool:

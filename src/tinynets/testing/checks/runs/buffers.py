@@ -1,5 +1,3 @@
-"""The check `runs.buffers`."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -93,11 +91,7 @@ def _awaken(subject: Subject) -> None:
 
 
 class _Computes(TorchFunctionMode):
-    """Mode that records which tensors are arguments of an operation.
-
-    Args:
-        watched: tensor id -> name.
-    """
+    """Mode that records which tensors are arguments of an operation: `watched` has their names by id."""
 
     def __init__(self, watched: dict[int, str]) -> None:
         super().__init__()

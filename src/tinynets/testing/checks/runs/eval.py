@@ -1,5 +1,3 @@
-"""The check `runs.eval`."""
-
 from __future__ import annotations
 
 from ... import Level, Subject, check

@@ -1,5 +1,3 @@
-"""The check `runs.structure`."""
-
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check

@@ -1,5 +1,3 @@
-"""The check `runs.train`."""
-
 from __future__ import annotations
 
 from ... import Level, Subject, check

@@ -1,5 +1,3 @@
-"""The check `shapes.all_sizes`."""
-
 from __future__ import annotations
 
 from ...._prove.proof import first_line

@@ -1,5 +1,3 @@
-"""The check `state.deepcopy`."""
-
 from __future__ import annotations
 
 import copy
@@ -7,11 +5,11 @@ import copy
 from ... import Failure, Level, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import worst
+from ...measure.model_errors import short
 from ...measure.state_compare import (
     closures,
     find_failing_attribute,
     perturb,
-    short,
     spelled,
     state_difference_cause,
     storage,

@@ -1,8 +1,6 @@
-"""The check `state.globals`."""
-
 from __future__ import annotations
 
-from ...._torch.state.random_states import RandomStates, seeds_torch
+from ...._torch.state.random_states import preserved_random_states, seeds_torch
 from ... import Failure, Level, Subject, check
 from ...call_helpers import listed
 
@@ -21,10 +19,7 @@ def globals_(subject: Subject) -> None:
     assert subject.factory is not None
     if subject.constructor_changes:
         raise Failure("the constructor changes global flags", where=listed(subject.constructor_changes))
-    states = RandomStates()
-    try:
+    with preserved_random_states():
         seeds = seeds_torch(subject.factory)
-    finally:
-        states.restore()
     if seeds:
         raise Failure("the constructor seeds the random generator of torch")

@@ -1,5 +1,3 @@
-"""The check `state.init`."""
-
 from __future__ import annotations
 
 from torch import Tensor, nn

@@ -1,9 +1,7 @@
-"""The check `state.noncontiguous`."""
-
 from __future__ import annotations
 
 from ... import Failure, Level, Subject, check
-from ...call_helpers import quoted
+from ...call_helpers import named_state, quoted
 
 
 @check("state.noncontiguous", Level.INFO, static=True)
@@ -15,7 +13,7 @@ def noncontiguous(subject: Subject) -> None:
     Fix: `.contiguous()` before `nn.Parameter(...)`.
     Declare: nothing: this is reported, never a failure.
     """
-    tensors = (*subject.model.named_parameters(), *subject.model.named_buffers())
+    tensors = named_state(subject.model)
     found = [name for name, tensor in tensors if not tensor.is_contiguous()]
     if found:
         raise Failure("not contiguous", where=quoted(found), size=f"{len(found)} of {len(tensors)} tensors")

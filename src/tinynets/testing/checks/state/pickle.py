@@ -1,5 +1,3 @@
-"""The check `state.pickle`."""
-
 from __future__ import annotations
 
 import pickle
@@ -8,7 +6,8 @@ from torch import nn
 
 from ... import Failure, Level, Subject, check
 from ...measure.compare import worst
-from ...measure.state_compare import find_failing_attribute, perturb, short, state_difference_cause
+from ...measure.model_errors import short
+from ...measure.state_compare import find_failing_attribute, perturb, state_difference_cause
 
 
 @check("state.pickle", Level.CAPABILITY)

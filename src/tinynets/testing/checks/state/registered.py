@@ -1,5 +1,3 @@
-"""The check `state.registered`."""
-
 from __future__ import annotations
 
 from functools import partial
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 from ...._torch.state.model_walk import unregistered, unregistered_tensors
 from ...._torch.state.walk_item import Reachable
 from ... import Failure, Level, Subject, check
-from ...call_helpers import quoted
+from ...call_helpers import named_state, quoted
 from ...measure.compare import same_bits
 from ...measure.state_compare import storage
 
@@ -64,7 +62,7 @@ def _unregistered(item: Reachable, subject: Subject) -> str:
         return f"{name} is a {made}: use nn.Module{kind}"
     if isinstance(item.value, nn.Parameter):
         return f"{name} is a {made}: use nn.Parameter{kind}"
-    for path, tensor in (*subject.model.named_parameters(), *subject.model.named_buffers()):
+    for path, tensor in named_state(subject.model):
         if storage(tensor) == storage(item.value):
             return f"it shares the memory of `{path}` until that is moved: compute it in forward"
     made_again = "" if _drawn(item, subject) else ", persistent=False"

@@ -1,5 +1,3 @@
-"""The check `state.repeated`."""
-
 from __future__ import annotations
 
 from torch import nn

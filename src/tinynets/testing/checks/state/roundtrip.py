@@ -1,5 +1,3 @@
-"""The check `state.roundtrip`."""
-
 from __future__ import annotations
 
 import io
@@ -11,7 +9,8 @@ from torch import Tensor
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import worst
-from ...measure.state_compare import short, state_difference_cause
+from ...measure.model_errors import short
+from ...measure.state_compare import state_difference_cause
 from ._shared import extra_state, train_and_perturb
 
 

@@ -1,5 +1,3 @@
-"""The check `state.safetensors`."""
-
 from __future__ import annotations
 
 import tempfile
@@ -10,7 +8,8 @@ from safetensors.torch import load_model, save_model  # pyright: ignore[reportUn
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import same_bits
-from ...measure.state_compare import short, spelled, ties
+from ...measure.model_errors import as_failure, short
+from ...measure.state_compare import spelled, ties
 from ._shared import extra_state, train_and_perturb
 
 
@@ -40,10 +39,8 @@ def safetensors(subject: Subject) -> str | None:
                 f"these share memory: {spelled(tied)}" if tied else extra_state(subject.model.state_dict())
             )
             raise Failure(f"save_model raised {short(error)}", cause=cause, error=error) from error
-        try:
+        with as_failure("load_model raised", short):
             load_model(other, path)
-        except Exception as error:
-            raise Failure(f"load_model raised {short(error)}", error=error) from error
     if tied != (now := ties(other)):
         lost = tied - now
         raise Failure(

@@ -1,14 +1,9 @@
-"""The check `state.seed`."""
-
 from __future__ import annotations
-
-import random
-import sys
 
 import torch
 from torch import Tensor
 
-from ...._torch.state.random_states import RandomStates
+from ...._torch.state.random_states import RandomStates, seed_everything
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import quoted
 from ...measure.compare import same_bits
@@ -44,10 +39,7 @@ def _made(subject: Subject, elsewhere: int) -> tuple[dict[str, Tensor], list[str
     """Build an instance with the same seed for torch and another one for Python and numpy."""
     if subject.factory is None:
         raise Skip("needs a factory: pass the class, or a function that makes the model")
-    random.seed(elsewhere)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(elsewhere)
+    seed_everything(elsewhere)
     torch.manual_seed(subject.seed)  # pyright: ignore[reportUnknownMemberType]
     states = RandomStates()
     state = subject.factory().state_dict()

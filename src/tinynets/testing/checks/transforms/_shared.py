@@ -14,8 +14,9 @@ from ...._torch.modules.source_files import TORCH_FOLDER
 from ...._torch.state.random_states import seed_everything
 from ...._torch.tracing import pytree
 from ....inputs.arguments import Arguments
-from ... import Failure, Subject
+from ... import Subject
 from ...measure.compare import Leaf, detached, worst
+from ...measure.model_errors import as_failure, short
 
 
 @contextmanager
@@ -33,15 +34,10 @@ def export_program(subject: Subject) -> torch.export.ExportedProgram:
     batch = subject.batch()
     subject.model.eval()
     dynamic = _dynamic_shapes(subject.model, batch) if batch.size is not None else None
-    try:
-        with torch.no_grad():
-            return torch.export.export(
-                subject.model, batch.args, batch.kwargs, dynamic_shapes=dynamic, strict=False
-            )
-    except Exception as error:
-        raise Failure(
-            f"torch.export raised {first_paragraph(error)}", where=user_code(error), error=error
-        ) from error
+    with as_failure("torch.export raised", first_paragraph, user_code), torch.no_grad():
+        return torch.export.export(
+            subject.model, batch.args, batch.kwargs, dynamic_shapes=dynamic, strict=False
+        )
 
 
 def _dynamic_shapes(model: nn.Module, batch: Arguments) -> dict[str, Any]:
@@ -62,12 +58,8 @@ def _dynamic_shapes(model: nn.Module, batch: Arguments) -> dict[str, Any]:
 def traced_outputs(subject: Subject, model: Callable[..., Any], batch: Arguments) -> list[Leaf]:
     """Call a compiled model in eval mode; errors of the compiler become a `Failure`."""
     subject.model.eval()
-    try:
+    with as_failure("torch.compile raised", first_paragraph, user_code):
         return seeded_outputs(subject, lambda: model(*batch.args, **batch.kwargs))
-    except Exception as error:
-        raise Failure(
-            f"torch.compile raised {first_paragraph(error)}", where=user_code(error), error=error
-        ) from error
 
 
 def seeded_outputs(subject: Subject, function: Callable[[], Any]) -> list[Leaf]:
@@ -78,21 +70,16 @@ def seeded_outputs(subject: Subject, function: Callable[[], Any]) -> list[Leaf]:
 
 
 def assert_same_outputs(ours: list[Leaf], expected: list[Leaf], tolerance: float, who: str) -> None:
-    """Compare the outputs for a batch of three.
-
-    Raises:
-        Failure: they differ by more than the tolerance.
-    """
+    """Raise a `Failure` if the outputs for a batch of three differ by more than the tolerance."""
     found = worst(ours, expected)
     if found is not None and found.error > tolerance:
         raise found.failure(f"{who} gives another output for a batch of 3", tolerance)
 
 
-def first_paragraph(error: BaseException, most: int = 300) -> str:
+def first_paragraph(error: BaseException) -> str:
     """Return the first paragraph of a message: torch appends stacks, links and its own settings."""
     text = " ".join(str(error).strip().partition("\n\n")[0].split())
-    text = text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', "")
-    return f"{type(error).__name__}: {text[:most]}{'...' if len(text) > most else ''}"
+    return short(error, text.replace('For more information, run with TORCH_LOGS="+dynamic". - ', ""))
 
 
 def user_code(error: BaseException) -> str:

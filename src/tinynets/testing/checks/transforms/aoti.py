@@ -1,5 +1,3 @@
-"""The check `transforms.aoti`."""
-
 from __future__ import annotations
 
 import shutil
@@ -7,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from ...._torch.tracing.compiler import compile_ahead_of_time
-from ... import Failure, Level, Skip, Subject, check
+from ... import Level, Skip, Subject, check
 from ...measure.compare import detached
+from ...measure.model_errors import as_failure
 from ._shared import assert_same_outputs, export_program, first_paragraph, fresh_compiler
 
 
@@ -27,10 +26,8 @@ def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
     program = export_program(subject)
     other = subject.batch(3)
     expected = subject.outputs(other)
-    with tempfile.TemporaryDirectory() as folder, fresh_compiler():
-        try:
-            package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
-            ours = detached(package(*other.args, **other.kwargs))
-        except Exception as error:
-            raise Failure(f"AOTInductor raised {first_paragraph(error)}", error=error) from error
+    failing = as_failure("AOTInductor raised", first_paragraph)
+    with tempfile.TemporaryDirectory() as folder, fresh_compiler(), failing:
+        package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
+        ours = detached(package(*other.args, **other.kwargs))
     assert_same_outputs(ours, expected, tolerance, "AOTInductor")

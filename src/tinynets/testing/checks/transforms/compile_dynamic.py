@@ -1,5 +1,3 @@
-"""The check `transforms.compile_dynamic`."""
-
 from __future__ import annotations
 
 from collections.abc import Callable

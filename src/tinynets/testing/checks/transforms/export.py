@@ -1,8 +1,7 @@
-"""The check `transforms.export`."""
-
 from __future__ import annotations
 
-from ... import Failure, Level, Subject, check
+from ... import Level, Subject, check
+from ...measure.model_errors import as_failure
 from ._shared import assert_same_outputs, export_program, first_paragraph, seeded_outputs
 
 
@@ -17,10 +16,6 @@ def exported(subject: Subject, *, tolerance: float = 1e-4) -> None:
     program = export_program(subject)
     other = subject.batch(3)
     expected = subject.outputs(other)
-    try:
+    with as_failure("the exported program does not take a batch of 3:", first_paragraph):
         ours = seeded_outputs(subject, lambda: program.module()(*other.args, **other.kwargs))
-    except Exception as error:
-        raise Failure(
-            f"the exported program does not take a batch of 3: {first_paragraph(error)}", error=error
-        ) from error
     assert_same_outputs(ours, expected, tolerance, "the exported program")

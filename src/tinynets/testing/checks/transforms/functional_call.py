@@ -1,5 +1,3 @@
-"""The check `transforms.functional_call`."""
-
 from __future__ import annotations
 
 import time
@@ -11,9 +9,9 @@ from torch.func import functional_call
 from ...._torch.state.model_walk import unregistered_tensors
 from ...._torch.state.random_states import seed_everything
 from ... import Level, Skip, Subject, check
-from ...call_helpers import quoted
+from ...call_helpers import named_state, quoted
 from ...measure.compare import FLOAT32_LIMIT, Difference, Leaf, detached, worst
-from ...measure.model_errors import raised
+from ...measure.model_errors import as_failure
 from ...measure.state_compare import tied_by_data
 
 
@@ -54,15 +52,11 @@ def _other_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _called_with(subject: Subject, replaced: dict[str, Tensor]) -> list[Leaf]:
     """Call the model through `functional_call`, with some of its weights replaced."""
-    named = (*subject.model.named_parameters(), *subject.model.named_buffers())
-    state = {name: tensor.detach().clone() for name, tensor in named} | replaced
+    state = {name: tensor.detach().clone() for name, tensor in named_state(subject.model)} | replaced
     batch = subject.batch()
     seed_everything(subject.seed)
-    try:
-        with torch.no_grad():
-            return detached(functional_call(subject.model, state, batch.args, batch.kwargs))
-    except Exception as error:
-        raise raised(error) from error
+    with as_failure(), torch.no_grad():
+        return detached(functional_call(subject.model, state, batch.args, batch.kwargs))
 
 
 def _compared(subject: Subject, replaced: dict[str, Tensor]) -> tuple[Difference | None, bool]:

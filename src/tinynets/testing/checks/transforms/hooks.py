@@ -1,16 +1,12 @@
-"""The check `transforms.hooks`."""
-
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from torch import nn
 
-from ...._torch.modules.hook_recorder import forward_hooks
 from ...._torch.modules.module_tables import named_modules
 from ... import Failure, Level, Subject, check
-from ...call_helpers import has_forward, quoted
+from ...call_helpers import called_modules, has_forward, quoted, run_both_modes
 
 
 @check("transforms.hooks", Level.MUST)
@@ -24,21 +20,15 @@ def hooks(subject: Subject) -> str | None:
     Fix: `self.block(x)`, never `self.block.forward(x)`.
     Declare: an exemption.
     """
-    fired: set[int] = set()
     direct: set[int] = set()
     modules = [(path, module) for path, module in named_modules(subject.model) if has_forward(module)]
-
-    def before(path: str, module: nn.Module, *_: object) -> None:  # runs even if the module raises
-        fired.add(id(module))
-
-    with forward_hooks(modules, before=before):
-        _run_both_modes(subject)
+    fired = called_modules(subject, modules)
     silent = [(path, module) for path, module in modules if id(module) not in fired]
     if not silent:
         return None
     for _, module in silent:
         _watch_forward(module, direct)
-    _run_both_modes(subject)
+    run_both_modes(subject)
     bypassed = [path for path, m in silent if id(m) in direct and next(m.parameters(), None) is not None]
     if bypassed:
         raise Failure(
@@ -57,9 +47,3 @@ def _watch_forward(module: nn.Module, seen: set[int]) -> None:
         return forward(*args, **kwargs)
 
     vars(module)["forward"] = watched
-
-
-def _run_both_modes(subject: Subject) -> None:
-    subject.run(subject.batch())
-    with suppress(Failure):  # runs.train reports it
-        subject.run(subject.batch(training=True), training=True)

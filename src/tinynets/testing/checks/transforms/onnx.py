@@ -1,5 +1,3 @@
-"""The check `transforms.onnx`."""
-
 from __future__ import annotations
 
 import importlib.util
@@ -8,8 +6,9 @@ from typing import Any, cast
 import torch
 
 from ...._torch.tracing.torch_warnings import to_onnx
-from ... import Failure, Level, Skip, Subject, check
+from ... import Level, Skip, Subject, check
 from ...measure.compare import Leaf
+from ...measure.model_errors import as_failure
 from ._shared import assert_same_outputs, export_program, first_paragraph
 
 
@@ -27,10 +26,8 @@ def onnx(subject: Subject, *, tolerance: float = 1e-3) -> None:
     import onnxruntime  # pyright: ignore
 
     program = export_program(subject)
-    try:
+    with as_failure("torch.onnx.export raised", lambda error: first_paragraph(_root(error))):
         model = to_onnx(program)
-    except Exception as error:
-        raise Failure(f"torch.onnx.export raised {first_paragraph(_root(error))}", error=error) from error
     session: Any = onnxruntime.InferenceSession(model.SerializeToString())  # pyright: ignore
     other = subject.batch(3)
     expected = subject.outputs(other)

@@ -1,5 +1,3 @@
-"""The check `transforms.optimized`."""
-
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,3 @@
-"""The check `transforms.per_sample_grads`."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,8 +12,7 @@ from ...._torch.modules.module_tables import named_modules
 from ....inputs.arguments import Arguments
 from ... import Failure, Level, Skip, Subject, check
 from ...measure.compare import Difference, objective
-from ...measure.model_errors import raised
-from ...measure.state_compare import short
+from ...measure.model_errors import raised, short
 
 
 @check("transforms.per_sample_grads", Level.CAPABILITY)
