@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._torch.tracing.straight_line import program_of_tensors
+from .._torch.tracing.exported_graph import program_of_tensors
 from .._torch.tracing.torch_warnings import to_onnx
 from .trace import Trace
 

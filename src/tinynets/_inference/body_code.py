@@ -20,16 +20,9 @@ from typing import Any
 
 import torch
 
+from .._torch.tracing.exported_graph import module_path, size_of
 from .._torch.tracing.kernels import native_conv2d
-from .._torch.tracing.straight_line import (
-    binding,
-    is_operator,
-    is_random,
-    module_path,
-    packet_name,
-    size_of,
-    writes,
-)
+from .._torch.tracing.operators import binding, is_operator, is_random, packet_name, writes
 from .accept_code import row_of
 from .native_convolution import native_arguments
 from .overwritable import computes, is_dropped, overwritable, writes_to_fresh

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._torch.state.random_states import preserved_random_states, seed_everything
 from .._torch.tracing import pytree
-from .._torch.tracing.straight_line import autocast_state
+from .._torch.tracing.thread_state import autocast_state
 from ..modes import inference
 from ..modes.with_blocks import open_blocks, refuse_in_train_mode
 from .program_code import MISS

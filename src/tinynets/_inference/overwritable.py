@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .._torch.tracing.operators import can_decompose
-from .._torch.tracing.straight_line import is_operator, may_alias, packet_name, size_of, writes
+from .._torch.tracing.exported_graph import size_of
+from .._torch.tracing.operators import can_decompose, is_operator, may_alias, packet_name, writes
 
 _DROPOUTS = {f"aten.{kind}dropout" for kind in ("", "feature_", "alpha_", "feature_alpha_")}
 _CHECKS = {"aten._assert_tensor_metadata"}  # checks of assumptions of the trace, which are tested elsewhere

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._torch.tracing.kernels import kernel_settings
 from .._torch.tracing.pytree import tree_flatten, tree_unflatten
-from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled, autocast_state
+from .._torch.tracing.thread_state import InferenceGuard, any_autocast_enabled, autocast_state
 from .accept_code import RESERVED, accept_tests, free_name, name_of, row_of
 from .backends import Backend
 from .body_code import BodyWriter

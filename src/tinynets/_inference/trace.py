@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from .._torch.modules.module_copies import shallow_copy
 from .._torch.state.model_walk import unregistered_tensors
 from .._torch.tracing import pytree
-from .._torch.tracing.straight_line import (
+from .._torch.tracing.exported_graph import (
     conditions,
     constant_tensors,
     export_program,

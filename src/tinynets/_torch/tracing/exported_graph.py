@@ -1,8 +1,4 @@
-"""Parts of torch that a straight line needs: the graph of `torch.export`, the fastest operators, the guard.
-
-An operator of `torch.ops` is called through a Python dispatcher, in 2 us; most have a C binding that accepts
-the same arguments, in 0.5 us. If torch drops a binding, the operator itself is called.
-"""
+"""Programs of `torch.export`: made for a straight line, and what their graphs say about sizes and weights."""
 
 # What torch.export returns has no complete types.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -12,29 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
-from types import FunctionType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 
 from .pytree import tree_map
 from .shape_environment import expression_of, one_program_for_all_sizes
-
-# The guard itself: `torch.inference_mode` is a Python class around it and takes twice as long.
-InferenceGuard: Any = torch._C._InferenceMode
-
-# Whether autocast is on for any device.
-any_autocast_enabled: Callable[[], bool] = torch._C._is_any_autocast_enabled
-
-_HOMES: tuple[Any, ...] = (torch._C._nn, torch._C._VariableFunctions, torch.Tensor)
-# Overloads whose binding accepts the positional arguments of the schema.
-_OVERLOADS = frozenset(
-    ("default", "Tensor", "Scalar", "int", "dim", "using_ints", "dtype", "dim_IntList", "Tensor_Scalar")
-)
-
 
 _tracing = threading.Lock()  # tracing changes process-wide settings of torch
 
@@ -196,57 +177,7 @@ def conditions(program: ExportedProgram, symbols: frozenset[str]) -> list[str]:
     return list(found)
 
 
-def is_operator(target: object) -> bool:
-    """Return whether a node of a graph calls an operator, rather than a function on sizes."""
-    return isinstance(target, OpOverload)
-
-
-def packet_name(target: Any) -> str:
-    """Return the name of an operator without its overload: `aten.relu`."""
-    return f"{target.namespace}.{target._schema.name.partition('::')[2]}"
-
-
-def binding(target: Any, *, in_place: bool = False) -> tuple[str, Callable[..., Any]]:
-    """Return a name for an operator, and the fastest function that computes the same.
-
-    The variant `in_place` writes its result into its first argument.
-    """
-    name = target._schema.name.partition("::")[2] + ("_" if in_place else "")
-    if target.namespace == "aten" and target._overloadname in _OVERLOADS:
-        for home in _HOMES:
-            function = getattr(home, name, None)
-            # A Python function differs from the operator: `Tensor.index` is about named dimensions.
-            if callable(function) and not isinstance(function, FunctionType):
-                return name, function
-    if in_place:
-        return name, getattr(getattr(torch.ops.aten, name), target._overloadname)
-    return f"{name}_{target._overloadname}", target
-
-
 def module_path(node: Any) -> str:
     """Return the path of the module whose forward calls an operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     return str(stack[-1][0]).removeprefix("model").removeprefix(".") if stack else ""
-
-
-def writes(target: Any) -> list[int]:
-    """Return the positions of the arguments that an operator writes to."""
-    arguments = target._schema.arguments
-    return [i for i, argument in enumerate(arguments) if argument.alias_info and argument.alias_info.is_write]
-
-
-def may_alias(target: Any) -> bool:
-    """Return whether an operator may return its argument, or a view of it."""
-    return any(value.alias_info is not None for value in target._schema.returns)
-
-
-def is_random(target: Any) -> bool:
-    """Return whether an operator draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in target.tags
-
-
-def autocast_state() -> tuple[Any, ...]:
-    """Return whether autocast is on for each device, and with which dtype; empty if it is off everywhere."""
-    if not any_autocast_enabled():
-        return ()
-    return tuple((d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda"))
