@@ -37,7 +37,7 @@ from tinynets._contract.codegen import shape_code as shapes
 from tinynets._contract.runtime import FunctionContract
 from tinynets._contract.toggle import toggle
 from tinynets._contract.verdict import validate as validation
-from tinynets._torch.tracing import callers
+from tinynets._torch.tracing import while_tracing
 
 from . import strategies
 from .strategies import Call, Hint, Program, Tagged, define, draw_call, draw_contents, programs
@@ -97,7 +97,7 @@ def build_oracle(program: Program) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def _checks_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toggle, "on", callers.ON)
+    monkeypatch.setattr(toggle, "on", while_tracing.ON)
     torch.set_num_threads(1)
 
 
@@ -197,7 +197,7 @@ def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch:
 
 @pytest.mark.slow
 def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toggle, "on", callers.VALIDATE_ALL)
+    monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     assert_tells_something(count_cases(ours_is_the_oracles, **QUICK))
 
 
@@ -220,7 +220,7 @@ def test_the_fast_path_alone_is_sound_in_many_cases(monkeypatch: pytest.MonkeyPa
 def test_validation_alone_agrees_with_jaxtyping_in_many_cases(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(toggle, "on", callers.VALIDATE_ALL)
+    monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
     assert counts["cases"] >= 2_000 * FACTOR, counts
 
@@ -294,7 +294,7 @@ def test_a_dropped_comparison_of_validation_is_seen(monkeypatch: pytest.MonkeyPa
 
 def test_validation_that_always_refuses_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     silence_validation(monkeypatch)
-    monkeypatch.setattr(toggle, "on", callers.VALIDATE_ALL)
+    monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     with pytest.raises(AssertionError, match="ours refused, jaxtyping accepted"):
         count_cases(ours_is_the_oracles, **SEEN)
 
@@ -419,7 +419,7 @@ def test_the_fast_path_alone_accepts_no_container_with_a_wrong_item(monkeypatch:
 
 
 def test_validation_alone_checks_every_item_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toggle, "on", callers.VALIDATE_ALL)
+    monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     assert_tells_something(count_containers(functions=20, calls=40))
 
 
@@ -431,7 +431,7 @@ def test_every_item_of_a_container_is_checked_in_many_calls(
     if path == "fast":
         silence_validation(monkeypatch)
     if path == "validation":
-        monkeypatch.setattr(toggle, "on", callers.VALIDATE_ALL)
+        monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     counts = count_containers(functions=40 * FACTOR, calls=70)
     assert counts[ACCEPTED] + counts[REFUSED] >= 2_000 * FACTOR, counts
 

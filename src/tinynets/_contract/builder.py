@@ -14,7 +14,8 @@ from typing import Any
 from jaxtyping import AnnotationError
 from torch import nn
 
-from .._torch.tracing import callers
+from .._torch.modules import module_calls
+from .._torch.tracing import while_tracing
 from ..errors import NoSourceError
 from .annotations.axis_names import axis_origins, check_axis_names, in_order_of_binding, names_in
 from .annotations.class_scope import NO_CLASS, ClassScope
@@ -42,13 +43,13 @@ BUILDER = "__tinynets_builder__"
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 # What every checked function reads, besides the constants of its guards.
 RUNTIME = {
-    "_tn_compiling": callers.is_dynamo_compiling,
-    "_tn_tracing": callers.tracing_state,
-    "_tn_enter": callers.enter_from_elsewhere,
-    "_tn_inference_mode": callers.is_inference_mode_enabled,
-    "_tn_getframe": callers.getframe,
+    "_tn_compiling": while_tracing.is_dynamo_compiling,
+    "_tn_tracing": while_tracing.tracing_state,
+    "_tn_enter": module_calls.enter_from_elsewhere,
+    "_tn_inference_mode": while_tracing.is_inference_mode_enabled,
+    "_tn_getframe": module_calls.getframe,
     # Read through its module: cloudpickle would copy the code object, which is compared by identity.
-    "_tn_callers": callers,
+    "_tn_module_calls": module_calls,
     "_tn_toggle": toggle,
     "_tn_dict": dict,
     "_tn_widen": widen,
@@ -193,7 +194,7 @@ class FunctionBuilder:
             return [
                 "_tn_checks = _tn_toggle.on",
                 "if _tn_checks and _tn_tracing() is not None:",
-                f"    _tn_checks = {callers.VALIDATE_ALL}",
+                f"    _tn_checks = {while_tracing.VALIDATE_ALL}",
             ]
         lines = [
             "_tn_checks = _tn_toggle.on",
@@ -203,7 +204,7 @@ class FunctionBuilder:
         if not (self.decorated or self.function.__code__.co_flags & _RUNS_LATER):
             # A decorator calls its function, and generators and coroutines start after the call.
             lines += [
-                "if _tn_checks and _tn_getframe(1).f_code is not _tn_callers.CALL_IMPL:",
+                "if _tn_checks and _tn_getframe(1).f_code is not _tn_module_calls.CALL_IMPL:",
                 f"    _tn_checks = _tn_enter({first}, _tn_getframe(1))",
             ]
         return lines

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import AnnotationError
 
-from .._torch.tracing.callers import (
+from .._torch.tracing.while_tracing import (
     TRACES_RAISE,
     VALIDATE_ALL,
     graph_break,

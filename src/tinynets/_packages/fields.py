@@ -17,7 +17,7 @@ from jaxtyping import AnnotationError
 from .._contract.annotations.parse_hints import has_tensors
 from .._contract.annotations.plain_types import has_missing_names
 from .._contract.annotations.resolve_names import NameResolver
-from .._torch.tracing.callers import known_while_tracing
+from .._torch.tracing.while_tracing import known_while_tracing
 from .build import build_in_place
 from .lenient_policy import Lenient
 

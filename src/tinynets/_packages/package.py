@@ -16,7 +16,7 @@ import torch
 from .._contract.codegen.copy_function import copy_function
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
-from .._torch.tracing.callers import known_while_tracing
+from .._torch.tracing.while_tracing import known_while_tracing
 from .build import build_in_place, code_in_file, original_source
 from .fields import FieldCheck, check_construction
 from .instrument import FUNCTION, PACKAGE

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import AbstractDtype
 
-from ..._torch.tracing.callers import has_traced_dtype
+from ..._torch.tracing.while_tracing import has_traced_dtype
 from ..annotations.specs import accepted_dtypes, has_dtype
 
 Sizes = tuple[Any, ...]

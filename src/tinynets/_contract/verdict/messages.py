@@ -13,7 +13,7 @@ import torch
 from jaxtyping import AnnotationError
 from torch import nn
 
-from ..._torch.tracing.callers import outermost_called
+from ..._torch.modules.module_calls import outermost_called
 from ...errors import ContractError, DtypeError, ShapeError
 from ..annotations.axes import Axis, AxisKind
 from ..annotations.specs import ArraySpec, Site, Spec
