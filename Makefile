@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Python keeps what it compiles, whatever the shell says: every test process imports torch.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test quick lint types generate docs parity conformance-wild packages matrix bench clean
+.PHONY: help demo test tests quick lint types generate docs parity conformance-wild packages matrix bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -27,7 +27,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 demo: $(VENV)/.demo  ## train on real digits, then infer safely; ARGS="--model lenet5" for another model
 	$(BIN)/python examples/train_digits.py $(ARGS)
 
-test: lint types $(STAMP)  ## every check and every test, as CI runs them
+# pyright takes one core for a while, so it runs beside the first tests.
+test: $(STAMP)  ## every check and every test, as CI runs them
+	$(MAKE) --no-print-directory --jobs 2 lint types tests
+
+tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(STAMP)  ## the quick tests: two minutes of processor time, on two cores

@@ -22,7 +22,7 @@ from harness import Spread, Variant, control, interleaved, ratio, table, write
 from public_models import MODELS, Called
 
 import tinynets as tn
-from tinynets._packages.lenient import Lenient
+from tinynets._packages.lenient_policy import Lenient
 
 # The modules to import from each package: importing `nerfstudio` alone imports nothing else.
 PACKAGES = {

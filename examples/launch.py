@@ -13,8 +13,9 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-# Imported by the fork server, from which all processes are forked, restarted ones too.
-IMPORTED_ONCE = ["torch.distributed.fsdp", "tinynets", "matplotlib.figure"]
+# Imported by the fork server, from which all processes are forked, restarted ones too. The first step of an
+# optimizer would import torch._dynamo in each of them.
+IMPORTED_ONCE = ["torch.distributed.fsdp", "torch._dynamo", "tinynets", "matplotlib.figure"]
 Main = Callable[[Sequence[str]], int]
 
 

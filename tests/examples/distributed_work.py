@@ -20,7 +20,6 @@ import checkpoints
 import parallel
 import processes
 import pytest
-import tensor_parallel as split_layers
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -177,6 +176,8 @@ def exchanges(folder: Path) -> None:
 
 def tensor_parallel(folder: Path) -> None:
     """A split model computes what the whole one does, and the contract sees whole sizes, or else refuses."""
+    import tensor_parallel as split_layers  # with a second of torch that nothing else here needs
+
     for name in split_layers.MODELS:
         printed = io.StringIO()
         chosen = argparse.Namespace(model=name, embed_dim=16, num_heads=4, depth=3)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import checkpoints
+import processes
 import resume
 import train_distributed
 from common import Data
@@ -57,6 +58,7 @@ def killed_anywhere(folder: Path) -> None:
 def stopped(folder: Path) -> None:
     """Rank 1 stops before the second checkpoint, and leaves its number so that the test can let it go."""
     save = resume.Run.save
+    processes.GRACE = 3.0
 
     def stop(run: resume.Run, step: int) -> None:
         if step == 6 and os.environ["RANK"] == "1":

@@ -105,7 +105,7 @@ def test_torchrun_does_not_try_again_what_would_fail_again(tmp_path: Path) -> No
 
 
 def test_a_stopped_process_is_named_after_the_timeout(tmp_path: Path) -> None:
-    command = launched(3, "stopped", tmp_path, *OPTIONS, "--timeout", 15)
+    command = launched(3, "stopped", tmp_path, *OPTIONS, "--timeout", 8)
     said = tmp_path / "stderr"
     with said.open("w") as stderr, start_group(command, stdout=subprocess.DEVNULL, stderr=stderr) as process:
         try:
@@ -119,7 +119,7 @@ def test_a_stopped_process_is_named_after_the_timeout(tmp_path: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert re.fullmatch(
-        rf"error: on rank [02] of 3: rank 1 \(process {pid} on .*\) did not answer \(--timeout 15\):"
+        rf"error: on rank [02] of 3: rank 1 \(process {pid} on .*\) did not answer \(--timeout 8\):"
         " stopped, stuck, gone or cut off\n",
         said.read_text(),
     )

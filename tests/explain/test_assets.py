@@ -74,12 +74,12 @@ def test_the_page_and_the_notebook_lose_nothing(model: type[nn.Module], tmp_path
         (Nested, "line in frame.lines", "line in frame.lines[1:]"),
         (Nested, "lines(run.frame, 1)", "''"),
         (Nested, "for value in line.values", "for value in line.values[1:]"),
-        (Modes, "note in line|line_notes", "note in (line|line_notes)[1:]"),
+        (Modes, "note in facts.notes_of(line)", "note in facts.notes_of(line)[1:]"),
         (Nested, "{{ fact(item) }}", ""),
         (Broken, "name, what in line.operands", "name, what in line.operands[1:]"),
         (Broken, "{{ run.error }}", ""),
-        (Spare, "note in run|notes", "note in []"),
-        (Modes, "total in run|totals", "total in (run|totals)[1:]"),
+        (Spare, "note in facts.notes(run)", "note in []"),
+        (Modes, "total in facts.totals(run)", "total in facts.totals(run)[1:]"),
     ],
 )
 def test_a_template_that_loses_something_is_found(

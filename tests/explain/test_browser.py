@@ -12,7 +12,7 @@ from torch import nn
 
 import tinynets as tn
 from tinynets._explain.explanation import Explanation
-from tinynets._explain.record.amounts import human
+from tinynets._explain.recording.amounts import human
 
 from .nets import Broken, Modes
 

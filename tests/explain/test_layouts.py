@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tinynets as tn
-from tinynets._explain.record import trace
+from tinynets._explain.recording import trace
 from tinynets._torch.tracing.layouts import layout_of
 
 

@@ -198,7 +198,7 @@ def test_markup_is_well_formed(model, tmp_path) -> None:
 def test_importing_tinynets_imports_nothing_for_it() -> None:
     code = """
 import sys, tinynets
-heavy = {"sympy", "rich", "jinja2", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "tinynets._explain.record.trace"}
+heavy = {"sympy", "rich", "jinja2", "torch._dynamo", "torch.fx.experimental.symbolic_shapes", "tinynets._explain.recording.trace"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._sympy.functions import FloorDiv, Max, Mod
 
 import tinynets as tn
-from tinynets._explain.record.amounts import amount, human, product
+from tinynets._explain.recording.amounts import amount, human, product
 from tinynets._torch.tracing.shape_environment import expression_of, join_floor_divisions
 from tinynets.inputs.size_text import axis_text
 from tinynets.inputs.symbolic_sizes import Sizes

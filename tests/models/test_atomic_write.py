@@ -135,7 +135,7 @@ def test_kill_9_leaves_an_old_or_a_new_file_and_what_else_it_leaves_is_swept(tmp
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(chance.uniform(0.1, 0.3))
+        time.sleep(chance.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tinynets._packages.lenient import Lenient, Lie
+from tinynets._packages.lenient_policy import Lenient, Lie
 from tinynets._packages.pytest_lies import Lies
 
 from .conftest import HEADER

@@ -10,7 +10,7 @@ from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod
 
 from tinynets._prove.conditions import condition, described_sizes, needed, together
 from tinynets._prove.coverage import Coverage
-from tinynets._prove.growth import growth
+from tinynets._prove.size_arithmetic import growth
 
 H, W, B = sympy.symbols("height width batch", integer=True, positive=True)
 

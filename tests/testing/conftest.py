@@ -2,11 +2,11 @@
 
 import pytest
 
-from tinynets.testing.pytest_params import CaseCheck
-
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from tinynets.testing.pytest_params import CaseCheck  # pytest reads this file before the tests start
+
     for item in items:
         check = getattr(item, "callspec", None) and item.callspec.params.get("check")
         if isinstance(check, CaseCheck):

@@ -107,7 +107,7 @@ def enforce(
         return replace_wrapped(function, wrapped, checked)
     known = contract_of(function)
     original = cast(FunctionType, known.original if known else function)
-    # In a module that `install_import_hook` has armed, the compiled source differs from the file.
+    # In a module that `install_import_hook` has instrumented, the compiled source differs from the file.
     package: Any = original.__globals__.get("_tn_package")
     with collection_paused():
         checked = FunctionBuilder(

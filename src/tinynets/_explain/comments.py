@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from .explanation import Explanation
-from .record.sources import SHAPE_COMMENT, shape_comment
+from .recording.sources import SHAPE_COMMENT, shape_comment
 from .records import Line
 
 

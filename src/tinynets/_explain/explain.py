@@ -60,7 +60,7 @@ def explain(
     for mode in modes or ():
         if mode not in ("train", "eval"):
             raise ValueError(f'modes are "train" and "eval", got {mode!r}')
-    from .record.trace import explained  # fake tensors and symbolic sizes cost a second to import
+    from .recording.trace import explained  # fake tensors and symbolic sizes cost a second to import
 
     runs = explained(model, inputs, named or {}, on, modes or ("as is",))
     return Explanation(runs[0].frame.module, runs, depth=depth)

@@ -23,7 +23,7 @@ from .._version import __version__
 from ..checkpoint import config_of
 from ..errors import CheckpointError
 from ..inputs.axis_strings import parse_shape
-from ..inputs.inputs import Inputs, argument_specs, forward_specs, parameters_of
+from ..inputs.make_inputs import Inputs, argument_specs, forward_specs, parameters_of
 from ..inputs.symbolic_sizes import Sizes
 from ..modes import evaluating
 from .signature import Signature, TensorSpec, is_arithmetic
@@ -160,9 +160,7 @@ def _symbols(
 ) -> dict[str, str]:
     """Match the symbols of torch with the free axes of the contract.
 
-    Args:
-        model: named in errors.
-        tensors: name, axes, fake tensor, value and free axes of each tensor.
+    Of each tensor are given its name, axes, fake tensor, value and free axes.
 
     Raises:
         ValueError: torch has tied an axis to a number or to another axis.

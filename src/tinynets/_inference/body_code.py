@@ -31,8 +31,8 @@ from .._torch.tracing.straight_line import (
     writes,
 )
 from .accept_code import row_of
+from .native_convolution import native_arguments
 from .overwritable import computes, is_dropped, overwritable, writes_to_fresh
-from .twins import native_arguments
 
 _RESHAPES = ("aten.reshape", "aten.flatten")
 _SPLATTED = ("reshape", "view", "permute", "expand")  # methods that take sizes one by one, which is faster

@@ -13,9 +13,9 @@ from ..inputs.arguments import Arguments
 from ..modes import inference
 from ..state_dict import tensors_of
 from .backends import Backend
-from .line import write_line
 from .optimized import OptimizedModel, agree
 from .program_code import version_of
+from .straight_line import write_line
 from .trace import trace
 from .watch import Watch
 

@@ -14,9 +14,9 @@ from .._torch.state.random_states import preserved_random_states, seed_everythin
 from .._torch.tracing import pytree
 from .._torch.tracing.straight_line import autocast_state
 from ..modes import inference
-from ..modes.blocks import open_blocks, refuse_in_train_mode
-from .line import Line, write_line
+from ..modes.with_blocks import open_blocks, refuse_in_train_mode
 from .program_code import MISS
+from .straight_line import Line, write_line
 from .trace import trace
 from .watch import Watch
 

@@ -29,7 +29,7 @@ from .._torch.modules.module_tables import (
 from .._torch.state.attribute_tables import SlotsTable
 from .._torch.state.foreign import PLAIN_TYPES, is_foreign, is_of_numpy
 from .._torch.state.model_walk import unregistered_modules
-from ..modes.blocks import open_blocks
+from ..modes.with_blocks import open_blocks
 
 _IGNORED = MARKS | {"training", "train"}  # a straight line runs in eval mode, whatever the flags
 _CONTAINERS = (list, dict, set, deque)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import TargetError
-from .arm import hints_of, why_left_alone
 from .hook import install_import_hook
-from .lenient import Skipped
+from .instrument import hints_of, why_left_alone
+from .lenient_policy import Skipped
 from .package import CheckedModule, checked_modules
 
 

@@ -1,4 +1,4 @@
-"""Build the checked version of an armed function in place: the function object stays, its code changes."""
+"""Build the checked version of an instrumented function: the function object stays, its code changes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .._contract.builder import FunctionBuilder, RewrittenFunction
 from .._contract.codegen.source import code_objects, compile_function
 from .._contract.codegen.syntax import FunctionNode, collection_paused, parse_definition
 from .._contract.runtime import FunctionContract
-from .arm import armed_inside
-from .lenient import Lenient
+from .instrument import instrumented_inside
+from .lenient_policy import Lenient
 
 _CONTRACT = "_tn_contract"
 
@@ -70,19 +70,19 @@ def build_in_place(
 
 
 def original_source(function: FunctionType, source: list[str], line: int) -> tuple[FunctionNode, str]:
-    """Give a function its own code again; return its definition, with what is inside armed, and its text."""
+    """Restore the code of a function; return its definition, instrumented inside, and its text."""
     node = cast("FunctionNode", parse_definition(source, line))
     text = "".join(source)
     if "def " in text[text.index("def ") + 4 :]:
-        node = armed_inside(node)
+        node = instrumented_inside(node)
     function.__code__ = compile_function(node, function)
     return copy.copy(node), text
 
 
-def code_in_file(armed: CodeType, lines: list[str]) -> CodeType:
-    """Return the code that Python itself would have compiled in place of an armed one."""
-    module = compile("".join(lines), armed.co_filename, "exec", dont_inherit=True)
-    place = armed.co_qualname, armed.co_firstlineno
+def code_in_file(instrumented: CodeType, lines: list[str]) -> CodeType:
+    """Return the code that Python itself would have compiled in place of an instrumented one."""
+    module = compile("".join(lines), instrumented.co_filename, "exec", dont_inherit=True)
+    place = instrumented.co_qualname, instrumented.co_firstlineno
     return next(code for code in code_objects(module) if (code.co_qualname, code.co_firstlineno) == place)
 
 

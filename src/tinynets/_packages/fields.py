@@ -19,7 +19,7 @@ from .._contract.annotations.plain_types import has_missing_names
 from .._contract.annotations.resolve_names import NameResolver
 from .._torch.tracing.callers import known_while_tracing
 from .build import build_in_place
-from .lenient import Lenient
+from .lenient_policy import Lenient
 
 _NO_DEFAULT = inspect.Parameter.empty
 

@@ -23,7 +23,7 @@ class ImportHook:
         self.remove(warn=kind is None)
 
     def uninstall(self) -> None:
-        """Arm no more modules; modules that were imported keep their checks."""
+        """Instrument no more modules; modules that were imported keep their checks."""
         self.remove(warn=True)
 
     def remove(self, *, warn: bool) -> None:

@@ -1,8 +1,9 @@
-"""Import modules of a package with their functions armed, from files, zip files and namespace packages."""
+"""Import and instrument the modules of a package, from files, zip files and namespace packages."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.abc
 import importlib.util
 import io
@@ -16,17 +17,17 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from .._version import __version__
-from .arm import PACKAGE, armed
+from .instrument import PACKAGE, instrumented
 from .package import CheckedModule
 
 
 class PackageFinder(importlib.abc.MetaPathFinder):
-    """Finds the modules of packages (or single modules) as Python does, and has them armed when loaded."""
+    """Finds the modules of packages (or single modules) as Python does; its loader instruments them."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self.packages = packages
         self.loaded: set[str] = set()  # packages with a module that was found
-        self.not_loaded: dict[str, str] = {}  # module -> why it is not armed
+        self.not_loaded: dict[str, str] = {}  # module -> why it is not instrumented
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -35,23 +36,21 @@ class PackageFinder(importlib.abc.MetaPathFinder):
         mine = [p for p in self.packages if fullname == p or fullname.startswith(f"{p}.")]
         if not mine:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            spec = find(fullname, path, target) if find and not isinstance(finder, PackageFinder) else None
-            if spec is not None:
-                break
-        else:
+        others = [f for f in sys.meta_path if hasattr(f, "find_spec") and not isinstance(f, PackageFinder)]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None:
             return None
         self.loaded.update(mine)
         if hasattr(spec.loader, "get_source") and hasattr(spec.loader, "exec_module"):
-            spec.loader = ArmingLoader(spec.loader)
+            spec.loader = InstrumentingLoader(spec.loader)
         elif spec.loader is not None:
             self.not_loaded[fullname] = f"it is loaded by {type(spec.loader).__name__}, which has no source"
         return spec
 
 
-class ArmingLoader(importlib.abc.Loader):
-    """Loads a module as another loader does, and arms it."""
+class InstrumentingLoader(importlib.abc.Loader):
+    """Loads a module as another loader does, and instruments it."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -64,7 +63,7 @@ class ArmingLoader(importlib.abc.Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, armed."""
+        """Run the module, instrumented."""
         source = self._loader.get_source(module.__name__)
         keep = isinstance(self._loader, SourceFileLoader)
         code = _code(source, str(module.__file__), keep) if source is not None else None
@@ -81,24 +80,21 @@ class ArmingLoader(importlib.abc.Loader):
 
 
 def _code(source: str, path: str, keep: bool) -> CodeType | None:
-    """Return the code of an armed module, cached on disk like the bytecode of other modules."""
-    cache = (
-        importlib.util.cache_from_source(path, optimization=f"tinynets{sys.flags.optimize}") if keep else ""
-    )
+    """Return the code of an instrumented module, cached on disk like the bytecode of other modules."""
+    level = f"tinynets{sys.flags.optimize}"
+    cache = Path(importlib.util.cache_from_source(path, optimization=level)) if keep else None
     key = (__version__, _OWN_HASH, importlib.util.source_hash(source.encode()))
     if cache:
-        try:
-            known_key, code = marshal.loads(Path(cache).read_bytes())
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            known_key, code = marshal.loads(cache.read_bytes())
             if known_key == key:
                 return code
-        except (OSError, ValueError, EOFError, TypeError):
-            pass
     try:
-        code = compile(armed(ast.parse(source, path)), path, "exec", dont_inherit=True)
+        code = compile(instrumented(ast.parse(source, path)), path, "exec", dont_inherit=True)
     except SyntaxError:
         return None
     if cache and not sys.dont_write_bytecode:
-        _keep(Path(cache), marshal.dumps((key, code)))
+        _keep(cache, marshal.dumps((key, code)))
     return code
 
 
@@ -112,5 +108,5 @@ def _keep(cache: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# The cached code depends on the source of `arm.py`.
-_OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("arm.py").read_bytes())
+# The cached code depends on the source of `instrument.py`.
+_OWN_HASH = importlib.util.source_hash(Path(__file__).with_name("instrument.py").read_bytes())

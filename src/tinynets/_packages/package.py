@@ -1,4 +1,4 @@
-"""State of an armed module: functions that wait for their first call, and what is not enforced."""
+"""State of an instrumented module: functions that wait for their first call, and what is not enforced."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .._contract.codegen.copy_function import copy_function
 from .._contract.codegen.syntax import FunctionNode
 from .._contract.descriptors import functions_of
 from .._torch.tracing.callers import known_while_tracing
-from .arm import FUNCTION, PACKAGE
 from .build import build_in_place, code_in_file, original_source
 from .fields import FieldCheck, check_construction
-from .lenient import Lenient, Skipped
+from .instrument import FUNCTION, PACKAGE
+from .lenient_policy import Lenient, Skipped
 
 _TYPE_CHECKERS = ("jaxtyping", "beartype", "typeguard")
 _MOST_VARIANTS = 8
@@ -50,7 +50,7 @@ class _Inner:
 
 
 class CheckedModule:
-    """The name `_tn_package` in an armed module, with its name, file and source. A reload keeps it."""
+    """The name `_tn_package` in an instrumented module, with its name, file and source. A reload keeps it."""
 
     def __init__(self, name: str, file: str, lines: list[str]) -> None:
         self.name, self.file, self.lines = name, file, lines
@@ -71,7 +71,7 @@ class CheckedModule:
 
     # Called from the module
 
-    def arm(self, line: int, end_line: int) -> Callable[[Any], Any]:
+    def instrument(self, line: int, end_line: int) -> Callable[[Any], Any]:
         """Return the innermost decorator of a function at module level or of a method."""
         return functools.partial(self._arm, line, end_line)
 
@@ -140,13 +140,13 @@ class CheckedModule:
         return None if doubts is None else lambda text: doubts.update({text: None})
 
     def decorator(self, decorator: Any) -> Any:
-        """Return a decorator; one of a type checker leaves armed functions unchanged."""
+        """Return a decorator; one of a type checker leaves instrumented functions unchanged."""
         module: str = getattr(getattr(decorator, "func", decorator), "__module__", None) or ""
         if module.partition(".")[0] not in _TYPE_CHECKERS:
             return decorator
-        return functools.partial(self._unless_armed, decorator)
+        return functools.partial(self._unless_instrumented, decorator)
 
-    def _unless_armed(self, decorator: Callable[[Any], Any], target: Any) -> Any:
+    def _unless_instrumented(self, decorator: Callable[[Any], Any], target: Any) -> Any:
         if isinstance(target, type):
             return target if is_dataclass(target) else decorator(target)  # `fields` runs afterwards
         found = [self._waiting_of(function) for function in functions_of(target)]
@@ -185,12 +185,12 @@ def _unchanged(function: Any) -> Any:
 
 
 def checked_module(name: str) -> CheckedModule:
-    """Return the `CheckedModule` of the armed module of that name."""
+    """Return the `CheckedModule` of the instrumented module of that name."""
     return vars(sys.modules[name])[PACKAGE]
 
 
 def checked_modules(package: str) -> list[CheckedModule]:
-    """Return the armed modules of a package, in alphabetical order."""
+    """Return the instrumented modules of a package, in alphabetical order."""
     return [
         vars(module)[PACKAGE]
         for name, module in sorted(sys.modules.items())

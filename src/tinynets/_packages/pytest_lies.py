@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .lenient import Lenient, Lie
+from .lenient_policy import Lenient, Lie
 from .loader import PackageFinder
 from .package import checked_modules
 

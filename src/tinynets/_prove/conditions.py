@@ -16,7 +16,7 @@ import sympy
 
 from .._torch.tracing.shape_environment import function_of
 from ..inputs.size_text import axis_text
-from .growth import LONGEST, growth, horizon, normal
+from .size_arithmetic import LONGEST, growth, horizon, normal
 
 SMALLEST = 2  # torch specialises 0 and 1: symbols are for larger sizes
 _SIGNS = {"Eq": "==", "Ne": "!="}

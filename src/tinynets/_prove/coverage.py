@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .conditions import SMALLEST, Condition, needed, until
-from .growth import LONGEST
+from .size_arithmetic import LONGEST
 
 _MOST_POINTS = 20_000
 # Sizes to try besides those where a condition changes, for conditions on several axes.

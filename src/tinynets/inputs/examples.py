@@ -15,8 +15,8 @@ from .._torch.tracing import pytree
 from ..errors import InputError
 from .arguments import Arguments
 from .axis_strings import aligned_axes, parse_shape
-from .inputs import Inputs, argument_specs, parameters_of
-from .inputs import float_dtype as float_dtype
+from .make_inputs import Inputs, argument_specs, parameters_of
+from .make_inputs import float_dtype as float_dtype
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import init
 
-from .._torch.modules.to_empty import to_empty_
+from .._torch.state.devices import to_empty_
 
 # `init_module` is called with every module; containers and blocks have no weights of their own.
 _CONVOLUTION_OR_LINEAR = (nn.Conv2d, nn.Linear)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from math import isqrt
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -11,8 +13,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._torch.modules.to_empty import to_empty_
-from .._torch.state.devices import default_device
+from .._torch.state.devices import default_device, to_empty_
 from ..checkpoint import Normalization
 from ..layers import check_at_least_one, init_default, init_norm
 from ..module import Module
@@ -67,20 +68,14 @@ class ImageClassifier(Module):
         """Return the output of every stage as `[batch channels height width]`, from one forward pass."""
         maps: dict[str, Tensor] = {}
 
-        def keep(name: str) -> Any:
-            def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-                maps[name] = _as_map(output)
+        def keep(name: str, module: nn.Module, args: Any, output: Tensor) -> None:
+            maps[name] = _as_map(output)
 
-            return hook
-
-        hooks = [
-            self.get_submodule(stage.name).register_forward_hook(keep(stage.name)) for stage in self.stages
-        ]
-        try:
+        with ExitStack() as hooks:
+            for stage in self.stages:
+                module = self.get_submodule(stage.name)
+                hooks.enter_context(module.register_forward_hook(partial(keep, stage.name)))
             self.forward_features(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         return maps
 
     @property

@@ -186,8 +186,7 @@ class CCT(ImageClassifier):
         weights = ForeignWeights(state_dict, OFFICIAL_KEYS)
         num_convs = weights.count("tokenizer")
         _, tokens, embed_dim = weights.shape("positions", 3)
-        positions = weights.get("positions")
-        assert positions is not None, "it has a shape"
+        positions = weights["positions"]
         sines = sine_positions(tokens, embed_dim).to(positions)
         return weights.build(
             cls,

@@ -56,13 +56,12 @@ class ForeignWeights:
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
-    def get(self, name: str) -> Tensor | None:
-        """Return a weight by our name, or None if there is none."""
-        return self._tensors.get(name)
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
 
-    def drop(self, name: str) -> None:
-        """Exclude a weight from the copy."""
-        self._tensors.pop(name, None)
+    def pop(self, name: str) -> Tensor | None:
+        """Exclude a weight from the copy, and return it if there is one."""
+        return self._tensors.pop(name, None)
 
     def flatten(self, pattern: str) -> None:
         """Turn 1x1 convolutions whose names match into equivalent linear layers."""

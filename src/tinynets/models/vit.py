@@ -155,8 +155,7 @@ class SimpleViT(ImageClassifier):
             CheckpointError: names, shapes or positions do not fit; the message says which.
         """
         weights = ForeignWeights(state_dict, TIMM_KEYS)
-        learned = weights.get("pos_embed")
-        weights.drop("pos_embed")
+        learned = weights.pop("pos_embed")
         embed_dim, in_channels, patch_size, _ = weights.shape("patches.weight", 4)
         if learned is not None:
             _check_positions(learned, sine_positions(image_size // patch_size, embed_dim))

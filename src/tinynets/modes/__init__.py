@@ -1,6 +1,5 @@
 """Train and eval mode, switched for a block and restored exactly."""
 
-from .blocks import approved as approved
 from .contexts import evaluating as evaluating
 from .contexts import inference as inference
 from .contexts import training as training
@@ -11,3 +10,4 @@ from .freezing import unfreeze as unfreeze
 from .inference_guard import guard as guard
 from .report import ModeReport as ModeReport
 from .report import mode_report as mode_report
+from .with_blocks import approved as approved

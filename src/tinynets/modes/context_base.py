@@ -12,7 +12,7 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 
 from .._torch.tracing.compiler import compiler_watches
-from . import blocks
+from . import with_blocks
 from .decorate import run_inside
 from .flags import exported_error
 
@@ -31,7 +31,7 @@ class ModeContext(ABC, Generic[Token]):
         require_models(name, models)
         self._name = name
         self._models = models
-        self._entered: list[tuple[blocks.Owner, Token]] = []
+        self._entered: list[tuple[with_blocks.Owner, Token]] = []
 
     @abstractmethod
     def _prepare(self) -> Token:
@@ -64,7 +64,7 @@ class ModeContext(ABC, Generic[Token]):
             raise
 
     def _begin(self) -> None:
-        entry = (blocks.current_owner(), self._prepare())
+        entry = (with_blocks.current_owner(), self._prepare())
         try:
             self._entered.append(entry)
             self._enter(entry[1])
@@ -72,15 +72,15 @@ class ModeContext(ABC, Generic[Token]):
             self._finish(entry)
             raise
 
-    def _finish(self, entry: tuple[blocks.Owner, Token]) -> None:
+    def _finish(self, entry: tuple[with_blocks.Owner, Token]) -> None:
         try:
             self._leave(entry[1])
         finally:
             with contextlib.suppress(ValueError):
                 self._entered.remove(entry)
 
-    def _last_entered(self) -> tuple[blocks.Owner, Token]:
-        owner = blocks.current_owner()
+    def _last_entered(self) -> tuple[with_blocks.Owner, Token]:
+        owner = with_blocks.current_owner()
         entered = self._entered.copy()
         # A generator may be finished by another thread than its own: then the last entry of all.
         return next((entry for entry in reversed(entered) if entry[0] is owner), entered[-1])

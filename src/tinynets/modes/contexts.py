@@ -11,10 +11,10 @@ from torch.nn.parameter import is_lazy
 from .._torch.modules.module_tables import own_parameters
 from ..errors import ModeError
 from .autograd import enter_autograd_mode, leave_autograd_mode
-from .blocks import Block
 from .context_base import ModeContext
 from .flags import walk
 from .module_filter import Selectors, as_tuple, select
+from .with_blocks import Block
 
 
 class _Pass:

@@ -37,8 +37,9 @@ def walk(roots: Iterable[nn.Module]) -> dict[nn.Module, None]:
     """
     found = breadth_first(roots)
     for module in list(found):
-        if "train" in module.__dict__:
-            _refuse_exported(module)
+        train = module.__dict__.get("train")
+        if train is not None and getattr(train, "__qualname__", "").startswith("ExportedProgram."):
+            raise exported_error("This module")
         if _traits(type(module)).mirrors:
             del found[module]
     return found
@@ -104,11 +105,6 @@ def overrides_train(module: nn.Module) -> bool:
     if "train" in module.__dict__:
         return frozen_state(module) is None
     return _traits(type(module)).overrides_train
-
-
-def _refuse_exported(module: nn.Module) -> None:
-    if getattr(module.train, "__qualname__", "").startswith("ExportedProgram."):
-        raise exported_error("This module")
 
 
 def exported_error(what: str) -> ModeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from . import blocks
+from . import with_blocks
 from .context_base import ModeContext, require_models
 from .flags import apply_flags, call_train, flag_of, overrides_train, set_flag, walk
 from .frozen_train import FrozenTrain, freeze_parameters, frozen_state, thaw_parameters
@@ -23,13 +23,13 @@ class _Frozen(ModeContext[_Pass]):
         return _Pass(walk(self._models))
 
     def _enter(self, token: _Pass) -> None:
-        with blocks.lock:
+        with with_blocks.lock:
             token.stubs = _freeze(token.modules)
             for stub in token.stubs.values():
                 stub.blocks.add(token)
 
     def _leave(self, token: _Pass) -> None:
-        with blocks.lock:
+        with with_blocks.lock:
             for stub in token.stubs.values():
                 stub.blocks.discard(token)
             _release_unneeded(token.stubs)
@@ -64,7 +64,7 @@ def freeze(*modules: nn.Module) -> None:
         False
     """
     require_models("freeze", modules)
-    with blocks.lock:
+    with with_blocks.lock:
         for stub in _freeze(walk(modules)).values():
             stub.permanent = True
 
@@ -82,7 +82,7 @@ def unfreeze(*modules: nn.Module) -> None:
         True
     """
     require_models("unfreeze", modules)
-    with blocks.lock:
+    with with_blocks.lock:
         stubs = {module: stub for module in walk(modules) if (stub := frozen_state(module)) is not None}
         for stub in stubs.values():
             stub.permanent = False
@@ -97,7 +97,7 @@ def is_frozen(module: nn.Module) -> bool:
 def _freeze(modules: dict[nn.Module, None]) -> dict[nn.Module, FrozenTrain]:
     """Freeze the modules that are not frozen yet; return the `FrozenTrain` of each module."""
     wanted = dict.fromkeys(modules, False)
-    blocks.refuse_conflict(wanted)
+    with_blocks.refuse_conflict(wanted)
     stubs: dict[nn.Module, FrozenTrain] = {}
     fresh: dict[nn.Module, FrozenTrain] = {}
     for module in modules:

@@ -7,8 +7,8 @@ from torch.compiler import is_compiling
 
 from .._torch.modules.module_tables import in_train_mode, named_modules
 from ..errors import ModeError
-from .blocks import approved
 from .train_sensitivity import train_behaviour
+from .with_blocks import approved
 
 _SHOWN = 5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 from torch import nn
@@ -54,10 +55,8 @@ def select(
 def _by_name(argument: str, name: str, models: tuple[nn.Module, ...]) -> list[nn.Module]:
     found: list[nn.Module] = []
     for model in models:
-        try:
+        with suppress(AttributeError):
             found.append(model.get_submodule(name))
-        except AttributeError:
-            continue
     if found:
         return found
     known = [path for model in models for path, _ in named_modules(model) if path]

@@ -105,20 +105,12 @@ class ModeReport:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head, *body = _cells(self.notable)
-        return "".join(
-            (
-                f"<p>{html.escape(self.summary)}</p><table><thead><tr>",
-                *(f"<th>{html.escape(cell)}</th>" for cell in head),
-                "</tr></thead><tbody>",
-                *(
-                    "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-                    for row in body
-                ),
-                "</tbody></table>",
-                *(f"<p>&#9888; {html.escape(finding)}</p>" for finding in self.findings),
-            )
-        )
+        head, *body = ([html.escape(cell) for cell in row] for row in _cells(self.notable))
+        heads = "".join(f"<th>{cell}</th>" for cell in head)
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in body)
+        notes = "".join(f"<p>&#9888; {html.escape(finding)}</p>" for finding in self.findings)
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        return f"<p>{html.escape(self.summary)}</p>{table}{notes}"
 
 
 def mode_report(model: nn.Module, *inputs: Any) -> ModeReport:

@@ -64,10 +64,8 @@ class Axes:
     @property
     def many_index(self) -> int | None:
         """Index of the one token that may match several axes, or None."""
-        for index, axis in enumerate(self.axes):
-            if axis.kind in (AxisKind.MANY, AxisKind.MANY_ANY):
-                return index
-        return None
+        several = (AxisKind.MANY, AxisKind.MANY_ANY)
+        return next((index for index, axis in enumerate(self.axes) if axis.kind in several), None)
 
     @property
     def names(self) -> list[str]:

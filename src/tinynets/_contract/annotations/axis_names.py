@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from os.path import commonprefix
 
@@ -19,9 +19,7 @@ def check_axis_names(
     sites: list[Site], title: str, module_axes: frozenset[str], parameters: set[str]
 ) -> None:
     """Raise AnnotationError for an axis computed from what nothing binds; warn about likely slips."""
-    uses: Counter[str] = Counter()
-    for site in sites:
-        uses.update(axis.key for axis in axis_tokens(site.spec) if axis.is_named)
+    uses = Counter(axis.key for site in sites for axis in axis_tokens(site.spec) if axis.is_named)
     for site in sites:
         for axis in axis_tokens(site.spec):
             if axis.kind is not AxisKind.EXPRESSION:
@@ -36,7 +34,7 @@ def check_axis_names(
                     " class body, and no argument in braces"
                 )
             uses.update(expression.axis_names)
-    for name, meant in misspelt_axes(uses, module_axes):
+    for name, meant in _misspelt_axes(uses, module_axes):
         warnings.warn(
             f"{title}: axis {name!r} is used only once, so it checks nothing; did you mean {meant!r}?",
             stacklevel=user_stacklevel(),
@@ -117,14 +115,12 @@ def _is_slip(name: str, meant: str) -> bool:
             return False
 
 
-def misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> list[tuple[str, str]]:
-    """Return pairs of an axis name that is used once and the name that it probably misspells."""
-    pairs: list[tuple[str, str]] = []
+def _misspelt_axes(uses: Counter[str], module_axes: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of an axis name that is used once and the name that it probably misspells."""
     for name, count in uses.items():
         if count == 1 and name not in module_axes:
             # Of two names that are used once each, the first one counts as right.
             others = {o for o, n in uses.items() if n > 1 or list(uses).index(o) < list(uses).index(name)}
             meant = similar_name(name.lstrip("*"), {o.lstrip("*") for o in others} | module_axes)
             if meant:
-                pairs.append((name, meant))
-    return pairs
+                yield name, meant

@@ -63,11 +63,8 @@ def class_scope(cls: type, lines: Callable[[FunctionType], Iterator[ast.AnnAssig
     for base in reversed(cls.__mro__):
         if base not in nn.Module.__mro__:
             declared |= _declared_by(base, cls, lines)
-    return ClassScope(
-        cls,
-        frozenset(name for name, optional in declared.items() if not optional),
-        frozenset(name for name, optional in declared.items() if optional),
-    )
+    optional = frozenset(name for name, may_be_none in declared.items() if may_be_none)
+    return ClassScope(cls, frozenset(declared) - optional, optional)
 
 
 def _declared_by(

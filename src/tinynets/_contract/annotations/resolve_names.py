@@ -158,9 +158,5 @@ def _defining_frames(module_globals: dict[str, Any]) -> list[FrameType]:
 
 def user_stacklevel() -> int:
     """Return the `stacklevel` at which a warning points at the first frame outside this package."""
-    level = 1
-    for frame in inspect.stack(0)[1:]:
-        if not str(frame.frame.f_globals.get("__name__", "")).startswith("tinynets."):
-            return level
-        level += 1
-    return level
+    modules = [str(info.frame.f_globals.get("__name__", "")) for info in inspect.stack(0)[1:]]
+    return next((level for level, name in enumerate(modules, 1) if not name.startswith("tinynets.")), 1)

@@ -32,7 +32,7 @@ from ..annotations.specs import (
     accepted_dtypes,
     axis_tokens,
 )
-from .shape_code import AxisScope, AxisState, axis_variable, write_shape_guard
+from .shape_code import AxisScope, axis_variable, write_shape_guard
 from .support import ArrayTest
 from .syntax import indented
 
@@ -111,7 +111,7 @@ class GuardWriter:
     def _unbound(self, spec: Spec) -> list[str]:
         """Return the axes that a value binds, or may have to bind."""
         keys = axis_keys(spec) - self.scope.module_axes
-        return sorted(key for key in keys if self.scope.states.get(key) is not AxisState.BOUND)
+        return sorted(key for key in keys if not self.scope.states.get(key))
 
     def _undone(self, keys: list[str], lines: list[str], saved: str) -> list[str]:
         """Add lines that unbind axes again if the guard written in `lines` fails."""

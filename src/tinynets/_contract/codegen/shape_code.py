@@ -5,19 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from ..annotations.axes import Axes, Axis, AxisKind, parse_expression, substitute
 
 # Up to this many sizes are compared one by one, which is 7 to 32 ns faster; beyond, a tuple is faster.
 _ONE_BY_ONE = 2
-
-
-class AxisState(Enum):
-    """The state of an axis variable at one place of the function."""
-
-    BOUND = auto()  # has a size whenever this place is reached
-    MAYBE = auto()  # has a size or is None
 
 
 def axis_variable(key: str) -> str:
@@ -33,11 +25,11 @@ class AxisScope:
     self_name: str = "self"
     parameters: frozenset[str] = frozenset()  # the other arguments
     snapshots: dict[str, str] = field(default_factory=dict[str, str])  # argument -> variable, for `{n}`
-    states: dict[str, AxisState] = field(default_factory=dict[str, AxisState])
+    # Axis -> whether its variable has a size whenever this place is reached; if not, it may be None.
+    states: dict[str, bool] = field(default_factory=dict[str, bool])
     uncertain: set[str] = field(default_factory=set[str])  # axes whose variable must start as None
     called: set[str] = field(default_factory=set[str])  # builtins that expressions call
     widened: set[str] = field(default_factory=set[str])  # `*name` that a `*#name` may have bound
-
     initial: dict[str, str] = field(default_factory=dict[str, str])  # axis -> its size at entry, or None
 
     def hold_self(self, source: str) -> None:
@@ -47,7 +39,7 @@ class AxisScope:
     def may_be_set(self, axes: Iterable[str]) -> None:
         """Begin with axes whose size is an attribute of the first argument, or None."""
         for name in sorted(axes):
-            self.states[name] = AxisState.MAYBE
+            self.states[name] = False
             self.uncertain.add(name)
             self.initial[name] = f"{self.self_name}.{name}"
 
@@ -61,10 +53,8 @@ class AxisScope:
     def learn(self, keys: set[str], *, certain: bool) -> None:
         """Record that axes are bound from here on: on all paths if `certain`, else on some."""
         for key in sorted(keys - self.module_axes):
-            if certain or self.states.get(key) is AxisState.BOUND:
-                self.states[key] = AxisState.BOUND
-            else:
-                self.states[key] = AxisState.MAYBE
+            self.states[key] = certain or self.states.get(key, False)
+            if not self.states[key]:
                 self.uncertain.add(key)
 
 
@@ -154,7 +144,7 @@ class _Writer:
     def _known(self, name: str) -> str | None:
         if name in self.scope.module_axes:
             return f"{self.scope.self_name}.{name}"
-        if self.scope.states.get(name) is AxisState.BOUND:
+        if self.scope.states.get(name):
             return axis_variable(name)
         return None
 
@@ -204,7 +194,7 @@ class _Writer:
         assert self.many is not None
         after = len(self.axes.axes) - self.many - 1
         span, held = f"_tn_shape[{self.many}:{-after if after else ''}]", axis_variable(axis.key)
-        bound = self.scope.states.get(axis.key) is AxisState.BOUND
+        bound = self.scope.states.get(axis.key)
         if axis.broadcast or axis.key in self.scope.widened:
             if axis.broadcast:
                 self.scope.widened.add(axis.key)

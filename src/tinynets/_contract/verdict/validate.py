@@ -204,35 +204,28 @@ def _wanted_sizes(spec: ArraySpec, shape: tuple[Size, ...], bindings: Bindings) 
     if (many is None and extra != 0) or extra < -1:
         return None
     here = bindings.copy()
-    places: list[tuple[Axis, int]] = []
-    for index, axis in enumerate(axes):
-        if index != many:
-            places.append((axis, index if many is None or index < many else index + extra))
+    places = [
+        (axis, index if many is None or index < many else index + extra)
+        for index, axis in enumerate(axes)
+        if index != many
+    ]
     # Names first: an expression may precede the axis that it is computed from.
     for axis, place in places:
-        if (
-            axis.kind is AxisKind.NAMED
-            and here.get(axis.name) is None
-            and not (axis.broadcast and shape[place] == 1)
-        ):
+        fits_any = axis.broadcast and shape[place] == 1
+        if axis.kind is AxisKind.NAMED and here.get(axis.name) is None and not fits_any:
             here.sizes[axis.name] = shape[place]
-    asked: dict[int, Size | None] = {}
-    for axis, place in places:
-        if axis.broadcast and shape[place] == 1:
-            asked[place] = 1
-        else:
-            asked[place] = known_size(axis, here)
+    asked: dict[int, Size | None] = {
+        place: 1 if axis.broadcast and shape[place] == 1 else known_size(axis, here) for axis, place in places
+    }
     wanted = _Wanted((), here.sizes)
     if many is not None:
-        span = range(many, many + extra + 1)
-        held = here.get(axes[many].key) if axes[many].kind is AxisKind.MANY else None
-        sizes = tuple(shape[place] for place in span)
-        asked.update(zip(span, sizes, strict=True))
-        if axes[many].kind is AxisKind.MANY:
-            if held is None:
-                here.sizes[axes[many].key] = (axes[many].broadcast, sizes) if axes[many].broadcast else sizes
-            else:
-                _compare_many(axes[many], held, sizes, list(span), asked, wanted)
+        axis, sizes = axes[many], shape[many : many + extra + 1]
+        asked.update(enumerate(sizes, many))
+        held = here.get(axis.key) if axis.kind is AxisKind.MANY else None
+        if held is not None:
+            _compare_many(axis, held, sizes, many, asked, wanted)
+        elif axis.kind is AxisKind.MANY:
+            here.sizes[axis.key] = (True, sizes) if axis.broadcast else sizes
     wanted.sizes = tuple(asked[place] for place in range(len(shape)))
     return wanted
 
@@ -241,7 +234,7 @@ def _compare_many(
     axis: Axis,
     held: Size,
     sizes: tuple[Size, ...],
-    span: list[int],
+    many: int,
     asked: dict[int, Size | None],
     wanted: _Wanted,
 ) -> None:
@@ -253,7 +246,7 @@ def _compare_many(
     before = cast("tuple[Size, ...]", held[1] if widened else held)
     if not widened and not axis.broadcast:
         if len(before) == len(sizes):
-            asked.update(zip(span, before, strict=True))
+            asked.update(enumerate(before, many))
         else:
             wanted.conflict = f"{axis.text} is {list(sizes)}, expected {list(before)}"
         return

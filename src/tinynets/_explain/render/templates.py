@@ -6,19 +6,7 @@ import ast
 import functools
 from typing import TYPE_CHECKING, Any
 
-from .facts import (
-    assumed,
-    code_of,
-    conditions,
-    costs_of,
-    dtypes_of,
-    is_active,
-    is_frozen,
-    notes,
-    notes_of,
-    place_of,
-    totals,
-)
+from . import facts
 from .json_markdown import run_markdown
 
 if TYPE_CHECKING:
@@ -40,23 +28,9 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    functions: dict[str, Any] = {
-        "active": is_active,
-        "assumed": assumed,
-        "code": code_of,
-        "conditions": conditions,
-        "costs": costs_of,
-        "dtypes": dtypes_of,
-        "frozen": is_frozen,
-        "line_notes": notes_of,
-        "markdown": run_markdown,
-        "notes": notes,
-        "place": place_of,
-        "totals": totals,
-        "tree": tree,
-    }
-    environment.filters.update(functions)
-    values: dict[str, Any] = {"hues": _HUES}
+    filters: dict[str, Any] = {"markdown": run_markdown, "tree": tree}
+    environment.filters.update(filters)
+    values: dict[str, Any] = {"facts": facts, "hues": _HUES}
     environment.globals.update(values)
     return environment
 

@@ -176,14 +176,8 @@ def conditions(program: ExportedProgram, symbols: frozenset[str]) -> list[str]:
     import sympy
     from torch.utils._sympy.printers import PythonPrinter
 
-    environment: Any = next(
-        (
-            node.meta["val"].fake_mode.shape_env
-            for node in program.graph.nodes
-            if hasattr(node.meta.get("val"), "fake_mode")
-        ),
-        None,
-    )
+    values = (node.meta.get("val") for node in program.graph.nodes)
+    environment: Any = next((v.fake_mode.shape_env for v in values if hasattr(v, "fake_mode")), None)
     found: dict[str, None] = {}
     if environment is None:
         return []

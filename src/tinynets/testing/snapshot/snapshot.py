@@ -13,7 +13,7 @@ from ..._torch.state.attribute_tables import AttributeTable, ClassTable, Closure
 from ..._torch.state.foreign import has_attribute
 from ..._torch.state.model_walk import reachable
 from ..._torch.state.random_states import read_state, same_state, write_state
-from ..._torch.state.tensors import HOOK_TABLES, hooks_of
+from ..._torch.state.tensor_internals import HOOK_TABLES, hooks_of
 from ..._torch.state.walk_item import Reachable, Role
 from ..measure.compare import same_bits
 from .changes import MISSING, Change, changed_entries, equal

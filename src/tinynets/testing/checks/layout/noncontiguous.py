@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...._torch.state.tensors import write_count
+from ...._torch.state.tensor_internals import write_count
 from ....inputs.arguments import Arguments
 from ... import Failure, Level, Subject, check
 from ...measure.compare import Difference, worst

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ...._torch.state.tensors import write_count
+from ...._torch.state.tensor_internals import write_count
 from ....inputs.arguments import Arguments
 from ... import Failure, Level, Subject, check
 from ...call_helpers import call_no_grad, listed

@@ -7,7 +7,7 @@ from jaxtyping import AnnotationError
 
 from ...._contract.contract import contract, contract_of
 from ....errors import ContractError
-from ....inputs.inputs import forward_specs
+from ....inputs.make_inputs import forward_specs
 from ... import Failure, Level, Skip, Subject, check
 from ...measure.model_errors import as_skip
 

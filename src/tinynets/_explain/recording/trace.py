@@ -20,7 +20,7 @@ from ..._torch.modules.module_copies import drop_user_hooks, fake_copy, real_cop
 from ..._torch.state.random_states import preserved_random_states
 from ..._torch.tracing.fake_tensors import fake_mode, needs_values, python_kernels, silent_fakes
 from ...errors import InputError, LoopsOverAxisError
-from ...inputs.inputs import Inputs
+from ...inputs.make_inputs import Inputs
 from ...inputs.symbolic_sizes import Sizes
 from ..records import Run
 from .amounts import amount

@@ -1,4 +1,4 @@
-"""Arm the source of a module: a function with tensor annotations gets its checks on its first call.
+"""Instrument the source of a module: a function with tensor annotations gets its checks on its first call.
 
 Until then its body begins with statements that build the checked function and call it. The original body
 follows, unreachable, so that the signature, free variables and kind (a generator, say) stay the same. A
@@ -13,7 +13,7 @@ from typing import cast
 
 from .._contract.codegen.syntax import FunctionNode, located, parameters_of, split_docstring
 
-# Names added to an armed module: its `CheckedModule`, and its functions by the line of their definition.
+# Names added to an instrumented module: its `CheckedModule`, and its functions by their first line.
 PACKAGE, FUNCTION = "_tn_package", "_tn_function_"
 
 # Types without tensors of known shape, if the types in their brackets have none either.
@@ -35,25 +35,25 @@ _DECLARING = frozenset({"overload", "abstractmethod"})
 _BUILT_IN = ("property", "staticmethod", "classmethod", "abstractmethod", "overload", "setter", "dataclass")
 
 
-def armed(tree: ast.Module) -> ast.Module:
-    """Arm a module, in place."""
+def instrumented(tree: ast.Module) -> ast.Module:
+    """Instrument a module, in place."""
     own_classes = {
         node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not _is_dict(node)
     }
-    _Armer(own_classes).visit(tree)
+    _Instrumenter(own_classes).visit(tree)
     return ast.fix_missing_locations(tree)
 
 
-def armed_inside(node: FunctionNode) -> FunctionNode:
-    """Arm the functions and classes inside a definition, in place."""
-    armer = _Armer(set())
-    armer.depth = 1
-    node.body = [armer.visit(statement) for statement in node.body]
+def instrumented_inside(node: FunctionNode) -> FunctionNode:
+    """Instrument the functions and classes inside a definition, in place."""
+    instrumenter = _Instrumenter(set())
+    instrumenter.depth = 1
+    node.body = [instrumenter.visit(statement) for statement in node.body]
     return ast.fix_missing_locations(node)
 
 
 def why_left_alone(node: FunctionNode) -> str:
-    """Return why a function is not armed although it is annotated, or `""`."""
+    """Return why a function is not instrumented although it is annotated, or `""`."""
     for decorator in node.decorator_list:
         name = _name(decorator)
         if name == "no_type_check":
@@ -92,8 +92,8 @@ def _line_hints(node: ast.AST) -> Iterator[ast.expr]:
             yield from _line_hints(part)
 
 
-class _Armer(ast.NodeTransformer):
-    """Arms functions that may have tensor annotations; only resolved names show whether they do."""
+class _Instrumenter(ast.NodeTransformer):
+    """Instruments functions that may have tensor annotations; only resolved names show whether they do."""
 
     def __init__(self, own_classes: set[str]) -> None:
         self.plain = _PLAIN | own_classes
@@ -126,9 +126,9 @@ class _Armer(ast.NodeTransformer):
         alone = why_left_alone(node) or (declared and _is_empty(node))
         if alone or all(map(self._is_plain, hints_of(node))):
             return node
-        how = "inner" if self.depth else "arm"
-        arm = _parsed(f"{PACKAGE}.{how}({node.lineno}, {node.end_lineno})", node)
-        node.decorator_list = [*map(_watched, node.decorator_list), arm]
+        how = "inner" if self.depth else "instrument"
+        instrument = _parsed(f"{PACKAGE}.{how}({node.lineno}, {node.end_lineno})", node)
+        node.decorator_list = [*map(_watched, node.decorator_list), instrument]
         if not self.depth:
             documentation, _ = split_docstring(node.body)
             node.body[len(documentation) : len(documentation)] = _first_call(node, self.owner)

@@ -54,11 +54,10 @@ def human(count: float, unit: str = "") -> str:
     """Write a number: `2 KiB` for bytes, else with commas."""
     if unit != "B":
         return f"{count:,.0f}" if count == int(count) else f"{count:,}"
-    for name in _UNITS:
-        if abs(count) < 1024 or name == _UNITS[-1]:
-            return f"{count:.4g} {name}"
-        count /= 1024
-    return ""
+    power = 0
+    while abs(count) >= 1024 and power < len(_UNITS) - 1:
+        count, power = count / 1024, power + 1
+    return f"{count:.4g} {_UNITS[power]}"
 
 
 def _formula(size: Any, unit: str) -> str:

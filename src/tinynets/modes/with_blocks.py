@@ -67,7 +67,10 @@ class Block:
             later = open_blocks[open_blocks.index(self) + 1 :]
             mine = self._hand_over(later) if later else self.before
             try:
-                self._put_back(mine)
+                for module in self.called:
+                    if module in mine and flag_of(module) != mine[module]:
+                        call_train(module, mine[module])
+                _restore(mine)
             except BaseException:  # Ctrl-C in the middle, or an override that fails: restore the flags first
                 _restore(mine)
                 raise
@@ -86,12 +89,6 @@ class Block:
             if module in self.called and module not in heir.called:
                 heir.called.append(module)
         return mine
-
-    def _put_back(self, before: dict[nn.Module, bool]) -> None:
-        for module in self.called:
-            if module in before and flag_of(module) != before[module]:
-                call_train(module, before[module])
-        _restore(before)
 
 
 def _restore(before: dict[nn.Module, bool]) -> None:

@@ -154,13 +154,12 @@ def _own_scope(spec: Spec, owner: str, *, inside: bool = False, field: bool = Fa
     """Give the axes of every typed dict names of its own; of those in a container, any size will do."""
 
     def renamed(axis: Axis) -> Axis:
-        if axis.kind in (AxisKind.NAMED, AxisKind.MANY) and not inside:
+        if axis.is_named and not inside:
             return dataclasses.replace(axis, name=f"{axis.name}_of_{owner}")
-        if axis.kind in (AxisKind.NAMED, AxisKind.EXPRESSION):
-            return dataclasses.replace(axis, kind=AxisKind.ANY, name="")
-        return (
-            dataclasses.replace(axis, kind=AxisKind.MANY_ANY, name="") if axis.kind is AxisKind.MANY else axis
-        )
+        if axis.kind is AxisKind.MANY:
+            return dataclasses.replace(axis, kind=AxisKind.MANY_ANY, name="")
+        sized = axis.kind in (AxisKind.NAMED, AxisKind.EXPRESSION)
+        return dataclasses.replace(axis, kind=AxisKind.ANY, name="") if sized else axis
 
     if isinstance(spec, ArraySpec) and field:
         axes = Axes(spec.axes.text, tuple(map(renamed, spec.axes.axes)))

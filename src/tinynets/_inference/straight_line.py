@@ -17,9 +17,9 @@ from .._torch.tracing.straight_line import InferenceGuard, any_autocast_enabled,
 from .accept_code import RESERVED, accept_tests, free_name, name_of, row_of
 from .backends import Backend
 from .body_code import BodyWriter
+from .native_convolution import twin_tests
 from .program_code import MISS, Body, tensor_tests, within_range, write_program
 from .trace import Trace
-from .twins import twin_tests
 from .watch import Watch
 
 

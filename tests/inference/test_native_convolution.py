@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import tinynets as tn
-from tinynets._inference import body_code, twins
+from tinynets._inference import body_code, native_convolution
 from tinynets._inference.optimized import OptimizedModel
 
 from . import nets
@@ -36,7 +36,7 @@ def multiplies_padding(
 
 
 def native(monkeypatch: pytest.MonkeyPatch, kernel: Native | None) -> None:
-    monkeypatch.setattr(twins, "native_conv2d", kernel)
+    monkeypatch.setattr(native_convolution, "native_conv2d", kernel)
     monkeypatch.setattr(body_code, "native_conv2d", kernel)
 
 
