@@ -50,10 +50,10 @@ def example_loss(subject: Subject, seed: int = 0) -> Tensor:
 
 
 def backward_loss(loss: Tensor) -> None:
-    """Leave the gradients of the loss in the parameters.
+    """Run the backward pass of the loss, which sets the gradients of the parameters.
 
     Raises:
-        Failure: it has none, or the backward pass raised.
+        Failure: the loss does not require a gradient, or the backward pass raised.
     """
     if not loss.requires_grad:
         raise Failure("the loss carries no gradient: a detach or a no_grad is on the way")
