@@ -30,7 +30,7 @@ from .file_names import file_name
 from .toggle import toggle
 from .verdict.descriptions import description, expectation
 from .verdict.messages import Place, contract_error, module_path
-from .verdict.torch_errors import torch_remedy
+from .verdict.torch_remedies import torch_remedy
 from .verdict.validate import Bindings, validate
 
 _NOTE = "in"

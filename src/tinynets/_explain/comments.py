@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from .explanation import Explanation
-from .recording.sources import SHAPE_COMMENT, shape_comment
+from .recording.shape_comments import SHAPE_COMMENT, shape_comment
 from .records import Line
 
 

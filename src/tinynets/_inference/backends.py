@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._torch.tracing.exported_graph import program_of_tensors
+from .._torch.tracing.inductor import compile_list
 from .._torch.tracing.torch_warnings import to_onnx
 from .trace import Trace
 
@@ -74,12 +75,10 @@ def _require_onnx(model: nn.Module) -> None:
 
 
 def _compile_aoti(trace: Trace, taken: Sequence[str]) -> Callable[[list[Tensor]], Any]:
-    from .._torch.tracing.inductor import compile_list  # its imports take a second
-
     values = {**trace.tensors, **trace.leaves}
     program = program_of_tensors(trace.program, taken, [values[name] for name in taken])
     with TemporaryDirectory() as folder:
-        run = compile_list(program, folder)
+        run = compile_list(folder, program)
     return run if trace.returned.num_leaves > 1 else lambda tensors: run(tensors)[0]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import TargetError
@@ -50,6 +51,10 @@ class Audit:
             if lines:
                 text += [f"{title}: {len(lines)}", *(f"  {line}" for line in lines)]
         return "\n".join(text)
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        return json.dumps(asdict(self), indent=2)
 
 
 _WORDS = {"argument": "argument", "return": "return", "local": "line", "yield": "yield", "field": "field"}

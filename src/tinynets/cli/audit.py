@@ -38,8 +38,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         TargetError: there is no such package, or it has nothing to enforce.
     """
-    import dataclasses
-    import json
     import os
     import sys
 
@@ -48,5 +46,5 @@ def run(options: argparse.Namespace) -> int:
     if os.getcwd() not in sys.path:  # as with `python -m`
         sys.path.insert(0, os.getcwd())
     report = audit(options.package)
-    print(json.dumps(dataclasses.asdict(report), indent=2) if options.json else report)
+    print(report.to_json() if options.json else report)
     return OK

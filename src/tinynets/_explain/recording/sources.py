@@ -13,12 +13,7 @@ from functools import lru_cache
 from types import CodeType
 
 from ..records import LineKind
-
-_IDENTIFIER_OR_NUMBER = r"[\w+*/().\-]+"
-SHAPE_COMMENT = re.compile(
-    rf"#\s*(?:\w+\s*:\s*)?(?:\[(?P<square>{_IDENTIFIER_OR_NUMBER}(?:[,\s]+{_IDENTIFIER_OR_NUMBER})*)\]"
-    rf"|\((?P<round>[\w*]+(?:\s*,\s*[\w*]+)+,?)\)\s*$)"
-)
+from .shape_comments import shape_comment
 
 
 @dataclass(frozen=True)
@@ -165,15 +160,6 @@ def axis_string(annotation: ast.expr | None) -> str:
         if len(annotation.slice.elts) == 2 and isinstance(last, ast.Constant) and isinstance(last.value, str):
             return last.value
     return ""
-
-
-def shape_comment(comment: str) -> str:
-    """Return the axis string of a comment such as `# [batch, 256]` or `# (B, 256)`, or `""`."""
-    found = SHAPE_COMMENT.match(comment)
-    if found is None:
-        return ""
-    text = found["square"] or found["round"] or ""
-    return " ".join(part for part in re.split(r"[,\s]+", text) if part)
 
 
 def named_tensors(code: CodeType) -> list[str]:

@@ -1,4 +1,4 @@
-"""Uses of `torch.compile` and AOTInductor without a public API."""
+"""Uses of `torch.compile` without a public API."""
 
 # pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
-import torch
 from torch import nn
 from torch._C._dynamo import eval_frame
 
@@ -39,13 +37,3 @@ def refuse_recompiling(refuse: bool) -> AbstractContextManager[None]:
     import torch._dynamo.config as config
 
     return config.patch(error_on_recompile=refuse)
-
-
-def compile_ahead_of_time(program: torch.export.ExportedProgram, path: str) -> Callable[..., Any]:
-    """Compile an exported program with AOTInductor into a package at a path, and load it.
-
-    The documentation of AOTInductor uses these private names; there are no public ones.
-    """
-    from torch._inductor import aoti_compile_and_package, aoti_load_package
-
-    return aoti_load_package(aoti_compile_and_package(program, package_path=path))

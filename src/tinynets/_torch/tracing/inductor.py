@@ -42,7 +42,13 @@ def load_package(path: str) -> tuple[Callable[[list[Tensor]], Any], int, int]:
     return run_one if returned.is_leaf() else run_all, taken.num_leaves, returned.num_leaves
 
 
-def compile_list(program: ExportedProgram, folder: str) -> Callable[[list[Tensor]], list[Tensor]]:
-    """Compile a program for this machine and return it as a function, which empties its list of inputs."""
+def compile_in(folder: str, program: ExportedProgram) -> Callable[..., Any]:
+    """Compile a program for this machine in a folder, and load it; called like the model."""
     package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/model.pt2")
-    return torch._inductor.aoti_load_package(package).loader.boxed_run
+    return torch._inductor.aoti_load_package(package)
+
+
+def compile_list(folder: str, program: ExportedProgram) -> Callable[[list[Tensor]], list[Tensor]]:
+    """Compile a program, and return it as a function of a list of tensors, which it empties."""
+    loaded: Any = compile_in(folder, program)
+    return loaded.loader.boxed_run

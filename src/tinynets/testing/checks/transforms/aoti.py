@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from pathlib import Path
 
-from ...._torch.tracing.compiler import compile_ahead_of_time
+from ...._torch.tracing.inductor import compile_in
 from ... import Level, Skip, Subject, check
 from ...measure.compare import detached
 from ...measure.model_errors import as_failure
@@ -28,6 +27,6 @@ def aoti(subject: Subject, *, tolerance: float = 1e-3) -> None:
     expected = subject.outputs(other)
     failing = as_failure("AOTInductor raised", first_paragraph)
     with tempfile.TemporaryDirectory() as folder, fresh_compiler(), failing:
-        package = compile_ahead_of_time(program, str(Path(folder, "model.pt2")))
+        package = compile_in(folder, program)
         ours = detached(package(*other.args, **other.kwargs))
     assert_same_outputs(ours, expected, tolerance, "AOTInductor")
