@@ -178,8 +178,6 @@ class FunctionBuilder:
         scope.may_be_set(optional)
         return scope
 
-    # Code
-
     def _is_contract(self, decorator: ast.expr) -> bool:
         if not all(isinstance(node, ast.Name | ast.Attribute | ast.Load) for node in ast.walk(decorator)):
             return False  # evaluating a call may have side effects

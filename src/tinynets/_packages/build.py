@@ -40,10 +40,10 @@ def build_in_place(
     Args:
         function: the function.
         source: the lines of its `def`.
-        policy: knows the number of the first of them, and is told what cannot be enforced.
+        policy: has the number of the first of these lines, and records what cannot be enforced.
         at_definition: as for `NameResolver`.
-        label: tells the globals of this function from those of others; its line if empty.
-        doubt: is told which axes look misspelt.
+        label: a part of the names of the globals, unique to this function; its line if empty.
+        doubt: called with a message for each axis that looks misspelt.
 
     Returns:
         The number of arguments, returns, lines and so on that are checked.

@@ -27,7 +27,7 @@ _NO_DEFAULT = inspect.Parameter.empty
 def check_construction(cls: type, policy: Lenient, file: str) -> FieldCheck | None:
     """Make a class check its fields when an object is constructed; return None if there are none to check.
 
-    Its decorators have run; the policy is told which fields cannot be checked.
+    Call it after the decorators of the class have run. The policy records the fields that cannot be checked.
     """
     kind = cast(Any, cls)
     if dataclasses.is_dataclass(cls):

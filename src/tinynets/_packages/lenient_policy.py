@@ -61,9 +61,10 @@ class Lie:
 
 
 class Lenient(Policy):
-    """Enforces the tensor annotations of one function where they stand; `skip` is told what is not enforced.
+    """Enforces the tensor annotations of one function on their own lines only.
 
-    If `plain`, hints without tensors are checked too, as the type checker does that decorates the function.
+    `skip` is called with each annotation that is not enforced. If `plain`, hints without tensors are checked
+    too, as the type checker that decorates the function would.
     """
 
     strict = False

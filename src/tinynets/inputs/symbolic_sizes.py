@@ -18,15 +18,16 @@ from .._torch.tracing.shape_environment import (
     new_size,
 )
 
-# The size of the leading axis in a trace: one that no other axis of a model has, so that no comparison holds
-# by chance and ties the batch to a number, but not larger, since a loop may run over it.
+# The size of the leading axis in a trace. No other axis of a model has it, so no comparison of sizes holds by
+# chance, which would tie the batch to a number. It is small because a loop may run over it.
 _UNUSUAL = 53
 
 
 class Sizes:
-    """The sizes of one trace: `symbolic` if named axes are symbols rather than numbers.
+    """The sizes of one trace.
 
-    Those of leading axes are traced, if `unusual`, with a size that no model has for another axis.
+    If `symbolic`, named axes are symbols instead of numbers. If `unusual`, leading axes are traced with a
+    size that no other axis of a model has.
     """
 
     def __init__(self, *, symbolic: bool, unusual: bool = True) -> None:

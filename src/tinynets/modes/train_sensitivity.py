@@ -1,4 +1,4 @@
-"""Which modules behave differently in training, and how: told by their source, or by code without source."""
+"""Find which modules behave differently in training, and how, from their source or else their bytecode."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ _KNOWN: tuple[tuple[type[nn.Module], Callable[[Any], str | None]], ...] = (
         lambda m: f"dropout p={m.dropout:g} between layers" if m.dropout > 0 < m.num_layers - 1 else None,
     ),
 )
-"""Layers of torch, and what one of them does in train mode; None if nothing."""
+"""Layers of torch, and what each does in train mode; None if nothing."""
 
 
 @lru_cache(maxsize=4096)
 def _runs_layer_of_torch(cls: type[nn.Module]) -> bool:
-    """Return whether `forward` is or calls that of a torch layer: a frozen BatchNorm may not call it."""
+    """Return whether `forward` is, or calls, the one of a torch layer: a frozen BatchNorm may not call it."""
     function = _function(cls, "forward")
     if function is None or _of_torch(function):
         return function is not None
@@ -119,8 +119,8 @@ def names_in(code: CodeType) -> set[str]:
 def attribute_reads(function: FunctionType) -> Counter[str]:
     """Return how often a method reads each attribute of `self`, and `training` and `forward` of anything.
 
-    Where there is no source, as in code from `exec`, or where it was edited since it was compiled, every name
-    that the code looks up counts as read once: some may be globals, or attributes of something else.
+    If there is no source, as for code from `exec`, or if it was edited after it was compiled, every name in
+    the bytecode counts as read once: some may be globals, or attributes of other objects.
     """
     names, tree = names_in(function.__code__), _definition(function)
     if tree is None:
@@ -135,7 +135,7 @@ def attribute_reads(function: FunctionType) -> Counter[str]:
         if node.attr in ("training", "forward")
         or (isinstance(node.value, ast.Name) and node.value.id == this)
     )
-    # The code has other names where the file was edited, and for `self.__x`, which is no name to go by.
+    # The bytecode has other names if the file was edited, and for `self.__x`, which Python mangles.
     return reads if names.issuperset(reads) else Counter(names)
 
 

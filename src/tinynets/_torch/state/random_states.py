@@ -1,4 +1,4 @@
-"""Random number generators of torch, Python and NumPy: their states saved, put back, compared, seeded."""
+"""Save, restore, compare and seed the random number generators of torch, Python and NumPy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SOURCES = {"torch": "torch", "python": "Python's random", "numpy": "numpy.random
 
 
 class RandomStates:
-    """The states of the generators of torch, Python and, where it is imported, NumPy, and those of models.
+    """The states of the generators of torch, Python, NumPy (if imported) and of the given models.
 
-    Of torch, those of the CPU and of every accelerator that is in use: reading the state of another one would
-    start it.
+    For torch, the CPU and every accelerator in use are saved: reading the state of another accelerator would
+    initialise it.
     """
 
     def __init__(self, *models: nn.Module) -> None:
@@ -131,7 +131,7 @@ def read_state(generator: Any) -> Any:
 
 
 def write_state(generator: Any, state: Any) -> None:
-    """Put a generator into a state that `read_state` returned."""
+    """Set the state of a generator to one that `read_state` returned."""
     if isinstance(generator, random.Random):
         generator.setstate(state)
     elif (bits := getattr(generator, "bit_generator", None)) is not None:

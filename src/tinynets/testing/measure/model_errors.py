@@ -1,4 +1,4 @@
-"""Exceptions of the model, as failures of a check."""
+"""Turn exceptions of the model into failures of a check."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def as_failure(
 
     Args:
         how: what comes before the exception in the message.
-        text: returns the exception in words; if None, it is what `raised` makes of it, with the user's line.
-        place: returns where it was raised, beside `text`.
+        text: describes the exception; if None, `raised` does, with the user's line.
+        place: returns where it was raised; used with `text`.
     """
     try:
         yield

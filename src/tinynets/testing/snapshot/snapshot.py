@@ -22,9 +22,9 @@ from .changes import MISSING, Change, changed_entries, equal
 class Snapshot:
     """A saved model: modules, parameters, buffers, gradients, hooks, modes, attributes, generators.
 
-    Containers and plain objects among the attributes are saved by identity: restoring puts their contents
-    back into the same objects. State outside of the model and its classes is not saved: globals of a module,
-    files.
+    Containers and plain objects among the attributes keep their identity: `restore` writes the saved contents
+    back into the same objects. State outside the model and its classes, such as module globals and files, is
+    not saved.
 
     Args:
         model: the model to save. It may be changed in any way before `restore`.
@@ -32,7 +32,7 @@ class Snapshot:
 
     def __init__(self, model: nn.Module) -> None:
         found = [saved for item in reachable(model) if (saved := _save(item)) is not None]
-        # Namespaces and containers first: they say which tensors there are.
+        # Attribute tables and containers first: they determine which tensors exist.
         self._saved: list[_SavedObject] = sorted(found, key=lambda saved: isinstance(saved, _SavedTensor))
 
     def restore(self) -> None:
@@ -41,7 +41,7 @@ class Snapshot:
             saved.restore()
 
     def changes(self, *roles: Role) -> list[Change]:
-        """Return the changes since, of some roles or of all, each path once."""
+        """Return the changes since the snapshot, for the given roles or for all; each path occurs once."""
         found: dict[str, Change] = {}
         for saved in self._saved:
             for change in saved.changes():
@@ -51,19 +51,19 @@ class Snapshot:
 
 
 class _SavedObject(Protocol):
-    """One object as it was."""
+    """The saved state of one object."""
 
     def changes(self) -> Iterator[Change]:
-        """Yield how it differs from what it was."""
+        """Yield the differences from the saved state."""
         ...
 
     def restore(self) -> None:
-        """Put it back."""
+        """Restore the saved state."""
         ...
 
 
 def _save(item: Reachable) -> _SavedObject | None:
-    """Save an object, None where that is not possible: a sparse tensor, one made under inference mode."""
+    """Save an object; return None for a sparse tensor or an inference tensor, which cannot be saved."""
     value = item.value
     if isinstance(value, dict):
         return _SavedDict(item)
@@ -80,7 +80,7 @@ def _save(item: Reachable) -> _SavedObject | None:
 
 
 class _SavedTensor:
-    """The values of one tensor, in the memory where they were, its gradient and its hooks."""
+    """The values of a tensor with their memory, its gradient and its hooks."""
 
     def __init__(self, item: Reachable) -> None:
         tensor: Tensor = item.value
@@ -93,7 +93,7 @@ class _SavedTensor:
         grad = Reachable(f"{item.path}.grad", self.grad, item.role)
         usable = self.grad is not None and self.grad.layout is torch.strided
         self.saved_grad = _SavedTensor(grad) if usable else None
-        # With the dicts themselves, by which the handles of the hooks remove them.
+        # Also keeps the dicts themselves: handles of hooks refer to them.
         self.hooks = {name: (getattr(tensor, name, None), hooks_of(tensor, name)) for name in HOOK_TABLES}
 
     def changes(self) -> Iterator[Change]:
@@ -149,7 +149,7 @@ class _SavedTensor:
 
 
 def _each_once(tensor: Tensor) -> Tensor:
-    """Return each place in memory once: an expanded tensor shows one many times, and cannot be written to."""
+    """Return a view without expanded axes, which can be written to."""
     if 0 not in tensor.stride():
         return tensor
     shown = zip(tensor.shape, tensor.stride(), strict=True)
@@ -157,7 +157,7 @@ def _each_once(tensor: Tensor) -> Tensor:
 
 
 def _take_out_of_graph(tensor: Tensor, home: Tensor) -> None:
-    """Make a tensor a leaf again, which it was before something with a graph was written into it."""
+    """Make a tensor a leaf again after an in-place write that autograd recorded."""
     try:
         tensor.detach_()
     except RuntimeError:  # a view cannot be detached in place
@@ -168,7 +168,7 @@ class _SavedDict:
     def __init__(self, item: Reachable) -> None:
         self.item = item
         self.mapping: dict[Any, Any] = item.value
-        self.saved = dict(self.mapping)  # keeps what it holds alive, so that ids stay theirs
+        self.saved = dict(self.mapping)  # keeps the values alive, so that their ids are not reused
         self.keys, self.values = list(map(id, self.saved)), list(map(id, self.saved.values()))
 
     def changes(self) -> Iterator[Change]:
@@ -180,14 +180,14 @@ class _SavedDict:
             yield Change(path, self.item.role, ", ".join(self.saved), ", ".join(now))
 
     def restore(self) -> None:
-        # Also the order: that of submodules and parameters is what optimisers and checkpoints go by.
+        # Restores the order too: optimisers and checkpoints depend on the order of submodules and parameters.
         if list(map(id, self.mapping)) != self.keys or list(map(id, self.mapping.values())) != self.values:
             self.mapping.clear()
             self.mapping.update(self.saved)
 
 
 class _SavedClass:
-    """The class of a module, which parametrizations and sharding change."""
+    """The class of a module: parametrizations and sharding replace it."""
 
     def __init__(self, item: Reachable) -> None:
         self.item = item
@@ -246,7 +246,7 @@ class _SavedItems:
 
 
 class _SavedState:
-    """The state of a generator, or the values of an array of numpy."""
+    """The state of a generator, or the values of a NumPy array."""
 
     def __init__(self, item: Reachable) -> None:
         self.item, self.value = item, item.value
