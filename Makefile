@@ -31,9 +31,8 @@ demo: $(VENV)/.demo  ## train on real digits, then infer safely; ARGS="--model l
 test: $(STAMP)  ## every check and every test, as CI runs them
 	$(MAKE) --no-print-directory --jobs 2 lint types tests
 
-# Three on two cores: one in seven seconds, a test waits for a server, a process or a timeout.
 tests: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(STAMP)  ## the quick tests: under a minute on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2
