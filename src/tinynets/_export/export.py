@@ -61,9 +61,9 @@ def export(
     chosen = format or ("onnx" if path.suffix == ".onnx" else "pt2")
     # Lazy, since these imports take a second, or are not installed.
     if chosen == "onnx":
-        from .onnx_file import NEEDS, require_packages, to_bytes
+        from .onnx_file import require_onnx, to_bytes
 
-        require_packages(NEEDS)
+        require_onnx()
     else:
         from .archives import aoti_to_bytes, pt2_to_bytes
 

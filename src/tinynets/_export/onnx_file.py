@@ -21,8 +21,12 @@ from .signature import KEY, TensorSpec
 if TYPE_CHECKING:
     from .programs import Program
 
-NEEDS = "ONNX files need"  # of `require_packages`
 _WEIGHTS = f"{KEY}_weights_sha256"  # the format has no checksum
+
+
+def require_onnx() -> None:
+    """Import the packages for ONNX; raise ModuleNotFoundError if one is missing."""
+    require_packages("ONNX files need")
 
 
 def to_bytes(program: Program) -> bytes:
@@ -69,7 +73,7 @@ def read_onnx(path: Path) -> tuple[Any, str | None]:
         CheckpointError: the file is truncated or damaged.
         ModuleNotFoundError: a package for ONNX is missing.
     """
-    require_packages(NEEDS)
+    require_onnx()
     import onnx
     from google.protobuf.message import DecodeError
 

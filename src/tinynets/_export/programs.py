@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string, parse_expression
+from .._contract.annotations.axes import Axis, AxisKind, parse_axis_string
 from .._contract.annotations.class_scope import declared_axes
 from .._contract.annotations.specs import ArraySpec, FieldsSpec, Spec, TupleSpec
 from .._torch.tracing.fake_tensors import silent_fakes
@@ -142,9 +142,7 @@ def _is_one_size(axis: Axis, sizes: Mapping[str, int]) -> bool:
 
 
 def _names(axis: Axis) -> frozenset[str]:
-    if axis.kind is AxisKind.EXPRESSION:
-        return parse_expression(axis.name).axis_names
-    return frozenset((axis.name,) if axis.kind is AxisKind.NAMED else ())
+    return frozenset((axis.name,)) if axis.kind is AxisKind.NAMED else axis.reads
 
 
 def _meta(exported: ExportedProgram, name: Any) -> torch.Tensor:

@@ -216,7 +216,7 @@ def _is_known(axis: Axis, bindings: Bindings) -> bool:
     """Return whether an axis has one size for all inputs."""
     if axis.kind is not AxisKind.EXPRESSION:
         return not axis.broadcast
-    return all(bindings.get(name) is not None for name in parse_expression(axis.name).axis_names)
+    return all(bindings.get(name) is not None for name in axis.reads)
 
 
 def is_arithmetic(axis: Axis) -> bool:

@@ -73,9 +73,9 @@ class CheckedModule:
 
     def instrument(self, line: int, end_line: int) -> Callable[[Any], Any]:
         """Return the innermost decorator of a function at module level or of a method."""
-        return functools.partial(self._arm, line, end_line)
+        return functools.partial(self._instrument, line, end_line)
 
-    def _arm(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
+    def _instrument(self, line: int, end_line: int, function: FunctionType) -> FunctionType:
         self.build(line)  # an earlier one: of a definition in a loop, or before a reload
         self.waiting[line] = Waiting(function, line, end_line, self.lines)
         function.__globals__[f"{FUNCTION}{line}"] = function

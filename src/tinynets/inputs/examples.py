@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .._contract.annotations.axes import Axes, Axis, AxisKind, parse_expression
+from .._contract.annotations.axes import Axes, Axis, AxisKind
 from .._contract.annotations.class_scope import declared_axes
 from .._torch.state.foreign import is_of_numpy
 from .._torch.tracing import pytree
@@ -16,7 +16,6 @@ from ..errors import InputError
 from .arguments import Arguments
 from .axis_strings import aligned_axes, parse_shape
 from .make_inputs import Inputs, argument_specs, parameters_of
-from .make_inputs import float_dtype as float_dtype
 from .symbolic_sizes import Sizes
 
 BatchAxes = int | None | Sequence[int | None]
@@ -187,9 +186,7 @@ def _free_names(
     tied = {"", *_BATCH_NAMES, *declared_axes(model)}
     for axes, number in zip(aligned, batch, strict=True):
         tied.update(_name(axis) for axis in axes if axis is axes[number or 0] and number is not None)
-        tied.update(
-            *(parse_expression(a.name).axis_names for a in axes if a and a.kind is AxisKind.EXPRESSION)
-        )
+        tied.update(*(axis.reads for axis in axes if axis))
 
     def free(axis: Axis | None, is_annotated: bool) -> str:
         fixed = axis is not None and axis.kind is not AxisKind.NAMED and is_annotated

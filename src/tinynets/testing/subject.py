@@ -15,7 +15,8 @@ from .._torch.state.random_states import preserved_random_states, seed_everythin
 from ..errors import Failure, Skip
 from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
-from ..inputs.examples import MakeInputs, float_dtype, made_arguments
+from ..inputs.examples import MakeInputs, made_arguments
+from ..inputs.make_inputs import float_dtype
 from .measure.compare import FLOAT32_LIMIT, FLOAT64_LIMIT, Difference, Leaf, detached, leaves
 from .measure.model_errors import as_skip, raised, set_mode
 from .snapshot.snapshot import Snapshot

@@ -45,10 +45,7 @@ def names_in(specs: Iterable[Spec]) -> set[str]:
     """Return the axis names that specs bind, compare or compute with."""
     found: set[str] = set()
     for axis in (axis for spec in specs for axis in axis_tokens(spec)):
-        if axis.kind is AxisKind.EXPRESSION:
-            found |= parse_expression(axis.name).axis_names
-        elif axis.is_named:
-            found.add(axis.name)
+        found |= {axis.name} if axis.is_named else axis.reads
     return found
 
 

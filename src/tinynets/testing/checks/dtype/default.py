@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ....inputs.examples import float_dtype
+from ....inputs.make_inputs import float_dtype
 from ... import Failure, Level, Skip, Subject, check
 from ...call_helpers import named_state, quoted
 from ...measure.dtype_conversion import converted_dtype, name_of, outputs_as

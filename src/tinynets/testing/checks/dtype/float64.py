@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ....inputs.examples import float_dtype
+from ....inputs.make_inputs import float_dtype
 from ... import Level, Subject, check
 from ...call_helpers import uses_rng
 from ...measure.compare import worst
