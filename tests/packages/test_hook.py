@@ -247,6 +247,33 @@ def test_threads_build_a_function_once(package) -> None:
     assert len(checked_module("sample").checks) == 1
 
 
+@pytest.mark.parametrize("who", ["another thread", "the build itself"])
+def test_a_call_while_the_function_is_built(package, monkeypatch, who: str) -> None:
+    """Another thread waits for the checks; what the build runs itself, such as an annotation, cannot."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    from tinynets._contract.builder import FunctionBuilder
+
+    package(FALSE)
+    with tn.install_import_hook("sample"):
+        import sample
+    rewrite, seen = FunctionBuilder.rewrite, []
+
+    def call_meanwhile(builder):
+        if who == "the build itself":
+            seen.append(is_checked(sample.f))
+        else:
+            seen.append(pool.submit(is_checked, sample.f))
+            wait(seen, timeout=0.2)
+        return rewrite(builder)
+
+    monkeypatch.setattr(FunctionBuilder, "rewrite", call_meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert is_checked(sample.f)
+    assert seen == [False] if who == "the build itself" else seen[0].result()
+    assert is_checked(sample.f)
+
+
 MODEL = """
 from dataclasses import dataclass
 

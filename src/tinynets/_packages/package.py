@@ -36,6 +36,7 @@ class Waiting:
     lines: list[str]  # of the file when the function was defined
     plain: bool = False
     traced: FunctionType | None = None  # a copy with checks, for code that was compiled before the first call
+    building: bool = False
 
 
 _Variant = tuple[dict[str, Any], CodeType]  # annotations, and the code for them
@@ -99,9 +100,24 @@ class CheckedModule:
                 waiting.traced = copy_function(waiting.function)
                 self._build(replace(waiting, function=waiting.traced))
                 waiting.function.__globals__[f"{FUNCTION}{line}"] = waiting.traced
-            elif not traced:
-                self._build(waiting)
+            elif not traced and not waiting.building:
+                self._build_copy(waiting)
                 del self.waiting[line]
+
+    def _build_copy(self, waiting: Waiting) -> None:
+        """Build a copy of a function and take over its code, so that no call finds the function half built.
+
+        Until then, the function's own code makes other threads wait for the lock. A call by the build itself,
+        as from an annotation, cannot wait: it runs the copy, which is not checked yet.
+        """
+        function, name = waiting.function, f"{FUNCTION}{waiting.line}"
+        called, copy = function.__globals__[name], copy_function(function)
+        waiting.building, function.__globals__[name] = True, copy
+        try:
+            self._build(replace(waiting, function=copy))
+            function.__code__ = copy.__code__
+        finally:
+            waiting.building, function.__globals__[name] = False, called
 
     def inner(self, line: int, end_line: int) -> Callable[[Any], Any]:
         """Return the innermost decorator of a function inside a function."""
