@@ -6,6 +6,7 @@ through it again and again, and once more at the end, took an eighth of the time
 
 import atexit
 import gc
+import logging
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
@@ -19,6 +20,8 @@ def pytest_collection() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # pytest listens to every logger that does not propagate, and torch formats all that it traces for whoever listens.
+    logging.getLogger("torch.__trace").propagate = True
 
 
 def pytest_collection_finish() -> None:

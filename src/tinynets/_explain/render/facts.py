@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..._contract.file_names import file_name
 from ..records import Amount, Frame, Line, Run, TensorFacts
+from .short_numbers import decimal_bytes
 
 _SHORT_DTYPES = {
     "float64": "f64",
@@ -148,11 +149,8 @@ def parameters_of(run: Run) -> str:
     kinds = f"{run.trainable:,} trainable, {frozen:,} frozen"
     if not frozen or not run.trainable:
         kinds = "all frozen" if frozen else "all trainable"
-    size = run.parameter_bytes
-    written = (
-        f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size >= 100 else f"{size} B"
-    )
-    return f"{run.parameters:,} parameters" + (f" ({kinds}, {written})" if run.parameters else "")
+    size = decimal_bytes(run.parameter_bytes)
+    return f"{run.parameters:,} parameters" + (f" ({kinds}, {size})" if run.parameters else "")
 
 
 def totals(run: Run) -> list[Fact]:

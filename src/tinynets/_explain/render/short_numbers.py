@@ -44,6 +44,13 @@ def short_bytes(count: float) -> str:
     return _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
 
 
+def decimal_bytes(count: int) -> str:
+    """Write bytes as files are measured, in powers of 1000: `40 B`, `2.0 kB`, `0.8 MB`."""
+    if count < 100:
+        return f"{count} B"
+    return f"{count / 1e3:.1f} kB" if count < 1e5 else f"{count / 1e6:,.1f} MB"
+
+
 def _scaled(count: float, step: int, units: tuple[str, ...]) -> str:
     unit = 0
     while abs(round(count, 1)) >= step and unit < len(units) - 1:
