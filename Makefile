@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Python keeps what it compiles, whatever the shell says: every test process imports torch.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test tests quick lint types generate docs parity conformance-wild packages matrix bench clean
+.PHONY: help demo test tests quick lint types generate map docs parity conformance-wild packages matrix bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -50,6 +50,9 @@ generate: $(STAMP)  ## rewrite what is made from code: the stub and pages of the
 	$(BIN)/python -m tests.models.test_docs
 	$(BIN)/python -m tinynets.testing.pages docs/checks
 	TINYNETS_ALL=1 TINYNETS_OVERWRITE=1 $(BIN)/python -m pytest -q tests/prove/test_zoo.py
+
+map:  ## what every file of the library is about, a line each; make map | grep note
+	@$(PYTHON) tests/list_files.py
 
 docs: $(STAMP)  ## build the documentation into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -21,6 +21,8 @@ import pytest
 
 from tinynets import cli
 
+from .list_files import subjects
+
 ROOT = Path(__file__).parent.parent
 LONGEST_FILE, LARGEST_FOLDER = 300, 15
 # The zoo is a family a file, so that it grows with every family.
@@ -211,6 +213,15 @@ def test_what_the_map_names_is_there(section: str, tmp_path: Path) -> None:
     assert [name for name, paths in found.items() if not paths and name not in inside] == []
     assert len(found) > 15
     assert not any(paths_in_map(section, tmp_path).values()), "in an empty folder, nothing is"
+
+
+def test_every_file_says_what_it_is_about(tmp_path: Path) -> None:
+    said = subjects()
+    assert [path for path, sentence in said.items() if not sentence.endswith((".", "?"))] == []
+    assert len(set(said.values())) == len(said) > 300, "no two files say the same"
+    (tmp_path / "silent.py").write_text("x = 1\n")
+    (tmp_path / "check.py").write_text(CHECK)
+    assert subjects(tmp_path) == {"check.py": "Images are square.", "silent.py": ""}
 
 
 COMMAND = """

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tinynets as tn
-from tinynets._export import signature as signatures
+from tinynets._export import exported_contract
 
 pytestmark = pytest.mark.xdist_group("export")
 
@@ -34,7 +34,7 @@ def change(path: Path, edit: Edit | None, *, seal: bool = False) -> None:
         envelope = json.loads(text)
         edit(envelope)
         if seal:
-            envelope["sha256"] = signatures._digest(envelope["contract"])
+            envelope["sha256"] = exported_contract._digest(envelope["contract"])
         return json.dumps(envelope)
 
     if path.suffix == ".onnx":

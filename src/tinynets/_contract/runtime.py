@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, TypeAlias
@@ -21,19 +21,16 @@ from .._torch.tracing.while_tracing import (
     pause_tracing,
     resume_tracing,
 )
-from ..errors import ContractError
 from .annotations.class_scope import ClassScope
 from .annotations.policy import STRICT, Policy
 from .annotations.specs import Site
 from .codegen.shape_code import axis_variable
-from .file_names import file_name
 from .toggle import toggle
-from .verdict.descriptions import description, expectation
-from .verdict.messages import Place, contract_error, module_path
-from .verdict.torch_remedies import torch_remedy
+from .verdict.descriptions import expectation
+from .verdict.messages import Place, contract_error
+from .verdict.torch_note import add_note
 from .verdict.validate import Bindings, validate
 
-_NOTE = "in"
 Witness: TypeAlias = "Callable[[FunctionContract, Site, bool], None]"
 _watched = threading.local()
 
@@ -126,10 +123,12 @@ class FunctionContract:
         """Add to an error of torch where it happened, or return a list with that to raise in its place."""
         # Up to Python 3.12 this dict stays with the frame, which the traceback of the error holds.
         variables.pop("_tn_error", None)
-        try:
-            return self._without_shape(error, variables) or self._add_note(error, variables)
-        except Exception:
-            return []  # such as an `add_note` that fails: the original error must not be hidden
+        with suppress(Exception):  # such as an `add_note` that fails: the original error must not be hidden
+            if verdict := self._without_shape(error, variables):
+                return verdict
+            sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}
+            add_note(error, self.place, self.scope, variables.get(self.self_name), sizes, variables)
+        return []
 
     def _without_shape(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
         """Return a contract error if a guard read the shape of a tensor without one."""
@@ -142,34 +141,4 @@ class FunctionContract:
                 verdict = self._validate(index, variables[site.variable], {}, owner, variables)
                 if not isinstance(verdict, dict):
                     return verdict
-        return []
-
-    def _add_note(self, error: Exception, variables: dict[str, Any]) -> list[Exception]:
-        owner = variables.get(self.self_name)
-        if isinstance(error, AttributeError) and error.name in self.scope.axes and error.obj is owner:
-            error.add_note(f"{error.name} is declared as an axis in the class body: set it in __init__")
-            return []
-        if not isinstance(error, RuntimeError | ValueError | IndexError | TypeError) or isinstance(
-            error, ContractError
-        ):
-            return []
-        if any(known.startswith(_NOTE) for known in getattr(error, "__notes__", ())):
-            return []  # the innermost forward has already added its note
-        path = module_path(owner)
-        line = error.__traceback__.tb_lineno if error.__traceback__ else 0
-        sizes = {name: variables.get(axis_variable(name)) for name in self.place.origins}
-        bound = [f"{name}={size}" for name, size in sizes.items() if size is not None]
-        bound += [f"{name}={getattr(owner, name, '?')}" for name in sorted(self.scope.known_axes(owner))]
-        tensors = {
-            name: value
-            for name, value in variables.items()
-            if isinstance(value, torch.Tensor) and not name.startswith("_tn_")
-        }
-        file = file_name(self.place.filename)
-        lines = [f"{_NOTE} {self.place.name}{f' at {path}' if path else ''}, line {line} of {file}"]
-        lines += [f"  axes: {'; '.join(bound)}"] if bound else []
-        described = [f"{name} {description(value)}" for name, value in tensors.items()]
-        lines += [f"  tensors: {'; '.join(described)}"] if tensors else []
-        lines += [f"  {remedy}" for remedy in torch_remedy(error, owner, tensors)]
-        error.add_note("\n".join(lines))
         return []

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._contract.codegen.guard_code import GuardWriter
 from .._contract.codegen.shape_code import AxisScope, axis_variable
-from .signature import Signature, TensorSpec
+from .exported_contract import Signature, TensorSpec
 
 MISS = object()
 """The return value of an accepting call for arguments or results that need the contract check."""

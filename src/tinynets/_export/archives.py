@@ -17,9 +17,9 @@ import torch
 
 from .._torch.tracing.inductor import compile_to_package, load_package
 from ..errors import CheckpointError
+from .exported_contract import KEY
 from .loaded_program import LoadedProgram, TensorInfo
 from .programs import Program
-from .signature import KEY
 
 _EXTRA = f"/extra/{KEY}.json"
 _COMPILED = "/data/aotinductor/model/"

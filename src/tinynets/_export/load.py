@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .._torch.tracing.torch_warnings import ignored_torch_deprecations
 from ..errors import CheckpointError
+from .exported_contract import Signature, TensorSpec, from_json
 from .loaded_program import Exported, LoadedProgram, TensorInfo
-from .signature import Signature, TensorSpec, from_json
 
 _ZIP = b"PK\x03\x04"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._torch.tracing.pytree import tree_leaves
 from .accept import MISS, accepting_call
-from .signature import Signature
+from .exported_contract import Signature
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from .._inference.backends import require_packages
 from .._inference.onnx_session import array_of, open_session
 from .._torch.tracing.torch_warnings import to_onnx
 from ..errors import CheckpointError
+from .exported_contract import KEY, TensorSpec
 from .loaded_program import LoadedProgram, TensorInfo
-from .signature import KEY, TensorSpec
 
 if TYPE_CHECKING:
     from .programs import Program

@@ -26,7 +26,7 @@ from ..inputs.axis_strings import parse_shape
 from ..inputs.make_inputs import Inputs, argument_specs, forward_specs, parameters_of
 from ..inputs.symbolic_sizes import Sizes
 from ..modes import evaluating
-from .signature import Signature, TensorSpec, is_arithmetic
+from .exported_contract import Signature, TensorSpec, is_arithmetic
 
 Row = tuple[Axis, ...]
 

@@ -19,7 +19,7 @@ from ..annotations.policy import Policy
 from ..annotations.specs import Anything, Spec, unchecked_hints
 from .checks import CheckWriter, framed, item_spec
 from .guard_code import GuardWriter
-from .names import (
+from .local_names import (
     Names,
     bound_names,
     captured_names,

@@ -1,4 +1,4 @@
-"""Facts that depend on the mode, and probable mistakes, from the arguments of a call."""
+"""Facts about a call that depend on the mode: dropout, statistics, randomness."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from ..._torch.tracing.shape_environment import expression_of
-from ...inputs.size_text import axis_text
-from .events import is_tensor
+from .accidental_broadcasting import broadcast_warning
 
 _DROPOUTS = {
     "dropout",
@@ -81,27 +79,3 @@ def _dropout(name: str, rate: float, active: bool, *, training: bool) -> tuple[l
         return [f"{name} {rate:g} off"], []
     warnings = [] if training else [f"{name} {rate:g} is ON although eval"]
     return [f"{name} {rate:g} ON"], warnings
-
-
-def broadcast_warning(name: str, args: tuple[Any, ...]) -> str:
-    """Return a warning if operands such as `[batch, 1]` and `[batch]` make `[batch, batch]`; or `""`.
-
-    That is rarely on purpose. Sizes are compared as they are written: comparing symbols would tie them to
-    numbers.
-    """
-    tensors = [argument for argument in args if is_tensor(argument)]
-    if len(tensors) < 2:
-        return ""
-    shapes = [[axis_text(expression_of(size)) for size in tensor.shape] for tensor in tensors]
-    longest = max(shapes, key=len)
-    short = longest.copy()
-    while short and short[-1] == "1":
-        short.pop()
-    # Exactly the shape that a forgotten `squeeze(-1)` leaves; an outer product of other axes is intended.
-    if short == longest or not short or short not in shapes:
-        return ""
-    rank = len(longest)
-    padded = [["1"] * (rank - len(shape)) + shape for shape in shapes]
-    full = [next((size for size in column if size != "1"), "1") for column in zip(*padded, strict=True)]
-    inputs = " with ".join(f"[{', '.join(shape)}]" for shape in shapes)
-    return f"{name} broadcasts {inputs} to [{', '.join(full)}]"

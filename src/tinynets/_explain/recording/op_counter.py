@@ -23,9 +23,9 @@ from ..._torch.tracing.operators import (
 )
 from ..._torch.tracing.pytree import tree_leaves
 from ...errors import LoopsOverAxisError
+from .accidental_broadcasting import broadcast_warning
 from .amounts import Product, product
 from .events import LineEvent, is_tensor, storage_of
-from .mode_facts import broadcast_warning
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
