@@ -17,6 +17,7 @@ LATER = {
     "repvgg_a0_cifar",
     "convnext_atto_cifar",
     "vit_tiny",
+    "resnet18_cifar",
     "resnet34_cifar",
     "resnet50_cifar",
     "resnet9",

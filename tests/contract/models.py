@@ -60,7 +60,7 @@ class PatchNet(tn.Module):
         super().__init__()
         self.channels, self.num_classes = channels, num_classes
         self.stem = nn.Conv2d(3, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(Block(channels) for _ in range(2))
+        self.blocks = nn.ModuleList([Block(channels)])
         self.head = Head(4 * channels, num_classes)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch num_classes"]:
