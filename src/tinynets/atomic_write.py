@@ -1,4 +1,6 @@
-"""Write files atomically."""
+"""Write files atomically: temporary files and those that killed writers left behind, symbolic links, file
+modes, and the errors for a missing folder or a path that is a folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Checkpoints that describe their model: safetensors, with the class and its arguments in the header.
+"""`model.save` and `load`: what is saved, how a model is rebuilt and compared with its file,
+`allow_nonfinite`, buffers that the constructor computes, and files of 0.1.0.
 
 Reading a file does not run code from it: the header is JSON, the caller passes the class, and names and
 shapes are compared before anything is allocated. The SHA-256 in the header detects damage; it detects

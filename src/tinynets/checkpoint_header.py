@@ -1,4 +1,6 @@
-"""The header of a checkpoint: the description of its model, as strings in a file and as values."""
+"""What a saved file records of its model (format version, class, config, `Normalization`, computed buffers),
+and the errors for a file without a header, a newer format or a damaged header.
+"""
 
 from __future__ import annotations
 

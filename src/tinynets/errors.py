@@ -1,4 +1,6 @@
-"""Every exception and warning class of the library."""
+"""Every exception and warning class of the library: the fields of a `ContractError`, the layout of a
+`Failure` (`where`, `size`, `cause`), and the text of a `ModelCheckError`.
+"""
 
 from __future__ import annotations
 

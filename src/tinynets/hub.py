@@ -1,4 +1,5 @@
-"""Models on the Hugging Face Hub: the files of `PyTorchModelHubMixin`, with the checks of our checkpoints.
+"""Models on the Hugging Face Hub: `save_pretrained`, `from_pretrained`, `push_to_hub`, the files
+`model.safetensors` and `config.json`, and the text of the model card.
 
 A repository contains `model.safetensors`, as `save` writes it, and `config.json`, the constructor arguments.
 A class that inherits from `PyTorchModelHubMixin` can read them too.

@@ -1,4 +1,6 @@
-"""`tinynets.Module`: an `nn.Module` whose annotated `forward` is enforced."""
+"""`tn.Module`: an `nn.Module` whose annotated methods are enforced from the moment its class is created, and
+whose annotated tensors are checked when they are set; `save` and `load`.
+"""
 
 from __future__ import annotations
 

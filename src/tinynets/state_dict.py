@@ -1,4 +1,6 @@
-"""State dicts that must match a model exactly and store shared tensors once."""
+"""State dicts that must fit a model exactly: the complaints `missing`, `unexpected`, `misshapen`, `mistyped`,
+how many values are NaN or infinite and where the first is, and shared tensors, stored once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Check tensors that are annotated in a class body when they are set as attributes."""
+"""Check parameters, buffers and tensors that are annotated in a class body when they are set as attributes of
+a `tn.Module`; `ClassVar` is left out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Build a checked function: read annotations, rewrite the definition, compile it in the original's place."""
+"""Build a checked function from its annotations and its rewritten definition: the warning that lines are not
+enforced without source, and what each call asks first (`tn.checks`, the mode guard).
+"""
 
 from __future__ import annotations
 

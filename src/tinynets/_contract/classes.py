@@ -1,4 +1,6 @@
-"""`contract` on a class: check its annotated methods and the fields of its instances."""
+"""`tn.contract` on a class: which methods of its body are checked, the fields of new instances of a dataclass
+or named tuple, and the error for a class without a tensor annotation.
+"""
 
 from __future__ import annotations
 

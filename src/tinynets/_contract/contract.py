@@ -1,4 +1,6 @@
-"""`contract`: enforce the annotations of a function on every call."""
+"""`tn.contract`: what it accepts and refuses, how it looks through decorators, and that those of jaxtyping
+and beartype are removed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Find and replace the functions inside descriptors of a class body, partials and caches."""
+"""Find and replace the functions inside `property`, `cached_property`, static, class and partial methods,
+`partial`, `lru_cache` and `singledispatchmethod`.
+"""
 
 from __future__ import annotations
 

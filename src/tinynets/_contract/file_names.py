@@ -1,4 +1,4 @@
-"""Name the file of a function in messages."""
+"""Name the file of a function in messages: the last part of its path, or `In[3]` for a notebook cell."""
 
 from __future__ import annotations
 

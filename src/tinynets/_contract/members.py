@@ -1,4 +1,5 @@
-"""Enforce the members of a class body: methods, and the functions inside properties and other descriptors.
+"""Enforce the members of a `tn.Module`: which methods are checked (`forward`, `forward_...`, any with a
+tensor annotation, those of mixins and plain parents), static and class methods without the axes.
 
 Methods that a decorator keeps where their checks could not be inserted are found by their code.
 """

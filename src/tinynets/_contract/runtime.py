@@ -1,4 +1,6 @@
-"""Handle values that a guard does not accept, and errors of torch that pass through a checked function."""
+"""What a checked function does with a value that no guard accepts (validate, raise or continue), under
+`torch.compile` and `fx.symbolic_trace` too, and with errors of torch that pass through it.
+"""
 
 from __future__ import annotations
 

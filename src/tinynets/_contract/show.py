@@ -1,4 +1,6 @@
-"""Print checked functions as Python source."""
+"""The text of `tinynets show`: checked functions as Python source, with the guards' constants and the lines
+`# not checked: ...` and `# no usable source: ...`.
+"""
 
 from __future__ import annotations
 

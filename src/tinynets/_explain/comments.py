@@ -1,4 +1,5 @@
-"""Shape comments: `x = self.fc1(x)  # [batch, 256]`, written and checked by running on fake tensors.
+"""Shape comments in a file: which lines get `# [batch, 256]`, which comments are stale or were not reached,
+the diff, and which files define models.
 
 Only comments change. A comment that holds is kept, whatever axis names it uses, so writing is idempotent.
 """

@@ -1,4 +1,6 @@
-"""`tinynets.explain`: the forward pass, line by line."""
+"""`tn.explain`: its arguments and defaults (`depth=1`, `on="fake"`, `modes`, `named`), and the models that it
+refuses: scripted ones, and lazy layers.
+"""
 
 from __future__ import annotations
 

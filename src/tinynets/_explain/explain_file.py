@@ -1,4 +1,6 @@
-"""Explain every model that a file defines, even if some constructors raise."""
+"""Explain every model class of a file for `tinynets comments`: built with its defaults or by `--factory`, in
+both modes if its code branches on `training`, or `not looked at`, and why.
+"""
 
 from __future__ import annotations
 

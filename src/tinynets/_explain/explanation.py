@@ -1,4 +1,6 @@
-"""`Explanation`: the rows of a forward pass, and the formats to show them in."""
+"""`Explanation`, what `tn.explain` returns: `print`, `to_text`, `to_json`, `to_markdown`, `to_html`,
+`to_svg`, the display in a notebook, `proof`, and which lines differ between two modes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The data of an explanation: a frame contains lines, and a line contains the frames that it called."""
+"""The fields of `Run`, `Frame`, `Line`, `Op` (such as `kernel_size`), `TensorFacts` and `Amount`, the data of
+an explanation and the keys of its JSON: a new fact begins here.
+"""
 
 from __future__ import annotations
 

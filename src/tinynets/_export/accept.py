@@ -1,4 +1,6 @@
-"""The generated input test of a loaded program: calls that pass it skip the slower contract check."""
+"""The generated input test of a loaded program: calls that pass it skip the slower contract check; which
+dtypes and sizes it accepts, and which programs have none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The two kinds of `.pt2` archives: an exported program, and a library compiled by AOTInductor."""
+"""The `.pt2` archives of the formats `"pt2"` and `"aoti"`: written, read and opened, where the contract is in
+each (`extra/tinynets.json`, the metadata), and the error for a damaged one.
+"""
 
 # The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

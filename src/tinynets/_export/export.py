@@ -1,4 +1,6 @@
-"""`tinynets.export`: a model in a file that runs without this library."""
+"""`tn.export`: its formats and suffixes, the paths that it refuses, and the atomic write; axes and names in
+the file are chosen in `programs.py`.
+"""
 
 from __future__ import annotations
 

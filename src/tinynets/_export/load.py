@@ -1,4 +1,6 @@
-"""`tinynets.load_exported`: from a file back to a callable."""
+"""`tn.load_exported`: how it tells the formats apart, and the `CheckpointError` for a file without a
+contract, a program that cannot be loaded, or one that differs from its contract.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A loaded program, and the exported model that checks its contract."""
+"""`Exported`, what `tn.load_exported` returns: its call by position or name, without gradients, its
+attributes and `repr`; and what each format supplies for it.
+"""
 
 from __future__ import annotations
 

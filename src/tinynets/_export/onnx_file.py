@@ -1,4 +1,6 @@
-"""ONNX files: written by torch's exporter, with the contract's axis names, and run by ONNX Runtime."""
+"""ONNX files: axis names in all shapes, the contract and a checksum of the weights in the metadata, the
+errors for a damaged file, and running it; the output names come from `programs.py`.
+"""
 
 # onnx, onnxruntime and torch's exporter have no complete types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,6 @@
-"""Export a model to a program of torch, together with the contract of the program."""
+"""Export a model to a program of torch with its contract: eval mode, which axes stay free, the names of
+inputs and outputs (`output`, `output_0`; ONNX too), no paths, and what cannot be exported.
+"""
 
 # The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,6 @@
-"""The input tests of a straight line: they accept arguments that match the traced ones."""
+"""The input tests of a straight line: the dtypes, devices, layouts (contiguous, channels last), sizes and
+constants that it accepts, and the arguments for which none can be written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Compilers that may replace the operations: their requirements, and how they compile a trace."""
+"""The backends `"aoti"` and `"onnxruntime"`: what each requires (a C++ compiler, packages, the CPU) and its
+error, whether it copies the weights, and how it compiles a trace.
+"""
 
 from __future__ import annotations
 

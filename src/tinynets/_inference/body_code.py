@@ -1,4 +1,5 @@
-"""The operations of a traced graph as straight-line Python.
+"""The operations of a traced graph as the Python of `fast.source`: variables, comments with module paths,
+what is omitted (dropout, intermediate views), in-place calls, and graphs that are refused.
 
 These are the operations that the model calls, in the same order, so that results are bit-identical.
 Operations without effect are omitted: dropout in eval mode, checks of the trace, views that the next view

@@ -1,4 +1,6 @@
-"""`optimize_for_inference` with a backend: one compiled program, and the model as fallback."""
+"""`CompiledModel`, the callable of `optimize_for_inference` with a backend: compiled once, compared within
+1e-4, `RuntimeError` if copied weights have changed, `refresh()`, `repr`, no pickling.
+"""
 
 from __future__ import annotations
 

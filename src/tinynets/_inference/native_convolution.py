@@ -1,4 +1,5 @@
-"""Kernels that are bit-identical to the one that torch would choose, but faster for one image.
+"""For which convolutions a straight line uses torch's native kernel instead of oneDNN's: one image, a window
+larger than 3x3, the same bits in 8 trials, and unchanged settings.
 
 For windows larger than 3x3, torch runs a convolution with oneDNN, which takes 40 us of preparation per call;
 for smaller windows and small images, it uses its native kernel. Both may sum in the same order, for example

@@ -1,4 +1,6 @@
-"""Sessions of ONNX Runtime with as many threads as torch has, which do not spin when idle."""
+"""Sessions of ONNX Runtime, for exported files and `backend="onnxruntime"`: on the CPU, with as many threads
+as torch has, which do not spin when idle.
+"""
 
 # The types of onnxruntime are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,6 @@
-"""`tinynets.optimize_for_inference`: the same model, as straight-line code."""
+"""`tn.optimize_for_inference`: its arguments and errors, and what it traces when it is called: a batch of
+one, and a batch of any size.
+"""
 
 from __future__ import annotations
 

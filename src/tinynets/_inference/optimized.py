@@ -1,4 +1,6 @@
-"""The callable that `optimize_for_inference` returns: straight lines, and the model itself as fallback."""
+"""`OptimizedModel`, the callable without a backend: when it runs a straight line or the model itself, at most
+8 lines and 64 traces, the comparison bit for bit, `refresh()`, `source`, `repr`.
+"""
 
 from __future__ import annotations
 

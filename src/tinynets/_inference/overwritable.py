@@ -1,4 +1,6 @@
-"""Find values of a graph that own their memory and have no other readers, so that they may be overwritten."""
+"""Find values of a graph that a relu, gelu or addition may overwrite, since they own their memory and have no
+other readers; dropouts in eval mode, and the writes of a model that are allowed.
+"""
 
 # The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

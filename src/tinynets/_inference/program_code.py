@@ -1,4 +1,6 @@
-"""The call of a compiled program instead of the operations, and the tests of its weights."""
+"""The call of a backend's program in a straight line, with the tests of its weights (shapes, strides, writes
+that torch counts) and of inputs with NaN, infinite or huge values.
+"""
 
 # The types of graph nodes are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

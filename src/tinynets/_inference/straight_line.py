@@ -1,4 +1,6 @@
-"""A straight line: a generated function that computes the traced call, or returns `MISS` for others."""
+"""Put a straight line together from the tests of inputs, changes and weights and its body: names of
+arguments, containers, autocast, inference mode; it returns `MISS` for calls that it does not accept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model traced for some arguments: its graph, the inputs of the graph, and the sizes it is valid for."""
+"""Trace a model with `torch.export` for `optimize_for_inference`: in eval mode, which sizes are free, the
+tensors that the graph reads, and the error that names the line that cannot be traced.
+"""
 
 # The types of torch.export are incomplete.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,6 @@
-"""Audit a package: what `install_import_hook` would enforce in it, and what not and why; runs no function."""
+"""The audit of a package, which runs no function: the counts, `not enforced`, `perhaps misspelt` and `not
+imported`, as text and JSON, and the packages that it refuses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Build the checked version of an instrumented function: the function object stays, its code changes."""
+"""Build the checked version of an instrumented function: the function object stays, its code changes, the
+constants of its checks become globals of the module.
+"""
 
 from __future__ import annotations
 

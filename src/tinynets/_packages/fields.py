@@ -1,4 +1,6 @@
-"""Check the fields of a dataclass or NamedTuple when it is constructed; axes are shared within one object."""
+"""Check the fields of a dataclass or NamedTuple under the import hook when one is constructed: axes are
+shared within one object; which fields and constructors are left out, and the reason for the audit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`install_import_hook`: enforce the jaxtyping annotations of packages, with jaxtyping's signature."""
+"""`tn.install_import_hook`: jaxtyping's signature, `uninstall`, and the warnings for a package that is
+imported already or is not imported while the hook is installed.
+"""
 
 from __future__ import annotations
 

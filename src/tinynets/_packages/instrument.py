@@ -1,4 +1,5 @@
-"""Instrument the source of a module: a function with tensor annotations gets its checks on its first call.
+"""Rewrite the source of a module for the import hook, so that a function gets its checks on its first call:
+which functions, classes and decorators (`@torch.jit.script`, `@no_type_check`) are left alone.
 
 Until then its body begins with statements that build the checked function and call it. The original body
 follows, unreachable, so that the signature, free variables and kind (a generator, say) stay the same. A

@@ -1,4 +1,6 @@
-"""The policy for third-party code: annotations that cannot be enforced are recorded and skipped."""
+"""The policy of the import hook: what cannot be enforced is recorded and skipped, a default that does not
+match is accepted, types without tensors are ignored; `tn.Module` has `policy.py`.
+"""
 
 from __future__ import annotations
 

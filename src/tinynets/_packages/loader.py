@@ -1,4 +1,6 @@
-"""Import and instrument the modules of a package, from files, zip files and namespace packages."""
+"""Import and instrument the modules of a package for the hook, from files, zip files and namespace packages;
+bytecode cached in `__pycache__`, and extension modules, which are not instrumented.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""State of an instrumented module: functions that wait for their first call, and what is not enforced."""
+"""State of a module under the import hook: when functions get their checks (first call, compiled code,
+threads, inner functions), and decorators of jaxtyping, beartype and typeguard without effect.
+"""
 
 from __future__ import annotations
 

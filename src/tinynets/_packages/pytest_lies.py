@@ -1,4 +1,6 @@
-"""`pytest --tinynets-packages=a,b`: a table of annotations that are not true, in place of failing tests."""
+"""`pytest --tinynets-packages=a,b`: the table of annotations that are not true, its columns, the baseline
+file, the exit code, pytest-xdist, and packages in which nothing is enforced.
+"""
 
 from __future__ import annotations
 

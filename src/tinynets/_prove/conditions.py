@@ -1,4 +1,6 @@
-"""Conditions on the sizes of named axes: which always hold, for which sizes several hold, and their text."""
+"""Conditions on the sizes of named axes: which always hold and are dropped, how they are split and merged,
+and their text, such as `height % 4 == 0` or `tokens <= 512`.
+"""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

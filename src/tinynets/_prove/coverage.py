@@ -1,4 +1,6 @@
-"""The sizes that the passes so far cover, and a size that none of them covers."""
+"""Which sizes the passes of a proof cover so far, which uncovered size is traced next (as close to the
+example as possible), and whether every size from 2 on is covered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The result of a proof, as text and as data."""
+"""`Proof`, the result of `tinynets prove` as text and JSON: the row of each line, and the summaries `proved
+for every ...`, `wrong for ...`, `takes ... only` and `not proved: ...`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How a size grows with one axis, and where a condition on it starts to repeat, so that trying decides it."""
+"""How a size grows with one axis (floor division, modulo, maximum, minimum), and where a condition on it
+starts to repeat, so that trying up to 20,000 sizes decides it.
+"""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

@@ -1,4 +1,6 @@
-"""One pass with symbolic sizes: the annotated lines that it reached, and the conditions on the way."""
+"""One pass of a proof, with symbolic sizes or a real call: the annotated lines that it reached, also of plain
+modules, the conditions on the way, and the line that was wrong.
+"""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations

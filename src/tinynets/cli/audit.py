@@ -1,4 +1,6 @@
-"""`tinynets audit`: what the import hook would enforce in a package."""
+"""`tinynets audit PACKAGE`: its help, `--json` and exit code; the text that it prints is in
+`_packages/audit.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tinynets check`: the conformance checks."""
+"""`tinynets check`: its options (`--group`, `--slow`, `--supports`, `--exempt`, `--argument`, `--format`,
+`--about`, `--list`), the lines for a project's models, and the exit code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tinynets comments`: shape comments in source files."""
+"""`tinynets comments`: `--check`, `--write`, `--diff` and `--factory`, which files of a folder are processed,
+the lines that it prints, the progress bar, and the exit code.
+"""
 
 from __future__ import annotations
 

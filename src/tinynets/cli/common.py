@@ -1,4 +1,6 @@
-"""Exit codes, texts and options that several subcommands share."""
+"""What subcommands share: the exit codes and their help text, the option `--input`, and how an error of the
+command line becomes one line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tinynets explain`: a forward pass line by line."""
+"""`tinynets explain`: its options `--depth`, `--mode`, `--real`, `--format`, `--width`, `--html` and `--svg`,
+their defaults, and the exit code.
+"""
 
 from __future__ import annotations
 

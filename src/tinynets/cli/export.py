@@ -1,4 +1,6 @@
-"""`tinynets export`: a file that runs without tinynets."""
+"""`tinynets export`: its options `--to` and `--format`, saved files as targets, and the signature that it
+prints.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tinynets list`: the names of the zoo."""
+"""`tinynets list`: the names of the zoo, one per line, with the options `--family` and `--image-size`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tinynets prove`: whether the annotated lines hold for every size."""
+"""`tinynets prove`: several targets, each model of a file, `--input`, `--json`, models that are `not looked
+at`, and the exit code; the text is in `_prove/proof.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tinynets show`: checked functions as Python source."""
+"""`tinynets show`: the targets that it accepts, and its errors; the source that it prints is written in
+`_contract/show.py`.
+"""
 
 from __future__ import annotations
 

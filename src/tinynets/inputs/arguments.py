@@ -1,4 +1,6 @@
-"""The arguments of one call, and which axis of each tensor among them is the batch."""
+"""The arguments of one call, and which axis of each tensor is the batch: tensors by name, some samples, other
+samples beside one, another dtype, another size of a named axis.
+"""
 
 from __future__ import annotations
 

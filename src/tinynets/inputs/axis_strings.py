@@ -1,4 +1,6 @@
-"""Parse axis strings such as `"batch 3 2*hidden"`, and evaluate their expressions."""
+"""Parse the shapes that callers and comments write (`batch 3 2*hidden`, commas, `int64[batch 77]`), align
+them with the axes of a tensor, and evaluate their expressions.
+"""
 
 from __future__ import annotations
 

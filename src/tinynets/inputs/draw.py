@@ -1,4 +1,6 @@
-"""Draw inputs of any batch size like an example: same structure, dtypes and range of values."""
+"""Draw more inputs like an example, for `check_model` and proofs: constants stay, masks and positions are
+kept whole, floats stay in range, integers are among those seen or below the smallest embedding.
+"""
 
 from __future__ import annotations
 

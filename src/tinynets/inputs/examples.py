@@ -1,4 +1,6 @@
-"""Example inputs of a model: given as tensors or shapes, or made from its annotations."""
+"""The example call of `check_model`, `optimize_for_inference` and proofs, from tensors, shapes, tuples or
+`make_inputs=`; how the batch axis is inferred or given by `batch_axes=`, which axes are free.
+"""
 
 from __future__ import annotations
 

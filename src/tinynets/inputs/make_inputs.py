@@ -1,4 +1,6 @@
-"""Inputs of a forward pass: from tensors, strings such as `"batch 3 32 32"`, or the contract alone."""
+"""Make the tensors of a call from tensors, strings or the annotations of `forward`: the sizes assumed (batch
+32, or 2 if real; else 32), values, dtype and device, which axes are symbols, and the errors.
+"""
 
 from __future__ import annotations
 

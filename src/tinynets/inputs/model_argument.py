@@ -1,4 +1,6 @@
-"""Check that a model argument is an instance; the error says how to create one."""
+"""The error of `explain`, `export` and `optimize_for_inference` for a model argument that is no module; for a
+zoo name or a class it says what to write.
+"""
 
 from __future__ import annotations
 

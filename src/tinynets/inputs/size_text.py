@@ -1,4 +1,4 @@
-"""Format sizes of a traced tensor as Python expressions."""
+"""Write a traced size for a reader: `batch`, `784*batch`, `(height+3)//4`, or `?` if it depends on values."""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

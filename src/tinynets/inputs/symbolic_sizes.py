@@ -1,4 +1,6 @@
-"""Sizes of a traced tensor: numbers, or expressions over named axes such as `784*batch`."""
+"""The sizes of one trace: named axes as symbols or numbers, a batch of 53, which axes stayed free or are tied
+to one size, and torch's symbols renamed in messages.
+"""
 
 # sympy has no types. It is imported only for symbolic sizes: it takes longer than this whole package.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

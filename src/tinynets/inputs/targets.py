@@ -1,4 +1,6 @@
-"""Load models by target: `pkg.mod:Model`, `path/to/file.py:make`, or a name of the zoo."""
+"""Load models by target (`pkg.mod:Model`, `path/to/file.py:make`, a name of the zoo): imports, calls without
+arguments, which classes of a file are models, and errors of one line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two halves of a transformer block: attention over tokens, and a perceptron for each token."""
+"""`SelfAttention` and `FeedForward`, the halves of a transformer block, and `drop_path`: stochastic depth."""
 
 from __future__ import annotations
 

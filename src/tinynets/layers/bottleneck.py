@@ -1,4 +1,4 @@
-"""The bottleneck block of ResNet-50 and of ResNeXt."""
+"""`Bottleneck`, the block of ResNet-50 and ResNeXt: stride in the 3x3 convolution, projected shortcut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Initial weights, drawn from the caller's generator; each `init_` function sets a single module."""
+"""Initial weights, drawn from the caller's generator (torch's default, He, LeCun, normal, zero); each `init_`
+function sets a single module.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The basic residual block of ResNet-18 and of the CIFAR ResNets, and stages of residual blocks."""
+"""The block of ResNet-18 and the CIFAR ResNets, its shortcuts A and B, and stages of residual blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Checks of constructor arguments and image sizes, with the argument's name in the message."""
+"""The errors for constructor arguments (at least 1, a probability, a range, a multiple, a choice) and for
+images that are too small, with the argument's name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base class of the zoo: the methods that all models share."""
+"""`ImageClassifier`, base of the zoo: `feature_maps`, `reset_head`, `init`, `param_groups`, mean pooling."""
 
 from __future__ import annotations
 

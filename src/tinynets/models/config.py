@@ -1,4 +1,6 @@
-"""The constructor arguments of a model as a value that can be printed, compared, pickled and built."""
+"""`model.config`: the constructor arguments of a model as a frozen dataclass that can be printed, compared,
+pickled and built.
+"""
 
 from __future__ import annotations
 

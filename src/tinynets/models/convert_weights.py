@@ -1,4 +1,6 @@
-"""Weights of other implementations: read them, rename them, and infer a model from their shapes."""
+"""Weights of other implementations: which checkpoints and prefixes are read, names changed, the model
+inferred from shapes, and the errors for ints, meta tensors and values that are not finite.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The weights that come with the package, made as `weights/README.md` says, and other weights that fit."""
+"""The weights that come with the package, for `pretrained="mnist5k"`, and the errors for other names, other
+arguments, or models without weights, which say whose weights fit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The zoo, by name: one list, from which everything else is derived.
+"""The zoo by name: the list `MODELS` with families, image sizes and fixed arguments, `create_model`,
+`list_models` and `tn.load`, and the suggestions for a wrong name.
 
 A row of `MODELS` and the file that it names add a new model: `create_model`, `list_models`, `load` and the
 attributes of `tinynets.models` read it, and `make generate` writes the types of `create_model` and the pages.

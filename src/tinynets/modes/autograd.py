@@ -1,4 +1,6 @@
-"""Guards of this thread's autograd mode that may be entered and left in any order."""
+"""Enter and leave `torch.inference_mode` for mode blocks in any order, also where another thread finishes a
+generator.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The base of all mode context managers: reusable, reentrant, usable as a decorator."""
+"""The base of all mode context managers: reusable, reentrant, usable as a decorator, allowed in compiled
+functions; and the errors for arguments that are not models.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`training`, `evaluating` and `inference`."""
+"""`tn.training`, `tn.evaluating` and `tn.inference`: the flag and the autograd mode of each, `keep_training`
+and `keep_eval`, and the error for weights made under `inference_mode`.
+"""
 
 from __future__ import annotations
 

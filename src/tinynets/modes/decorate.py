@@ -1,4 +1,5 @@
-"""Run a function of any kind inside a context manager, without leaking it to the caller.
+"""A mode block as a decorator: functions, generators, coroutines and async generators run inside it, and it
+is left at each `yield` and `await`; classes are refused.
 
 A `with` block around a `yield` or an `await` stays open while other code runs. Here the context is exited
 each time the function yields control, and entered again when it resumes.

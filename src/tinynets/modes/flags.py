@@ -1,4 +1,6 @@
-"""The training flag of single modules: find the modules, read the flag, set it."""
+"""Read and set the training flag of single modules: frozen ones, classes that override `train`, compiled
+wrappers, and the error for programs of `torch.export`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Freeze a part of a model: eval mode that `train()` does not end, and no gradients for its parameters."""
+"""`tn.frozen`, `tn.freeze` and `tn.unfreeze`: eval mode that `train()` does not end, no gradients for the
+parameters, and what is restored afterwards.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A stand-in for the `train` method of a frozen module, which keeps it in eval mode."""
+"""The `train` method of a frozen module, which keeps it in eval mode, in copies and pickles too, and the
+`requires_grad` of its parameters, also of tied ones.
+"""
 
 from __future__ import annotations
 

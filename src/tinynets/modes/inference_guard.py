@@ -1,4 +1,6 @@
-"""Detect a model that is called under `inference_mode` while a part of it is in train mode."""
+"""The guard of `tn.Module`: the `ModeError` for a call under `torch.inference_mode()` while a part of the
+model is in train mode, its text, and at most 5 of the modules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Select the submodules that an argument like `keep_training=(nn.Dropout, "head.norm")` means."""
+"""The submodules that `keep_training=(nn.Dropout, "head.norm")` means, with everything below them, and the
+errors for a name or type that no model has, with a suggestion.
+"""
 
 from __future__ import annotations
 

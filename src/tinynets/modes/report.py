@@ -1,4 +1,6 @@
-"""`mode_report`: the modes of a model's submodules, and what switching the mode would not change."""
+"""`tn.mode_report`: its rows, summary and findings as text and in a notebook: modes, frozen parts, what
+differs in train mode, and modules out of reach of `eval()`.
+"""
 
 from __future__ import annotations
 

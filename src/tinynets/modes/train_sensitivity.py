@@ -1,4 +1,6 @@
-"""Find which modules behave differently in training, and how, from their source or else their bytecode."""
+"""Which modules behave differently in training, and the words for it (`zeroes values, p=0.5`): layers of
+torch in `_KNOWN`, others by reads of `self.training` in their source or else their bytecode.
+"""
 
 from __future__ import annotations
 

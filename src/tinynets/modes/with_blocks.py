@@ -1,4 +1,5 @@
-"""The open `with` blocks of the process, and the flags that each restores.
+"""The open mode blocks of the process: which flag each restores, in any order of leaving, and the `ModeError`
+if another thread or task holds the model in the other mode.
 
 In torch the mode is one flag per module, shared by all threads. The process therefore has one list of open
 blocks, in order of entry. Each block saves the flags that it finds. The last block that holds a module

@@ -1,4 +1,6 @@
-"""How checks call a model, and how they list what they found."""
+"""What checks share: calls without gradients, which modules are called, whether random numbers are drawn,
+which modules stay in training mode, and how lists are shortened in messages.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Ids of checks and names of groups, as a caller writes them."""
+"""Ids of checks, groups and globs as a caller writes them (`batch.*`, an id without its variant): the list of
+groups, names of 0.1, and the suggestion for an unknown one.
+"""
 
 from __future__ import annotations
 

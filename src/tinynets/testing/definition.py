@@ -1,4 +1,6 @@
-"""The definition of a check: an id, a level, and a function that raises `Failure` if a `Subject` fails."""
+"""What a check is: its id, the levels (must, should, capability, info), `slow`, `opt_in`, `static`, variants
+and parameters; `list_checks`, and checks of other packages by entry point.
+"""
 
 from __future__ import annotations
 

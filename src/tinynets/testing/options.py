@@ -1,4 +1,6 @@
-"""`Options`: what is declared about a model and how to check it, by the caller and by the model's class."""
+"""`Options`: the defaults of `check_model`'s arguments (`timeout=30`), exemptions with `raises=` and
+`match=`, and how they are merged with the `__checks__` of a model's class.
+"""
 
 from __future__ import annotations
 

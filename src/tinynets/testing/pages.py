@@ -1,4 +1,5 @@
-"""Generate the documentation of the checks, a page each, from their docstrings.
+"""The documentation of the checks, from their docstrings: the pages in `docs/checks`, their index, and what
+`tinynets check --about` prints.
 
 `python -m tinynets.testing.pages docs/checks` writes the pages.
 """

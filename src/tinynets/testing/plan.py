@@ -1,4 +1,6 @@
-"""Which checks run on a model, in which order, and why the others do not."""
+"""Which checks run on a model, cheap ones first, and why the others do not (`skip`, `slow`, on request only);
+the errors for unknown ids, missing reasons and wrong `supports`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The models of a project: named by `[tool.tinynets]` in its pyproject.toml or by a command line."""
+"""The models that `[tool.tinynets]` in pyproject.toml names, its keys and errors; and how `ID=REASON`,
+`NAME=VALUE` and `--batch-axis` of a command line are read.
+"""
 
 from __future__ import annotations
 

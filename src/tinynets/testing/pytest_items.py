@@ -1,4 +1,6 @@
-"""Checks as pytest items without a test file: `pytest --tinynets-check=pkg.mod:factory`."""
+"""`pytest --tinynets-check=pkg.mod:Model` and `--tinynets-project`: the checks as items without a test file,
+with the plugin's options.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One pytest test for every check of every model: `parametrize_checks`."""
+"""`parametrize_checks` and `Case`: one pytest test for every check of every model, its id and label, and
+which results are a skip, an xfail, a warning or a failure.
+"""
 
 from __future__ import annotations
 

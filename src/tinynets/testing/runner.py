@@ -1,4 +1,6 @@
-"""Running checks: in order, isolated and with a time limit, each with a result."""
+"""Run the checks, isolated and seeded, with a time limit: the status of each by level, exemption and
+`supports`, the checks that follow from another, and those skipped if the model does not run.
+"""
 
 from __future__ import annotations
 

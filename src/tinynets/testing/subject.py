@@ -1,4 +1,6 @@
-"""The argument of a check: the model, inputs of any batch size, and outputs computed once and shared."""
+"""`Subject`, the argument of a check: batches of 4 samples, seeded calls, outputs computed once, their batch
+axes, other instances, and `assert_close`, which measures again in float64.
+"""
 
 from __future__ import annotations
 

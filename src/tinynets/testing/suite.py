@@ -1,4 +1,6 @@
-"""`check_model`: run every check on a model and report."""
+"""`check_model`: its arguments and their documentation, `on_fail=`, how a factory is called, the progress
+bar, and the versions and machine in a report.
+"""
 
 from __future__ import annotations
 

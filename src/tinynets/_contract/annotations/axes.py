@@ -1,4 +1,5 @@
-"""Parse jaxtyping's axis language: a string such as `"batch 2*hidden *rest"` becomes a tuple of axes.
+"""Parse jaxtyping's axis language into axes: `3`, `rows=3`, `batch`, `_`, `#batch`, `*batch`, `...`, and
+expressions such as `2*hidden` and `{self.width}`; `?` is refused.
 
 jaxtyping rejects malformed strings when the annotation is created, so this parser only has to agree with it
 on well-formed ones. A property test compares the two.

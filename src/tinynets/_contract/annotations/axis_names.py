@@ -1,4 +1,6 @@
-"""Check the axis names of one function: what binds them, in which order, and which look misspelt."""
+"""Check the axis names of one function: the error for an axis computed from what nothing binds, the warning
+for one that looks misspelt, and which argument or line binds each axis first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Find the axes that a class declares: `width: int` makes axis `width` an attribute of the instance."""
+"""Find the axes that a class declares, in its body, its bases or `__init__`: `width: int`, `Final`,
+`ClassVar`, `Annotated`, and `int | None`, which is free while the attribute is None.
+"""
 
 from __future__ import annotations
 

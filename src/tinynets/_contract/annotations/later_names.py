@@ -1,4 +1,6 @@
-"""Find names in annotations that do not exist yet: defined later, or imported for type checkers only."""
+"""Find names in annotations that do not exist yet: defined later in the file, or imported under `if
+TYPE_CHECKING`; they are looked up when a value is checked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Parse a type hint into a spec for the value and everything in it."""
+"""Parse a type hint into a spec: which containers, unions, aliases, TypeVars and classes with fields are
+looked into, and the error for tensors where they cannot be enforced, as in `Iterator[...]`.
+"""
 
 # Type hints are inspected as values here, and typeshed has no types for their parts.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

@@ -1,4 +1,6 @@
-"""Match values against types without tensors, as beartype does."""
+"""Match values against types without tensors, as beartype does: `float` accepts an int, symbolic sizes are
+ints, and a name imported for type checkers only warns.
+"""
 
 from __future__ import annotations
 

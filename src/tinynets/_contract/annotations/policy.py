@@ -1,4 +1,6 @@
-"""Policy: how to handle annotations that cannot be enforced, and how much of a function is checked."""
+"""What happens where an annotation cannot be enforced or a value does not match: the strict policy of
+`tn.Module` and `tn.contract` raises; that of the import hook is `_packages/lenient_policy.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Evaluate annotations with the names in scope where a function or class is defined."""
+"""Evaluate annotations, quoted ones too, with the names in scope where a function or class is defined; the
+error for a name that does not exist at run time, and the line that a warning points at.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Read the annotations of a function's arguments, its return value and the values that it yields."""
+"""Read the annotations of a signature: which ones an override inherits (by parameter name, else by position),
+and what a default of None, `*args`, `**kwargs`, generators and yields mean for them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Specs: a type hint as a tree of what a value must be; and sites, where in a function a value must be so."""
+"""Specs: a type hint as a tree of what a value must be, with the dtypes of families such as `Float`; and
+sites, where in a function a value must be so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Find the annotations inside the body of a function, which Python does not keep."""
+"""Find the annotations inside the body of a function, which Python does not keep, and decide whether a
+function has a tensor annotation at all, and so is checked.
+"""
 
 from __future__ import annotations
 

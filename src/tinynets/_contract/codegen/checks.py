@@ -1,4 +1,5 @@
-"""Write the statements of one check: the guard, the validation if it fails, and the use of the value.
+"""Write the statements of one check (the guard, the validation if it fails, the use of the value) for an
+argument, a line, `name[...] = item`, a return or a yield.
 
 They have the position of the user's line, so tracebacks, coverage and debuggers show the user's own file. No
 generated variable owns a value once it has been checked. Around all of them stands what decides at each call

@@ -1,4 +1,6 @@
-"""Copy a function with other code, or with another function in its closure."""
+"""Copy a function with other code or another closure: how checks get under a decorator, and the error for a
+decorator that keeps its function in a dict, an attribute or a global.
+"""
 
 from __future__ import annotations
 

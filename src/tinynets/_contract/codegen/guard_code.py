@@ -1,4 +1,5 @@
-"""Write guards: straight-line code that quickly accepts most values that match.
+"""Write guards, code that quickly accepts most values that match: classes, dtypes, literals, unions, and
+every item of a container; the part for shapes is in `shape_code.py`.
 
 A guard reads `value.shape` and `value.dtype` once, compares ints, and binds axis names to local variables of
 the checked function. It is sound but not complete: values that it does not accept are validated.

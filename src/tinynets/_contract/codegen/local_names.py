@@ -1,4 +1,6 @@
-"""Follow local names through a body: which are assigned, and which are declared with a spec."""
+"""Follow local names through a body: how long a declaration stays in force after `if`, loops, `with`, `try`
+and `match`, and which statements assign a name.
+"""
 
 from __future__ import annotations
 

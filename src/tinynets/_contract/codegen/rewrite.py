@@ -1,4 +1,5 @@
-"""Rewrite the body of a function: each check goes next to the line that it checks.
+"""Rewrite the body of a function: which statements get a check next to them (annotated lines, a bare `left:
+Float[...]`, later assignments to a declared name, `for`, `with`, `match`, `except`).
 
 Inserted statements have the position of the user's line, so tracebacks, coverage and debuggers show the
 user's file.

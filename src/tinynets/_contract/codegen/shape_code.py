@@ -1,4 +1,6 @@
-"""Write the part of a guard that compares `value.shape` with a tuple of sizes."""
+"""Write the part of a guard that compares `value.shape`: how `batch`, `#batch`, `*batch`, `2*hidden` and axes
+of the class are compared and bound to local variables.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Functions that guards call where an expression is not enough; `torch.compile` traces through them."""
+"""Functions that guards call while a function runs, traced by `torch.compile` too: sizes of `*#name`, NumPy
+and other arrays, and `locals()` without generated names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Inspect and build pieces of Python syntax trees."""
+"""Inspect and build pieces of Python syntax trees: parameters, docstrings, assigned names, and statements at
+the position of the user's line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Reject, when a function is defined, code that its rewritten body could not check."""
+"""Reject code that could not be checked when a function is defined: `:=` on a declared name, `yield from`, a
+yield in an expression, inner functions with tensor annotations, names that begin with `_tn_`.
+"""
 
 from __future__ import annotations
 

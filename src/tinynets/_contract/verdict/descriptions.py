@@ -1,4 +1,6 @@
-"""Describe in a few words what a value is and what a spec requires."""
+"""Describe in a few words what a value is (`float32 [2 3]`, at most 3 items of a list, no tensor values) and
+what a spec requires: `got` and `expected` of an error.
+"""
 
 from __future__ import annotations
 

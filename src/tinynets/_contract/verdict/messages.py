@@ -1,4 +1,6 @@
-"""Write the text of a contract error: what, where, expected, got, who bound what, and one likely remedy."""
+"""Write the text of a contract error: where, what, `expected` above `got`, the source line, what bound each
+axis, a remedy; and whether it is a ShapeError, DtypeError or ContractError.
+"""
 
 from __future__ import annotations
 

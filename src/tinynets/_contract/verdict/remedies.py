@@ -1,4 +1,6 @@
-"""Suggest one remedy for an error, if the sizes support it."""
+"""Suggest one remedy for a value that an annotation rejects: channels-last or grey images, a missing batch
+axis, uint8, NumPy arrays, lists, swapped axes, the layer that gives this size.
+"""
 
 from __future__ import annotations
 

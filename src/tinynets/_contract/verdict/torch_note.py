@@ -1,4 +1,6 @@
-"""The note on an error of torch that passes through a checked function: where, which sizes, which tensors."""
+"""The note on an error of torch that passes through a checked function: module path and line, `axes:` and
+`tensors:` so far; which errors get one, and only from the innermost forward.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Suggest remedies for errors of torch that pass through a checked function."""
+"""Suggest remedies for errors of torch in that note: a matrix product that fits if transposed, two dtypes,
+two devices, BatchNorm on one value per channel.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The costs of lines: sums of products of sizes, and how they are written."""
+"""MACs and bytes as formulas over the axes, and how a formula is written: `200,704·batch`, `tokens²`, `KiB`;
+short numbers for a column are in `render/short_numbers.py`.
+"""
 
 # Sizes are ints or sympy expressions, which have no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

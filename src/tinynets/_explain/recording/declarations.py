@@ -1,4 +1,6 @@
-"""Compare the declared shapes of lines with the actual ones."""
+"""Compare the shapes that lines declare with the actual ones: the verdicts `=` and `≠`, the size that a name
+in a comment is bound to, and the shape in the declared names.
+"""
 
 # sympy has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false

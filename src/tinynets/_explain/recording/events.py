@@ -1,4 +1,6 @@
-"""Events of a running model, with symbolic sizes; rows are built from them afterwards."""
+"""What is recorded of a line, a call and a tensor while a model runs, before `rows.py` makes rows of it; at
+most 16 tensors of a value, found in containers and attributes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Facts about a call that depend on the mode: dropout, statistics, randomness."""
+"""Notes on a call that depend on the mode: `dropout 0.1 ON`, `bn uses batch statistics`, `random: rand
+(train)`, the autocast, and the warning `is ON although eval`; for which functions.
+"""
 
 from __future__ import annotations
 

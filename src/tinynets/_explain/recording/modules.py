@@ -1,4 +1,6 @@
-"""Modules of a running model: which of their functions to trace, and how to write them."""
+"""Modules of a running model: which functions are traced, which layers are one line, the kernel size of a
+convolution or pooling, and how a module and the operands of a failing line are written.
+"""
 
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Count the cost of every operation of torch for the lines that are running."""
+"""Count MACs and new memory of every operation for the lines that are running: torch's FLOP counter, and the
+CPU kernels that it lacks (attention, LSTM); which operations are watched for broadcasting.
+"""
 
 # torch's own modes are typed with Any throughout.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

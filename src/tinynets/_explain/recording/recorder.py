@@ -1,4 +1,6 @@
-"""Record a forward pass line by line, with Python's trace function and torch's dispatch modes."""
+"""Record a forward pass with Python's trace function: which lines and calls are followed, the parameters that
+they use, `view`, `in place` or new memory, bytes saved for backward; at most 200,000 lines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From events to rows: name the sizes, check the declarations, and fold the loops."""
+"""Make the rows of the table from events: the value of every field of a `Line` (named shape, verdict,
+parameters, MACs, bytes, warnings), and loops and equal items folded into `x12`.
+"""
 
 # Sizes are ints or sympy expressions, which have no types.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false

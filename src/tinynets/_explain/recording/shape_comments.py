@@ -1,4 +1,6 @@
-"""What counts as a shape comment, such as `# [batch, 256]`."""
+"""What counts as a shape comment, for `tn.explain` and `tinynets comments`: `# [batch, 256]`, `# (B, 256)`,
+`# x: [batch, 256]`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The statements of a function as written in its file, and the shapes that comments declare."""
+"""The statements of a function as written in its file: the code shown for a line, the names that it assigns,
+its kind, and the shape that its annotation or comment declares.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Run a forward pass on fake tensors; fall back to real ones for a model that needs values."""
+"""Run a forward pass for `tn.explain` on a private copy: `symbolic`, else `fixed`, else `real`, and why; the
+totals, percentages, unused parameters, notes and proof of a run.
+"""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The rows of the table for a terminal: the text and the width of each column."""
+"""The table for a terminal: heads, widths, cut code, short numbers, `>` where the pass failed, `~` where
+modes differ, rows that are left out, dtype and layout among the notes, warnings with `!`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The text that all renderers show for a line and for a run."""
+"""The texts that terminal, Markdown and HTML share: the first line, shapes, `f32`, the notes of a line
+(`declares [...]`, `frozen`, `kernel 3x3`, intermediate shapes), totals, `all 5 shapes declared`.
+"""
 
 from __future__ import annotations
 

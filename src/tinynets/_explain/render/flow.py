@@ -1,4 +1,6 @@
-"""The data flow of a forward pass: a box for every line, an arrow for every tensor passed on."""
+"""The boxes and arrows of the flow diagram: which lines get a box, its title, what it holds (`BasicBlock
+x3`), containers of up to 8 items opened, sums split in two; `picture.py` draws them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A forward pass as HTML: a page, and the table that a notebook shows."""
+"""The HTML page of `to_html` and the table of a notebook, from the templates `page.html.j2` and
+`notebook.html.j2` in `assets/`, where their texts, buttons and styles are.
+"""
 
 from __future__ import annotations
 

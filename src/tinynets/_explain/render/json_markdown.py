@@ -1,4 +1,6 @@
-"""An explanation as JSON and as Markdown."""
+"""An explanation as JSON, with all fields of `records.py`, and as Markdown: the columns of its table, the
+marks `≠` and `failed here`, and the line of totals below.
+"""
 
 from __future__ import annotations
 

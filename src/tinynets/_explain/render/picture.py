@@ -1,4 +1,6 @@
-"""The layout of the boxes and arrows of a flow, and their picture as a self-contained SVG file."""
+"""The layout of the flow diagram (sizes of boxes, lanes of arrows, labels, panels that open by click, at most
+60 boxes), and the SVG file of `to_svg`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Costs per sample, and numbers that are short enough for a column."""
+"""Numbers short enough for a column (`201.0 k`, `2.0 KiB`, `0.8 MB`), costs per image or per sample, and the
+totals that depend on other axes too (`in all MACs ...`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The templates under `assets/`: HTML, SVG, CSS and JavaScript in separate files."""
+"""Load the templates under `assets/` (HTML, SVG, CSS, JavaScript): the hues of axis names, the filters, and
+formulas in the form that the page's script computes with new sizes.
+"""
 
 from __future__ import annotations
 

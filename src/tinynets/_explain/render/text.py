@@ -1,4 +1,6 @@
-"""The table for a terminal: plain, or in colour with rich."""
+"""What `print(explanation)` prints around the table: the first line, the error, `total ...`, `in all ...`,
+notes and the legend of `~`; the width (`COLUMNS`, terminal, 110, at least 60), and rich's colours.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The input of a renderer: the runs of a model, and the colour of each axis name."""
+"""The input of a renderer: the runs of a model, the depth, the axes that may have any size (the fields of the
+page), and a number for the colour of each axis name.
+"""
 
 from __future__ import annotations
 

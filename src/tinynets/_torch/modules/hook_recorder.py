@@ -1,4 +1,6 @@
-"""Watch the calls of a model's modules with forward hooks, which are always removed again."""
+"""Watch the calls of a model's modules with forward hooks, which are always removed again: their paths, and
+copies of their inputs and outputs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The base classes of torch's normalisation and dropout layers.
+"""The base classes of torch's BatchNorm, InstanceNorm and dropout layers, by which the modes and the checks
+recognise them.
 
 They identify layers that depend on the mode or on the batch: 1-, 2- or 3-dimensional, lazy, synchronised or
 subclassed by a user. Torch exports only the concrete classes; if it drops a base, list them here.

@@ -1,4 +1,5 @@
-"""Copies of a module: with tensors of no values or shared ones, and without the hooks of the user.
+"""Private copies of a model for `tn.explain`, proofs and traces: fake or shared tensors, attributes that
+cannot be copied, and which hooks count as the user's and are removed.
 
 `copy.deepcopy(module)` is the public way, and is tried first; where an attribute, such as a lock or an open
 file, cannot be copied, the tables of the module are. Their names stand in every pickled module, so torch

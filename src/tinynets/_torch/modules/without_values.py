@@ -1,4 +1,6 @@
-"""Run constructors for names and shapes alone: without drawing weights, and with a limit on tensors."""
+"""Run constructors for names and shapes alone, when a file is loaded: without drawing weights, and with an
+error if there would be too many tensors.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The wrappers of `torch.compile` and `DataParallel`: the model inside, and its parameter names.
+"""The wrappers of `torch.compile`, `DataParallel` and `DistributedDataParallel`: the model inside, and the
+prefixes `_orig_mod.` and `module.`, which are removed from names of weights.
 
 They keep the model as `_orig_mod` and `module`, and prefix all names in their state dicts with these.
 If torch renames them, saving a wrapped model raises `CheckpointError`, and so does loading its state dict.

@@ -1,4 +1,6 @@
-"""Attributes that are not in a plain dict: in a class, in slots, in the closure of a function."""
+"""Read and write attributes that are not in a plain dict, for the walk over a model: those of a class, in
+`__slots__`, and in the closure of a function.
+"""
 
 from __future__ import annotations
 

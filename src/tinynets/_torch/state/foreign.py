@@ -1,4 +1,6 @@
-"""Objects that are not state of a model: plain values, and objects of Python or torch."""
+"""Which objects are not state of a model, so that its walk does not look into them: plain values, and objects
+of the standard library and torch; and which belong to NumPy.
+"""
 
 from __future__ import annotations
 

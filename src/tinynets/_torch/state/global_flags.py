@@ -1,4 +1,6 @@
-"""Read, write and compare the global flags of torch that a model could change."""
+"""The global flags that a model could change, which the checks restore and report: grad mode, default dtype
+and device, threads, determinism, autocast, cuDNN, attention kernels, recursion limit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Save, restore, compare and seed the random number generators of torch, Python and NumPy."""
+"""Save, restore, compare and seed the random number generators: torch's on each device in use, Python's,
+NumPy's, and those that a model holds.
+"""
 
 from __future__ import annotations
 

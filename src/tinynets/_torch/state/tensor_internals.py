@@ -1,4 +1,6 @@
-"""Data of a tensor that torch does not expose publicly."""
+"""Data of a tensor that torch does not expose publicly: its gradient hooks, and how often it was written to
+in place.
+"""
 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations

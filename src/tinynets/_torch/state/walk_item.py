@@ -1,4 +1,6 @@
-"""One object found by the walk over a model: its path and its role in its owner."""
+"""One object found by the walk over a model: how its path is written (`cache['mask'][0]`), and its role:
+parameter, buffer, submodule, hook, flag or attribute.
+"""
 
 from __future__ import annotations
 

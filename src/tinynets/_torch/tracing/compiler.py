@@ -1,4 +1,6 @@
-"""Uses of `torch.compile` without a public API."""
+"""Uses of `torch.compile` without a public API: mode blocks inside compiled functions, the wrapper's class,
+and an error in place of a recompilation.
+"""
 
 # pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false

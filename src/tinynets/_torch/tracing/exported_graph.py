@@ -1,4 +1,6 @@
-"""Programs of `torch.export`: made for a straight line, and what their graphs say about sizes and weights."""
+"""Programs of `torch.export` for `optimize_for_inference`: which axes are free, and what their graphs say
+about weights, mutated buffers, conditions on sizes, and the module of an operation.
+"""
 
 # What torch.export returns has no complete types.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -1,4 +1,5 @@
-"""Tensors with shapes but no values, with which `torch.export` and `torch.compile` trace.
+"""Tensors with shapes but no values, with which `tn.explain` and proofs run a model, and which errors mean
+that the model needs values.
 
 `torch.device("meta")` is the public alternative, but it has no other devices and no symbolic sizes, and the
 strides of its results differ from real kernels. If torch changes these names, `tinynets.explain` fails here,

@@ -1,4 +1,5 @@
-"""Kernels between which torch chooses automatically, and the process-wide settings that decide.
+"""torch's native convolution kernel, and the process-wide settings (threads, oneDNN, determinism, precision)
+that may change the bits of a convolution.
 
 `torch.conv2d` is the public way to both kernels of a convolution on the CPU, oneDNN's and the native one, but
 the caller cannot choose. If torch drops the name of the native one, straight lines call `torch.conv2d`.

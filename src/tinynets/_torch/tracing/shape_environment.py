@@ -1,4 +1,5 @@
-"""Symbolic sizes: axes that may have any size while `tinynets.explain` traces a model.
+"""torch's symbolic sizes, for `tn.explain`, proofs and exports: made, compared, rounded quotients merged, and
+which conditions of a trace count as those of the model.
 
 `torch.export` is their public use, but shows only the finished program. If torch drops these names, `explain`
 loses axis names and formulas, and `export` loses the free batch of 1; real sizes do not need them.

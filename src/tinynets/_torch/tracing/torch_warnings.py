@@ -1,4 +1,6 @@
-"""Suppress warnings that torch itself causes and a user cannot act on."""
+"""Suppress warnings and log messages that torch itself causes and a user cannot act on; the call of
+`torch.onnx.export` is here too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a checked function does while torch traces it, with `torch.jit.trace` or dynamo.
+"""What a checked function does while torch traces it: validation only under `torch.jit.trace`, graph breaks
+and the text of the error under `torch.compile`, NumPy arrays there, older torch.
 
 The comment at each private name of torch says what it is for, and what to do if torch drops it.
 """

@@ -1,4 +1,6 @@
-"""Find the responsible module: the deepest that changes something, or the first whose output differs."""
+"""Name the responsible module in a failed check: the deepest that changes something during a call, or the
+first whose output differs between two calls.
+"""
 
 from __future__ import annotations
 

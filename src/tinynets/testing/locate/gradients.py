@@ -1,4 +1,6 @@
-"""Where gradients stop or break: which module, which operation, which line."""
+"""The cause in a failed gradient check: a module that is never called, runs under `no_grad` or is detached,
+the operation and line of the first NaN, or of a write in place.
+"""
 
 from __future__ import annotations
 

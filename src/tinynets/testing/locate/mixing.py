@@ -1,4 +1,6 @@
-"""Find the module that mixes samples: in two calls, its inputs are the same but its outputs differ."""
+"""The cause in a failed batch check: the module whose inputs are the same but whose outputs differ in two
+calls, and known settings such as `dim=0` or `batch_first=False`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whether samples of a batch affect each other: their values in two calls, and their gradients."""
+"""Whether samples of a batch affect each other: their outputs in two calls (after a training step, if all are
+equal), and the gradients between samples.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Running the model in another dtype, and finding the module that changes it back."""
+"""Run the model in another dtype, for the dtype checks: the module that changes it back, tensors left behind,
+values that are not finite, and dtypes without a kernel.
+"""
 
 from __future__ import annotations
 

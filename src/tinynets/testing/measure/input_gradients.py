@@ -1,4 +1,6 @@
-"""Which parts of the inputs have no gradient."""
+"""Which parts of the inputs have no gradient, written as slices such as `x[:, 0:3]`: at most 24 batches, and
+two training steps before they count.
+"""
 
 from __future__ import annotations
 

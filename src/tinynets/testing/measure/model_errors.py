@@ -1,4 +1,6 @@
-"""Turn exceptions of the model into failures of a check."""
+"""Turn exceptions of the model into a `Failure` or `Skip` of a check: `the model raised ...`, the user's
+line, at most 300 characters in one line, a `train` that raises.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tensors of an output: in containers that torch knows, in dataclasses and in plain objects."""
+"""The tensors of an output and their names (`output['logits']`): which containers, dataclasses and objects
+are opened, and the outline of a structure in messages.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two models that should be equal: their tied weights, and the state that may differ."""
+"""Two models that should be equal, for the state checks: how weights are changed before saving, tied weights,
+and the state that is not saved (buffers, attributes, closures) as the cause.
+"""
 
 from __future__ import annotations
 

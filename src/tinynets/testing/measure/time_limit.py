@@ -1,4 +1,6 @@
-"""A limit on the CPU time of a block."""
+"""`timeout=`: the limit on the CPU time of a check, ten times as much wall-clock time, its messages, and
+where there is no limit (other threads, Windows).
+"""
 
 from __future__ import annotations
 

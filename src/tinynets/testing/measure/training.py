@@ -1,4 +1,6 @@
-"""Training passes for the gradient checks, computed once per subject and shared."""
+"""The short training that the gradient checks share: 3 batches with a step after each, the length of a step,
+the scaled random loss, and what a backward pass raises.
+"""
 
 from __future__ import annotations
 

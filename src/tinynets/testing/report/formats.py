@@ -1,4 +1,6 @@
-"""A report as text, as a rich table, as HTML, JSON, JUnit XML and Markdown."""
+"""A report of `check_model` as text, rich table, HTML, JSON, JUnit XML and Markdown: title, order, columns,
+colours, keys, and the summary of ten lines.
+"""
 
 from __future__ import annotations
 

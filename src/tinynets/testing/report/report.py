@@ -1,4 +1,6 @@
-"""The report: the results of all checks, and how to show and save them."""
+"""`Report`, what `check_model` returns: which format `repr`, `print`, a notebook and rich show, and
+`to_json`, `to_junit` and `to_markdown` with a path.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The results of all checks, as data."""
+"""The results of all checks as data: the statuses, when one fails the report (`ok`), the counts, and a
+result's message with its lines `note`, `and 9 checks that follow` and `declare`.
+"""
 
 from __future__ import annotations
 

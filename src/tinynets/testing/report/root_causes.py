@@ -1,4 +1,6 @@
-"""Which failure explains which others: one bug fails many checks, and one of them has the cause."""
+"""Which failed check explains which others, the deepest cause first: the table `ROOTS`, after which the
+others are skipped and name it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The changes of a model, in words."""
+"""The changes of a model in words (`path: old -> new`, `replaced by an equal`), and when two values count as
+equal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Save everything a model holds, so that the caller gets it back unchanged."""
+"""Save everything a model holds, so that the caller gets it back unchanged: tensors, gradients, hooks, modes,
+attributes, containers, classes, generators; sparse tensors are left out.
+"""
 
 from __future__ import annotations
 
