@@ -1,5 +1,5 @@
-"""The bytes of a weight file: safetensors, read once, with a SHA-256 in the header, of at most 4 MiB; the
-errors for a truncated, damaged or other file (`torch.save`), cut to one line.
+"""The bytes of a weight file: safetensors, read once, with a SHA-256 in a header of at most 4 MiB; the errors
+for a truncated, damaged or other file (`torch.save`), cut to one line.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""`tn.contract`: what it accepts and refuses, how it looks through decorators, and that those of jaxtyping
-and beartype are removed.
+"""`tn.contract`: what it accepts and refuses, how it looks through decorators, and how it removes those of
+jaxtyping and beartype.
 """
 
 from __future__ import annotations

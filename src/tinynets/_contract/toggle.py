@@ -1,5 +1,5 @@
-"""Turn enforcement off and on for the process: `tn.checks(False)` and `TINYNETS_CHECKS=0`, the values that it
-accepts, and which block decides if threads disagree.
+"""Turn enforcement off and on for the process: `tn.checks(False)` and `TINYNETS_CHECKS=0`, the values that
+the variable accepts, and which block decides if threads disagree.
 """
 
 from __future__ import annotations

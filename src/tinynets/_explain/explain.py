@@ -1,5 +1,5 @@
 """`tn.explain`: its arguments and defaults (`depth=1`, `on="fake"`, `modes`, `named`), and the models that it
-refuses: scripted ones, and lazy layers.
+refuses: scripted ones, and those with lazy layers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The fields of `Run`, `Frame`, `Line`, `Op` (such as `kernel_size`), `TensorFacts` and `Amount`, the data of
-an explanation and the keys of its JSON: a new fact begins here.
+an explanation and the keys of its JSON; add a new fact here first.
 """
 
 from __future__ import annotations

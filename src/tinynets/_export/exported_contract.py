@@ -1,5 +1,5 @@
 """The contract of an exported model as JSON: its fields, format version and checksum, the errors for a newer
-or changed one, and the check of each call's inputs, outputs and minimum sizes.
+or changed one, and the check of each call's inputs, outputs and size limits.
 
 It is narrower than the contract of the model: a program accepts only the dtype that it was exported for, and
 an axis that was given as a number has a fixed size.

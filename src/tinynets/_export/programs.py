@@ -1,5 +1,5 @@
 """Export a model to a program of torch with its contract: eval mode, which axes stay free, the names of
-inputs and outputs (`output`, `output_0`; ONNX too), no paths, and what cannot be exported.
+inputs and outputs (`output`, `output_0`; ONNX too), paths removed, and what cannot be exported.
 """
 
 # The types of torch.export are incomplete.

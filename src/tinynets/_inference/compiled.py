@@ -1,5 +1,5 @@
-"""`CompiledModel`, the callable of `optimize_for_inference` with a backend: compiled once, compared within
-1e-4, `RuntimeError` if copied weights have changed, `refresh()`, `repr`, no pickling.
+"""`CompiledModel`, the callable of `optimize_for_inference` with a backend: compiled once, compared with the
+model to 1e-4, `RuntimeError` if copied weights have changed, `refresh()`, `repr`, no pickling.
 """
 
 from __future__ import annotations

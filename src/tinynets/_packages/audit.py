@@ -1,5 +1,5 @@
-"""The audit of a package, which runs no function: the counts, `not enforced`, `perhaps misspelt` and `not
-imported`, as text and JSON, and the packages that it refuses.
+"""Audit a package: import its modules without calling its functions; the counts, `not enforced`, `perhaps
+misspelt` and `not imported`, as text and JSON, and the packages that it refuses.
 """
 
 from __future__ import annotations

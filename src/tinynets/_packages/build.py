@@ -1,4 +1,4 @@
-"""Build the checked version of an instrumented function: the function object stays, its code changes, the
+"""Build the checked version of an instrumented function: the function object stays, its code changes, and the
 constants of its checks become globals of the module.
 """
 

@@ -1,5 +1,5 @@
 """Check the fields of a dataclass or NamedTuple under the import hook when one is constructed: axes are
-shared within one object; which fields and constructors are left out, and the reason for the audit.
+shared within one object; which fields and constructors are left out, and why.
 """
 
 from __future__ import annotations

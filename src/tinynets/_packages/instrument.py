@@ -1,5 +1,5 @@
-"""Rewrite the source of a module for the import hook, so that a function gets its checks on its first call:
-which functions, classes and decorators (`@torch.jit.script`, `@no_type_check`) are left alone.
+"""Rewrite the source of a module for the import hook, so that a function gets its checks on its first call;
+which functions and classes are left alone (`@torch.jit.script`, `@no_type_check`, empty overloads).
 
 Until then its body begins with statements that build the checked function and call it. The original body
 follows, unreachable, so that the signature, free variables and kind (a generator, say) stay the same. A

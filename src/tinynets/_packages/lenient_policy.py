@@ -1,5 +1,5 @@
 """The policy of the import hook: what cannot be enforced is recorded and skipped, a default that does not
-match is accepted, types without tensors are ignored; `tn.Module` has `policy.py`.
+match is accepted, hints without tensors are usually ignored; `policy.py` has that of `tn.Module`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """State of a module under the import hook: when functions get their checks (first call, compiled code,
-threads, inner functions), and decorators of jaxtyping, beartype and typeguard without effect.
+threads, inner functions), and when decorators of jaxtyping, beartype and typeguard are skipped.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Draw more inputs like an example, for `check_model` and proofs: constants stay, masks and positions are
-kept whole, floats stay in range, integers are among those seen or below the smallest embedding.
+kept whole, floats stay in range, integers are among those seen or valid in the smallest embedding.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The example call of `check_model`, `optimize_for_inference` and proofs, from tensors, shapes, tuples or
-`make_inputs=`; how the batch axis is inferred or given by `batch_axes=`, which axes are free.
+`make_inputs=`: how the batch axis is inferred or given by `batch_axes=`, and which axes are free.
 """
 
 from __future__ import annotations

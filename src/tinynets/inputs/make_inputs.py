@@ -1,5 +1,5 @@
-"""Make the tensors of a call from tensors, strings or the annotations of `forward`: the sizes assumed (batch
-32, or 2 if real; else 32), values, dtype and device, which axes are symbols, and the errors.
+"""Make the tensors of a call from tensors, strings or the annotations of `forward`: the sizes assumed (32,
+but 2 for a real batch), values, dtype and device, which axes are symbols, and the errors.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The error of `explain`, `export` and `optimize_for_inference` for a model argument that is no module; for a
-zoo name or a class it says what to write.
+"""The error of `explain`, `export` and `optimize_for_inference` for a model argument that is not a module;
+for a zoo name or a class it says what to write.
 """
 
 from __future__ import annotations

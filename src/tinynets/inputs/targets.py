@@ -1,5 +1,5 @@
 """Load models by target (`pkg.mod:Model`, `path/to/file.py:make`, a name of the zoo): imports, calls without
-arguments, which classes of a file are models, and errors of one line.
+arguments, which classes of a file are models, and one-line errors.
 """
 
 from __future__ import annotations

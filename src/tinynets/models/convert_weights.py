@@ -1,5 +1,5 @@
-"""Weights of other implementations: which checkpoints and prefixes are read, names changed, the model
-inferred from shapes, and the errors for ints, meta tensors and values that are not finite.
+"""Weights of other implementations: which checkpoints and prefixes are accepted, how names are changed and
+shapes read, and the errors for ints, meta tensors and values that are not finite.
 """
 
 from __future__ import annotations

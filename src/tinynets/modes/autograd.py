@@ -1,4 +1,4 @@
-"""Enter and leave `torch.inference_mode` for mode blocks in any order, also where another thread finishes a
+"""Enter and leave `torch.inference_mode` for mode blocks in any order, even if another thread finishes a
 generator.
 """
 

@@ -1,5 +1,5 @@
-"""The guard of `tn.Module`: the `ModeError` for a call under `torch.inference_mode()` while a part of the
-model is in train mode, its text, and at most 5 of the modules.
+"""The guard of `tn.Module`: the `ModeError` for a call under `torch.inference_mode()` while a layer that
+depends on the mode is in train mode, and its text, which lists at most 5 of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The submodules that `keep_training=(nn.Dropout, "head.norm")` means, with everything below them, and the
+"""The submodules that `keep_training=(nn.Dropout, "head.norm")` selects, with everything below them, and the
 errors for a name or type that no model has, with a suggestion.
 """
 

@@ -1,5 +1,5 @@
-"""`pytest --tinynets-check=pkg.mod:Model` and `--tinynets-project`: the checks as items without a test file,
-with the plugin's options.
+"""`pytest --tinynets-check=pkg.mod:Model` and `--tinynets-project`: the checks as items without a test file;
+the options are declared in `tinynets_pytest.py`.
 """
 
 from __future__ import annotations

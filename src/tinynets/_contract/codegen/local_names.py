@@ -1,5 +1,5 @@
-"""Follow local names through a body: how long a declaration stays in force after `if`, loops, `with`, `try`
-and `match`, and which statements assign a name.
+"""Follow local names through a body: which declarations stay in force where paths meet (`if`, loops, `try`,
+`match`), and which statements assign a name.
 """
 
 from __future__ import annotations

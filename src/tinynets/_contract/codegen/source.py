@@ -1,5 +1,5 @@
-"""Find the definition of a function in its file, and compile a changed one in its place; source that is not
-what Python runs is refused: an edited file, stale bytecode, a lambda, code from `exec`.
+"""Find the definition of a function in its file, and compile a changed one in its place; the errors for a
+function without usable source: an edited file, stale bytecode, a lambda, code from `exec`.
 
 The tree is used only if the file still compiles to the code that Python runs. Bytecode may be older than its
 file (an edit after the import, an unchecked-hash `.pyc`), and an import hook may have rewritten it.

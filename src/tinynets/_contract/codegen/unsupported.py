@@ -1,5 +1,5 @@
-"""Reject code that could not be checked when a function is defined: `:=` on a declared name, `yield from`, a
-yield in an expression, inner functions with tensor annotations, names that begin with `_tn_`.
+"""Reject, when a function is defined, code that could not be checked: `:=` on a declared name, `yield from`,
+a yield in an expression, inner functions with tensor annotations, names that begin with `_tn_`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Suggest remedies for errors of torch in that note: a matrix product that fits if transposed, two dtypes,
-two devices, BatchNorm on one value per channel.
+"""Suggest remedies for errors of torch, for the note of `torch_note.py`: a matrix product that fits if
+transposed, two dtypes, two devices, BatchNorm on one value per channel.
 """
 
 from __future__ import annotations

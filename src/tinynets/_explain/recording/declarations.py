@@ -1,5 +1,5 @@
-"""Compare the shapes that lines declare with the actual ones: the verdicts `=` and `≠`, the size that a name
-in a comment is bound to, and the shape in the declared names.
+"""Compare the shapes that lines declare with the actual ones: the verdicts `=` and `≠`, the size that each
+declared name is bound to, and the shape in the declared names.
 """
 
 # sympy has no types.

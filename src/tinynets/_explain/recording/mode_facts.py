@@ -1,5 +1,5 @@
 """Notes on a call that depend on the mode: `dropout 0.1 ON`, `bn uses batch statistics`, `random: rand
-(train)`, the autocast, and the warning `is ON although eval`; for which functions.
+(train)`, autocast, the warning `is ON although eval`; and the functions that get one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The layout of the flow diagram (sizes of boxes, lanes of arrows, labels, panels that open by click, at most
-60 boxes), and the SVG file of `to_svg`.
+"""The layout of the flow diagram (sizes of boxes, lanes of arrows, labels, panels that open with a click, at
+most 60 boxes), and the SVG file of `to_svg`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Load the templates under `assets/` (HTML, SVG, CSS, JavaScript): the hues of axis names, the filters, and
-formulas in the form that the page's script computes with new sizes.
+formulas in a form that the script of the page can compute for new sizes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a `forward` runs inside a call of its module: when `DirectForwardWarning` is given, and its text;
+"""Whether a `forward` runs inside a call of its module: when `DirectForwardWarning` is issued, and its text;
 and the outermost module being called, for the paths in error messages.
 
 The comment at each private name of torch says what it is for, and what to do if torch drops it.

@@ -1,5 +1,5 @@
-"""Uses of `torch.compile` without a public API: mode blocks inside compiled functions, the wrapper's class,
-and an error in place of a recompilation.
+"""Parts of `torch.compile` that have no public API: mode blocks inside compiled functions, the wrapper's
+class, and an error in place of a recompilation.
 """
 
 # pyright: reportPrivateUsage=false, reportMissingTypeStubs=false, reportUnknownVariableType=false

@@ -1,5 +1,5 @@
 """The memory layout of a tensor in a word (`contiguous`, `channels_last`, `strided`, sparse ones), from its
-strides, without comparing a symbol with a number; and empty tensors of that layout.
+strides, without tying symbolic sizes to numbers; and empty tensors of that layout.
 
 `tensor.is_contiguous()` is the public way, but it ties symbolic sizes to numbers.
 """

@@ -1,5 +1,5 @@
-"""The cause in a failed gradient check: a module that is never called, runs under `no_grad` or is detached,
-the operation and line of the first NaN, or of a write in place.
+"""The cause of a failed gradient check: a module that is never called, runs under `no_grad` or is detached,
+the operation and line of the first NaN, or of a result that is changed in place.
 """
 
 from __future__ import annotations

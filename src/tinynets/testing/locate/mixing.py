@@ -1,4 +1,4 @@
-"""The cause in a failed batch check: the module whose inputs are the same but whose outputs differ in two
+"""The cause of a failed batch check: the module whose inputs are the same but whose outputs differ in two
 calls, and known settings such as `dim=0` or `batch_first=False`.
 """
 

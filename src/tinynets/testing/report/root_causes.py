@@ -1,5 +1,5 @@
-"""Which failed check explains which others, the deepest cause first: the table `ROOTS`, after which the
-others are skipped and name it.
+"""Which failed check explains which others, the deepest cause first: the table `ROOTS`; `runner.py` skips the
+others and names their cause.
 """
 
 from __future__ import annotations

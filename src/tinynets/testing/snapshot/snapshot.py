@@ -1,5 +1,5 @@
 """Save everything a model holds, so that the caller gets it back unchanged: tensors, gradients, hooks, modes,
-attributes, containers, classes, generators; sparse tensors are left out.
+attributes, containers, classes, generators; sparse and inference tensors are left out.
 """
 
 from __future__ import annotations
