@@ -4,6 +4,8 @@ It is outside the package because pytest imports every installed plugin in every
 would load torch for suites that do not use it.
 """
 
+from typing import Any
+
 import pytest
 
 
@@ -63,10 +65,22 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect nothing else if models are named but paths are not."""
+    """Collect nothing else if models are named but paths are not; refuse options that would do nothing."""
+    _refuse_options_without_a_model(config.option)
     named = config.getoption("tinynets_check") or config.getoption("tinynets_project")
     if named and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []
+
+
+def _refuse_options_without_a_model(option: Any) -> None:
+    if option.tinynets_check:
+        return
+    useless = dict.fromkeys(("input", "exempt", "argument", "batch-axis"), "")
+    if not option.tinynets_project:
+        useless |= dict.fromkeys(("group", "timeout", "slow"), " or --tinynets-project")
+    for flag, other in useless.items():
+        if getattr(option, f"tinynets_{flag}".replace("-", "_")):
+            raise pytest.UsageError(f"--tinynets-{flag} needs --tinynets-check=PKG.MOD:MODEL{other}")
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -80,6 +81,20 @@ class TestBareAnnotations:
         else:
             with pytest.raises(tn.ShapeError, match="y has 1 axis, expected 2"):
                 maybe(ones(2), how)
+
+    def test_a_with_block_may_end_before_its_end(self) -> None:
+        @tn.contract
+        def halted(x: Float[Tensor, "n"], halt: bool) -> Tensor:
+            with suppress(ValueError):
+                if halt:
+                    raise ValueError
+                y = stack([x, x])
+            y: Float[Tensor, "n"]
+            return x
+
+        assert halted(ones(2), True).shape == (2,)
+        with pytest.raises(tn.ShapeError, match="y has 2 axes, expected 1"):
+            halted(ones(2), False)
 
     def test_it_also_declares(self) -> None:
         @tn.contract

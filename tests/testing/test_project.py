@@ -11,7 +11,7 @@ import torch
 
 import tinynets as tn
 from tinynets.cli import main
-from tinynets.testing.project import project_cases
+from tinynets.testing.project import for_all_models, project_cases
 
 from .nets import Good
 from .test_pytest import NETS
@@ -131,6 +131,26 @@ def test_there_is_no_project(tmp_path, monkeypatch, capsys):
     assert "there is no pyproject.toml" in capsys.readouterr().err
 
 
+def test_the_command_line_narrows_the_checks_of_all_models(project, capsys):
+    assert main(["check", "--group", "runs.eval", "--timeout", "9"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [" 1 checks " in line for line in lines] == [True] * 3, lines
+    narrowed = for_all_models(project_cases(project), groups=[], slow=True, timeout=None)
+    assert [case.options.slow for case in narrowed] == [True] * 3
+    assert [case.options.timeout for case in narrowed] == [20] * 3
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--input=batch 4", "--supports=x", "--exempt=x=y", "--argument=x=4", "--batch-axis=1", "--format=json"],
+)
+def test_an_option_of_one_model_needs_a_target(project, capsys, option):
+    assert main(["check", option]) == 2
+    assert capsys.readouterr().err == (
+        f"tinynets: {option.partition('=')[0]} needs a target: without one, the models that pyproject.toml names are checked\n"
+    )
+
+
 UNNEEDED = "no failure needs an exemption any more, remove it:"
 
 
@@ -187,6 +207,30 @@ def test_pytest_checks_the_models_of_the_project(pytester):
             "PASSED project_nets:TimeFirst::batch.neighbour",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--tinynets-slow"], "--tinynets-slow needs --tinynets-check=PKG.MOD:MODEL or --tinynets-project"),
+        (
+            ["--tinynets-batch-axis=1", "--tinynets-project"],
+            "--tinynets-batch-axis needs --tinynets-check=PKG.MOD:MODEL",
+        ),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(pytester, options, says):
+    result = pytester.runpytest_subprocess(*options, "-p", "no:xdist")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: {says}" in result.stderr.lines
+
+
+def test_pytest_narrows_the_checks_of_the_project(pytester):
+    pytester.makepyfile(project_nets=NETS + MORE)
+    pytester.makepyprojecttoml(PYPROJECT)
+    pytester.syspathinsert()
+    options = ["--tinynets-project", "--tinynets-group=runs.eval", "-p", "no:xdist"]
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=3)
 
 
 def test_the_plugin_takes_what_the_command_line_takes(pytester):

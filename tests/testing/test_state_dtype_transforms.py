@@ -1,6 +1,7 @@
 """The checks of state, dtypes, layouts, devices and transforms: no false alarms, and the model is handed back."""
 
 import copy
+import math
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn.utils import prune
 
 import tinynets as tn
 from tinynets.testing.measure.compare import same_bits
+from tinynets.testing.measure.state_compare import state_difference_cause
 
 GROUPS = ("state", "dtype", "layout", "device", "transforms")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -52,6 +54,16 @@ def test_tied_weights_are_noted_where_the_format_matters():
     report = tn.testing.check_model(Tied, *INPUT, groups=("state", "device"), on_fail="collect")
     assert report["state.safetensors"].note.startswith("tied: embed.weight = head.weight;")
     assert report["device.meta_init"].note == "to_empty() cuts ties: embed.weight = head.weight"
+
+
+def test_an_attribute_that_is_nan_in_both_models_is_no_difference():
+    class Scaled(nn.Module):
+        def __init__(self, scale: float):
+            super().__init__()
+            self.low, self.scale = math.nan, scale
+
+    assert state_difference_cause(Scaled(1.0), Scaled(1.0)) == ""
+    assert state_difference_cause(Scaled(1.0), Scaled(2.0)).startswith("`scale`: a plain attribute")
 
 
 @pytest.mark.parametrize("fault", [1.0, 1.01])

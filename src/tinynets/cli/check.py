@@ -70,7 +70,14 @@ def run(options: argparse.Namespace) -> int:
     from ..testing.definition import list_checks
     from ..testing.options import Options
     from ..testing.pages import base_id, page
-    from ..testing.project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
+    from ..testing.project import (
+        for_all_models,
+        parse_arguments,
+        parse_axes,
+        parse_pairs,
+        project_cases,
+        target_case,
+    )
     from ..testing.suite import run_checks
 
     if options.list:
@@ -82,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
         print(page(found[resolve_id(options.about, found, "--about")]), end="")
         return OK
     if not options.target:
-        return _run_project(project_cases())
+        _refuse_options_of_one_model(options)
+        said = {"groups": options.group, "slow": options.slow, "timeout": options.timeout}
+        return _run_project(for_all_models(project_cases(), **said))
     selected = Options(
         groups=options.group or None,
         slow=options.slow,
@@ -100,6 +109,21 @@ def run(options: argparse.Namespace) -> int:
     else:
         report.print()
     return _code(report)
+
+
+def _refuse_options_of_one_model(options: argparse.Namespace) -> None:
+    given = {
+        "--input": options.input,
+        "--supports": options.supports,
+        "--exempt": options.exempt,
+        "--argument": options.argument,
+        "--batch-axis": options.batch_axis,
+        "--format": options.format != "table",
+    }
+    for flag in (flag for flag, value in given.items() if value):
+        raise ValueError(
+            f"{flag} needs a target: without one, the models that pyproject.toml names are checked"
+        )
 
 
 def _run_project(cases: list[Case]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -99,6 +99,15 @@ def target_case(
     if callable(model) and not isinstance(model, nn.Module):
         model = partial(build, model, target)  # reports errors in one line
     return Case(target, model, tuple(inputs), options or Options())
+
+
+def for_all_models(
+    cases: Iterable[Case], *, groups: list[str], slow: bool, timeout: float | None
+) -> list[Case]:
+    """Return the cases of a project with what a command line says instead of what pyproject.toml says."""
+    said: dict[str, Any] = {"groups": groups or None, "slow": slow or None, "timeout": timeout}
+    given = {name: value for name, value in said.items() if value is not None}
+    return [replace(case, options=replace(case.options, **given)) for case in cases]
 
 
 def parse_pairs(given: Iterable[str], option: str) -> dict[str, str]:

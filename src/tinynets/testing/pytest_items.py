@@ -12,7 +12,7 @@ import pytest
 
 from ..errors import TargetError
 from .options import Options
-from .project import parse_arguments, parse_axes, parse_pairs, project_cases, target_case
+from .project import for_all_models, parse_arguments, parse_axes, parse_pairs, project_cases, target_case
 from .pytest_params import Case, CaseCheck, selected_checks
 
 
@@ -53,7 +53,7 @@ def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
         pytest.UsageError: a model cannot be imported, or an option is malformed.
     """
     try:
-        cases = project_cases(session.config.rootpath) if option.tinynets_project else []
+        cases = _project(session.config.rootpath, option) if option.tinynets_project else []
         for target in option.tinynets_check:
             try:
                 cases.append(_case(target, option))
@@ -65,6 +65,15 @@ def items(session: pytest.Session, option: Any) -> Iterator[pytest.Item]:
         collector = ModelCollector.from_parent(session, name=case.label, nodeid=case.label)  # pyright: ignore[reportUnknownMemberType]
         collector.case = case
         yield from collector.collect()  # pyright: ignore[reportReturnType]
+
+
+def _project(folder: Path, option: Any) -> list[Case]:
+    return for_all_models(
+        project_cases(folder),
+        groups=option.tinynets_group,
+        slow=option.tinynets_slow,
+        timeout=option.tinynets_timeout,
+    )
 
 
 def _case(target: str, option: Any) -> Case:

@@ -161,7 +161,8 @@ class Rewriter:
         body, orelse = statement.body, getattr(statement, "orelse", [])
         statement.body = [*first, *self._block(body, inner)]
         if isinstance(statement, ast.With | ast.AsyncWith):
-            names.replace_by(inner)
+            stopped = interrupted(names, inner)  # its context manager may suppress what the body raises
+            names.replace_by(stopped if leaves(body) else join([inner, stopped]))
             return statement
         if not isinstance(statement, ast.If) and not leaves(body):
             other = join([other, inner])  # the loop may run any number of times, or not at all

@@ -96,7 +96,8 @@ def state_difference_cause(model: nn.Module, other: nn.Module) -> str:
 def _differs(ours: object, theirs: object) -> bool:
     if has_attribute(ours, "tobytes") and has_attribute(theirs, "tobytes"):  # arrays of numpy
         return ours.tobytes() != theirs.tobytes()  # pyright: ignore
-    return isinstance(ours, int | float | str) and ours != theirs
+    # Their texts, since NaN is not equal to itself.
+    return isinstance(ours, int | float | str) and repr(ours) != repr(theirs)
 
 
 def find_failing_attribute(model: nn.Module, operation: Callable[[Any], object]) -> str:
