@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .._contract.annotations.axes import Axis, AxisKind
 from .._inference.backends import require_packages
 from .._inference.onnx_session import array_of, open_session
-from .._torch.tracing.torch_warnings import to_onnx
+from .._torch.tracing.onnx_exporter import to_onnx
 from ..errors import CheckpointError
 from .exported_contract import KEY, TensorSpec
 from .loaded_program import LoadedProgram, TensorInfo

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .._torch.tracing.exported_graph import program_of_tensors
 from .._torch.tracing.inductor import compile_list
-from .._torch.tracing.torch_warnings import to_onnx
+from .._torch.tracing.onnx_exporter import to_onnx
 from .trace import Trace
 
 _COMPILERS = ("g++", "clang++", "cl")

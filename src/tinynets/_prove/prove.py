@@ -17,13 +17,13 @@ from .._torch.tracing.fake_tensors import needs_values
 from ..errors import InputError
 from ..inputs.arguments import Arguments
 from ..inputs.draw import draw, integer_limit
+from ..inputs.symbolic_sizes import UNUSUAL_SIZE
 from .conditions import Condition, described_sizes, needed, together
 from .coverage import Coverage, Region
 from .proof import Attempt, LineProof, Place, Proof, first_line, sizes_text
 from .trace import Axes, Pass, enforced, traced, watched
 
 _MOST_PASSES = 12
-_USUAL_BATCH = 53  # a size that no other axis of a model has, so that no comparison holds by chance
 _REAL_BATCH = 2
 
 
@@ -56,7 +56,7 @@ class _Prover:
             for own, batch in zip(known, example.axes, strict=True)
         )
         self.sizes = {
-            name: _USUAL_BATCH if name == example.batch_name else size
+            name: UNUSUAL_SIZE if name == example.batch_name else size
             for tensor, own in zip(example.tensors, self.names, strict=True)
             for name, size in zip(own, tensor.shape, strict=True)
             if name

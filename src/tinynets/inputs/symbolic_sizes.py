@@ -20,9 +20,9 @@ from .._torch.tracing.shape_environment import (
     new_size,
 )
 
-# The size of the leading axis in a trace. No other axis of a model has it, so no comparison of sizes holds by
-# chance, which would tie the batch to a number. It is small because a loop may run over it.
-_UNUSUAL = 53
+# The size of the leading axis in a trace or a proof. No other axis of a model has it, so no comparison of sizes
+# holds by chance, which would tie the batch to a number. It is small because a loop may run over it.
+UNUSUAL_SIZE = 53
 
 
 class Sizes:
@@ -50,7 +50,7 @@ class Sizes:
         if name not in self._made:
             self.values[name] = self._made[name] = value
             if self.environment is not None and symbolic:
-                hint = _UNUSUAL if leading and self.unusual else value
+                hint = UNUSUAL_SIZE if leading and self.unusual else value
                 import sympy
 
                 symbol, self._made[name] = new_size(self.environment, f"axis_{name}", hint)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import torch
 
-from ...._torch.tracing.torch_warnings import to_onnx
+from ...._torch.tracing.onnx_exporter import to_onnx
 from ... import Level, Skip, Subject, check
 from ...measure.compare import Leaf
 from ...measure.model_errors import as_failure
