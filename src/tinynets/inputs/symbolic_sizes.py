@@ -20,8 +20,8 @@ from .._torch.tracing.shape_environment import (
     new_size,
 )
 
-# The size of the leading axis in a trace or a proof. No other axis of a model has it, so no comparison of sizes
-# holds by chance, which would tie the batch to a number. It is small because a loop may run over it.
+# The size of the leading axis in a trace or a proof. No other axis of a model has it, so no comparison of
+# sizes holds by chance, which would tie the batch to a number. It is small because a loop may run over it.
 UNUSUAL_SIZE = 53
 
 
