@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +55,13 @@ batch_axes = 1
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "project_nets.py").write_text(NETS + MORE)
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "project_nets", raising=False)
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("project_nets", None)  # the next test has another file of that name
 
 
 def test_without_a_target_every_model_of_the_project_is_checked_in_a_line(project, capsys):
