@@ -153,7 +153,9 @@ def linear_operator_tests(folder: Path) -> Path:
 def run_tests(package: str, hook: str, tests: Sequence[Path], folder: Path) -> tuple[list[str], float]:
     """Run tests under a hook; return the lines that pytest prints and the CPU seconds."""
     options = [f"--tinynets-packages={package}"] if hook == "tinynets" else []
-    pytest = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    # The folder may lie in this repository, whose settings of pytest would make warnings errors.
+    own = ["-c", os.devnull, "--rootdir", folder]
+    pytest = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", *own]
     command = [*pytest, "--continue-on-collection-errors", *options, *tests]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
@@ -182,6 +184,9 @@ def suite(package: str, tests: Path, turns: int) -> dict[str, Any]:
             failed[hook] = {
                 line.partition(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))
             }
+            broken = sorted(line for line in failed["none"] if line.startswith("ERROR"))
+            if broken:
+                raise SystemExit(f"the suite of {package} does not run, even without a hook: {broken[0]}")
     start = next((i for i, line in enumerate(lines) if "= tinynets: " in line), len(lines))
     for line in lines[start:]:
         if line.startswith("=") and "tinynets: " not in line:
