@@ -34,7 +34,7 @@ test: $(STAMP)  ## every check and every test, as CI runs them
 tests: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-quick: $(STAMP)  ## the quick tests: under a minute on two cores
+quick: $(STAMP)  ## the quick tests: about a minute on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
 lint: $(STAMP)  ## ruff: style and formatting; import-linter: no room imports one above it
