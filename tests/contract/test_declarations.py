@@ -96,6 +96,23 @@ class TestBareAnnotations:
         with pytest.raises(tn.ShapeError, match="y has 2 axes, expected 1"):
             halted(ones(2), False)
 
+    def test_a_block_that_ends_early_may_have_deleted_the_name(self) -> None:
+        @tn.contract
+        def deleted(x: Float[Tensor, "n"]) -> Tensor:
+            y = z = x
+            with suppress(ValueError):
+                del y
+                raise ValueError
+            y: Float[Tensor, "n 3"]
+            try:
+                del z
+                raise ValueError
+            except ValueError:
+                z: Float[Tensor, "n 3"]
+            return x
+
+        assert deleted(ones(2)).shape == (2,)
+
     def test_it_also_declares(self) -> None:
         @tn.contract
         def again(x: Any) -> Tensor:
@@ -108,6 +125,18 @@ class TestBareAnnotations:
 
 
 class TestBlocks:
+    def test_a_declaration_inside_with_replaces_the_one_before(self) -> None:
+        @tn.contract
+        def replaced(x: Float[Tensor, "n"]) -> Tensor:
+            y: Float[Tensor, "n"] = x
+            with no_grad():
+                y: Float[Tensor, "2 n"] = stack([y, y])
+            y = x
+            return y
+
+        with pytest.raises(tn.ShapeError, match="y has 1 axis, expected 2"):
+            replaced(ones(3))
+
     def test_a_declaration_inside_with_or_try_holds_after_it(self) -> None:
         @tn.contract
         def within(x: Float[Tensor, "n"], how: str) -> Tensor:

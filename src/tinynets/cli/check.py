@@ -120,10 +120,10 @@ def _refuse_options_of_one_model(options: argparse.Namespace) -> None:
         "--batch-axis": options.batch_axis,
         "--format": options.format != "table",
     }
-    for flag in (flag for flag, value in given.items() if value):
-        raise ValueError(
-            f"{flag} needs a target: without one, the models that pyproject.toml names are checked"
-        )
+    for flag, value in given.items():
+        if value:
+            text = f"{flag} needs a target: without one, the models that pyproject.toml names are checked"
+            raise ValueError(text)
 
 
 def _run_project(cases: list[Case]) -> int:

@@ -50,7 +50,8 @@ def interrupted(start: Names, end: Names) -> Names:
     """Return the names after a block that may stop anywhere: at a handler of a `try`."""
     declared = {**end.declared, **start.declared}
     agreed = {name: spec for name, spec in declared.items() if end.declared.get(name, spec) == spec}
-    assigned = {name: start.assigned.get(name, False) for name in {**start.assigned, **end.assigned}}
+    names = {**start.assigned, **end.assigned}  # those that the block deletes may have no value either
+    assigned = {name: start.assigned.get(name, False) and name in end.assigned for name in names}
     return Names(agreed, assigned)
 
 

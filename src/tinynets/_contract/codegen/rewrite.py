@@ -161,8 +161,8 @@ class Rewriter:
         body, orelse = statement.body, getattr(statement, "orelse", [])
         statement.body = [*first, *self._block(body, inner)]
         if isinstance(statement, ast.With | ast.AsyncWith):
-            stopped = interrupted(names, inner)  # its context manager may suppress what the body raises
-            names.replace_by(stopped if leaves(body) else join([inner, stopped]))
+            # Its context manager may suppress what the body raises: less is assigned then, not declared.
+            names.replace_by(Names(inner.declared, interrupted(names, inner).assigned))
             return statement
         if not isinstance(statement, ast.If) and not leaves(body):
             other = join([other, inner])  # the loop may run any number of times, or not at all
