@@ -42,9 +42,11 @@ def running(app: object) -> Iterator[tuple[uvicorn.Server, int]]:
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
-        yield server, listening.getsockname()[1]
-        server.should_exit = True
-        thread.join(timeout=20)
+        try:
+            yield server, listening.getsockname()[1]
+        finally:  # the thread of a test that failed would keep its process alive
+            server.should_exit = True
+            thread.join(timeout=20)
     assert not thread.is_alive()
 
 
