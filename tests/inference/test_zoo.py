@@ -31,6 +31,6 @@ def test_the_bits_of_the_model(name: str) -> None:
                 found = nets.error_of(lambda x=x: fast(x))
                 assert (type(found), str(found)) == (tn.ShapeError, str(error))
                 continue
-            assert nets.equal(fast, model, x), (batch, height)
-            assert nets.equal(fast, model, x), (batch, height)
-            assert nets.took_a_line(fast, x), (batch, height)
+            assert nets.equal(fast, model, x), (batch, size)
+            assert nets.equal(fast, model, x), (batch, size)
+            assert nets.took_a_line(fast, x), (batch, size)
