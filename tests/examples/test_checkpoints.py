@@ -97,10 +97,10 @@ def test_every_flipped_byte_is_found_at_once(checkpoints, path: Path) -> None:
             file.write_bytes(
                 whole[:index] + bytes([whole[index] ^ 1 << chance.randrange(8)]) + whole[index + 1 :]
             )
-            started = time.perf_counter()
+            started = time.process_time()
             with pytest.raises(checkpoints.UnusableError, match="is damaged|is missing|lacks"):
                 read(checkpoints, path)
-            slowest = max(slowest, time.perf_counter() - started)
+            slowest = max(slowest, time.process_time() - started)
             count += 1
         file.write_bytes(whole)
     assert count > 300

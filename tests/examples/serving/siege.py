@@ -61,11 +61,13 @@ class Siege:
 
     # What is answered
 
-    def slow(self, turn: int) -> None:
+    def slow(self, turn: int, *, half_way: Callable[[], object] = lambda: None) -> None:
         question = self.asked[turn % len(self.asked)]
         step = len(question.request) // 10 + 1
         with self.connected() as connection:
-            for start in range(0, len(question.request), step):
+            for number, start in enumerate(range(0, len(question.request), step)):
+                if number == 5:
+                    half_way()
                 connection.sendall(question.request[start : start + step])
                 time.sleep(0.02)
             self.expect(question, connection)

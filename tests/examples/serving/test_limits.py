@@ -96,13 +96,13 @@ def test_blank_lines_keep_no_connection_alive(port: int, monkeypatch) -> None:
 
 
 def test_a_connection_in_use_outlives_the_time_for_a_head(port: int, monkeypatch) -> None:
-    monkeypatch.setattr("connection.HEAD_SECONDS", 0.5)
+    monkeypatch.setattr("connection.HEAD_SECONDS", 0.8)  # shorter than either loop, and long for a pause
     with raw(port, POST, LENGTH) as connection:
         for start in range(0, len(WHOLE), 100):  # slow, but it comes
             connection.sendall(WHOLE[start : start + 100])
             time.sleep(0.1)
         assert received(connection)[0] == 200
-        for _ in range(5):
+        for _ in range(10):
             time.sleep(0.1)
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert received(connection)[0] == 200

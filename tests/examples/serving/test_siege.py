@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -55,8 +56,9 @@ def test_a_siege(benchmark: ModuleType, model: tn.Module, tmp_path: Path) -> Non
         both(4000)
         assert grown(process, before) < FLAT
 
-        late = [clients.submit(siege.slow, turn) for turn in range(32)]
-        time.sleep(0.1)  # each has sent its head, but not its body
+        all_begun = threading.Barrier(33)  # each has sent its head, but not its body
+        late = [clients.submit(siege.slow, turn, half_way=all_begun.wait) for turn in range(32)]
+        all_begun.wait(timeout=60)
         server.process.send_signal(signal.SIGTERM)
         for one in late:
             one.result(timeout=60)
