@@ -113,6 +113,53 @@ class TestBareAnnotations:
 
         assert deleted(ones(2)).shape == (2,)
 
+    def test_a_name_may_be_deleted_anywhere_before(self) -> None:
+        @tn.contract
+        def between(x: Float[Tensor, "n"]) -> Tensor:
+            y = z = x
+            with suppress(ValueError):
+                del (y, z)
+                if len(x):
+                    raise ValueError
+                y = z = x
+            y: Float[Tensor, "n 3"]
+            return x
+
+        @tn.contract
+        def by_an_earlier_round(x: Float[Tensor, "n"]) -> Tensor:
+            y = x
+            for _ in range(2):
+                y: Float[Tensor, "n"]
+                with suppress(NameError):
+                    del y
+            return x
+
+        @tn.contract
+        def by_a_handler(x: Float[Tensor, "n"]) -> Tensor:
+            y = x
+            try:
+                raise ValueError
+            except ValueError as error:
+                y = error
+            error: Float[Tensor, "n"]
+            return y if isinstance(y, Tensor) else x
+
+        for function in (between, by_an_earlier_round, by_a_handler):
+            assert function(ones(2)).shape == (2,)
+
+    def test_a_name_that_is_deleted_and_given_a_value_again_is_checked(self) -> None:
+        @tn.contract
+        def again(x: Any) -> Tensor:
+            y = x
+            del y
+            y = x
+            y: Float[Tensor, "n"]
+            return x
+
+        assert again(ones(2)).shape == (2,)
+        with pytest.raises(tn.ShapeError, match="y has 2 axes, expected 1"):
+            again(ones(2, 2))
+
     def test_it_also_declares(self) -> None:
         @tn.contract
         def again(x: Any) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..annotations.specs import Spec
-from .syntax import assigned_names, own_expressions
+from .syntax import FunctionNode, assigned_names, own_expressions
 
 
 @dataclass
@@ -17,7 +17,8 @@ class Names:
     """The local names at one place of a body."""
 
     declared: dict[str, Spec] = field(default_factory=dict[str, Spec])
-    assigned: dict[str, bool] = field(default_factory=dict[str, bool])  # name -> whether on every path
+    # Name -> whether on every path, unless it is deleted again.
+    assigned: dict[str, bool] = field(default_factory=dict[str, bool])
 
     def copy(self) -> Names:
         """Return a copy for another path."""
@@ -32,11 +33,6 @@ class Names:
         for name in names:
             self.assigned[name] = always or self.assigned.get(name, False)
 
-    def delete(self, names: list[str]) -> None:
-        """Record that names have no value from here on."""
-        for name in names:
-            self.assigned.pop(name, None)
-
 
 def join(paths: list[Names]) -> Names:
     """Return the names where paths meet; a declaration is kept if all of them have it."""
@@ -50,8 +46,7 @@ def interrupted(start: Names, end: Names) -> Names:
     """Return the names after a block that may stop anywhere: at a handler of a `try`."""
     declared = {**end.declared, **start.declared}
     agreed = {name: spec for name, spec in declared.items() if end.declared.get(name, spec) == spec}
-    names = {**start.assigned, **end.assigned}  # those that the block deletes may have no value either
-    assigned = {name: start.assigned.get(name, False) and name in end.assigned for name in names}
+    assigned = {name: start.assigned.get(name, False) for name in {**start.assigned, **end.assigned}}
     return Names(agreed, assigned)
 
 
@@ -106,6 +101,13 @@ def _targets(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.AST]]:
             yield from ((item.optional_vars, item.optional_vars) for item in items if item.optional_vars)
         case _:
             return
+
+
+def deleted_names(function: FunctionNode) -> set[str]:
+    """Return the names that have no value at some place: after `del`, or an `except ... as name`."""
+    nodes = list(ast.walk(function))
+    deleted = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
+    return deleted | {node.name for node in nodes if isinstance(node, ast.ExceptHandler) and node.name}
 
 
 def walrus_names(statement: ast.stmt) -> Iterator[str]:

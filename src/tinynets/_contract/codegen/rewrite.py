@@ -11,6 +11,7 @@ import ast
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from jaxtyping import AnnotationError
@@ -25,6 +26,7 @@ from .local_names import (
     bound_names,
     captured_names,
     changed_containers,
+    deleted_names,
     interrupted,
     is_irrefutable,
     join,
@@ -134,9 +136,6 @@ class Rewriter:
                 return [*self.checks.yielding(statement), *self._bound(statement, names, certain)]
             case ast.Import() | ast.ImportFrom():
                 return [statement, *self._bound(statement, names, certain)]
-            case ast.Delete(targets=targets):
-                names.delete([target.id for target in targets if isinstance(target, ast.Name)])
-                return [statement]
             case ast.Return():
                 return self.checks.returning(statement, self.annotated.get(previous))
             case ast.Expr(value=ast.Yield()):
@@ -211,7 +210,6 @@ class Rewriter:
             new = copy.copy(handler)
             new.body = [*first, *self._block(handler.body, handled)]
             handlers.append(new)
-            handled.delete(bound)
             if not leaves(handler.body):
                 ends.append(handled)
         statement.handlers = handlers
@@ -233,7 +231,7 @@ class Rewriter:
         spec = self._declared(statement, target.id, names)
         if target.id not in names.assigned:
             return [statement]
-        if names.assigned[target.id]:
+        if names.assigned[target.id] and target.id not in self._deleted:
             return [statement, *self.checks.local(target.id, spec, statement, certain=certain)]
         lines = self.checks.local(target.id, spec, statement, certain=False)
         if not lines:
@@ -242,6 +240,10 @@ class Rewriter:
         test = cast("ast.Try", located(attempt, statement)[0])
         test.orelse = lines
         return [statement, test]
+
+    @cached_property
+    def _deleted(self) -> set[str]:
+        return deleted_names(self.node)
 
     def _bound(self, statement: ast.stmt, names: Names, certain: bool) -> list[ast.stmt]:
         """Check the declared names that a statement binds, and the declared containers that it changes."""
