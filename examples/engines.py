@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from common import Data, ScriptError, at_least, parser
+from data import Data
+from digits import build, digit_model, load_digits
+from options import at_least, parser
 from processes import report
+from script_error import ScriptError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from train_digits import build, digit_model, load_digits
 
 import tinynets as tn
 from tinynets.models import ImageClassifier

@@ -23,9 +23,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-import train_digits
 import train_distributed
-from common import Data
+from data import Data
+from digits import build as build_for_digits
 from no_pickles import no_pickles
 from safetensors.torch import load_file
 from torch.distributed.device_mesh import init_device_mesh
@@ -55,7 +55,7 @@ def build(name: str, images: torch.Tensor) -> ImageClassifier:
     if name == "simple_vit":
         sizes = {"patch_size": 7, "embed_dim": 16, "depth": 2, "num_heads": 2, "hidden": 32}
         return tn.models.SimpleViT(image_size=28, in_channels=1, **sizes)
-    return train_digits.build(name, images)
+    return build_for_digits(name, images)
 
 
 def train(folder: Path, *options: object) -> str:

@@ -20,7 +20,7 @@ import checkpoints
 import processes
 import resume
 import train_distributed
-from common import Data
+from data import Data
 from distributed_work import digits, prepare, settings
 from launch import launch
 from torch.distributed.elastic.multiprocessing.errors import record
