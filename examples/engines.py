@@ -67,7 +67,8 @@ def loaders(data: Data, batch_size: int) -> tuple[Batches, Batches]:
     """Return shuffled batches for training, and batches for evaluation."""
     train = TensorDataset(data.train_images, data.train_labels)
     held_out = TensorDataset(data.held_out_images, data.held_out_labels)
-    return DataLoader(train, batch_size, shuffle=True), DataLoader(held_out, 500)
+    # Accelerate would fill up a larger batch with the same images again.
+    return DataLoader(train, batch_size, shuffle=True), DataLoader(held_out, min(500, len(held_out)))
 
 
 def optimizer_of(model: ImageClassifier, learning_rate: float) -> torch.optim.Optimizer:

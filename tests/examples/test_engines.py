@@ -41,10 +41,12 @@ def not_there(engine: str) -> bool:
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
 @pytest.mark.parametrize(("engine", "precision"), [("lightning_fabric", "32-true"), ("accelerate", "bf16")])
 def test_modes_and_frozen_parts_survive_the_loop(
-    engine: str, precision: str, tmp_path: Path, example: Callable
+    engine: str, precision: str, tmp_path: Path, example: Callable, monkeypatch
 ) -> None:
     if not_there(engine):
         pytest.skip(f"{engine} is not installed: pip install 'tinynets[distributed]'")
+    # Fabric does not wait for its other process, which is to be heard, but may be killed in the end.
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     run = run_group(launch(engine, precision, tmp_path))
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("held-out accuracy") == EPOCHS, "the main process prints, and no other"
