@@ -26,19 +26,16 @@ def run_group(command: list[str], *, timeout: float = 400) -> subprocess.Complet
     The output goes to files: a pipe has no end until the fork server, which prints nothing, has taken a second to leave
     torch. Whoever prints has ended when the launcher does.
     """
-    with (
-        tempfile.TemporaryFile("w+") as printed,
-        tempfile.TemporaryFile("w+") as errors,
-        start_group(command, stdout=printed, stderr=errors) as process,
-    ):
-        try:
-            process.wait(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # torchrun takes its workers along: they have sessions of their own
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
-            raise
-        printed.seek(0)
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
+        with start_group(command, stdout=printed, stderr=errors) as process:
+            try:
+                process.wait(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # torchrun takes its workers along: they have sessions of their own
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
+                raise
+        printed.seek(0)  # moves the position of whoever still writes, so nobody does
         errors.seek(0)
         return subprocess.CompletedProcess(command, process.returncode, printed.read(), errors.read())
 
