@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from common import write_whole
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
+from write_whole import write_whole
 
 STATE, SUMS = "state.json", "SHA256SUMS"
 VERSION = 1

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from common import Data, ScriptError, at_least, parser
+from data import Data
+from digits import build, digit_model, load_digits
+from options import at_least, parser
 from processes import report
+from script_error import ScriptError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from train_digits import build, digit_model, load_digits
 
 import tinynets as tn
 from tinynets.models import ImageClassifier
@@ -65,7 +67,8 @@ def loaders(data: Data, batch_size: int) -> tuple[Batches, Batches]:
     """Return shuffled batches for training, and batches for evaluation."""
     train = TensorDataset(data.train_images, data.train_labels)
     held_out = TensorDataset(data.held_out_images, data.held_out_labels)
-    return DataLoader(train, batch_size, shuffle=True), DataLoader(held_out, 500)
+    # Accelerate would fill up a larger batch with the same images again.
+    return DataLoader(train, batch_size, shuffle=True), DataLoader(held_out, min(500, len(held_out)))
 
 
 def optimizer_of(model: ImageClassifier, learning_rate: float) -> torch.optim.Optimizer:

@@ -15,7 +15,13 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 # Imported by the fork server, from which all processes are forked, restarted ones too. The first step of an
 # optimizer would import torch._dynamo in each of them.
-IMPORTED_ONCE = ["torch.distributed.fsdp", "torch._dynamo", "tinynets", "matplotlib.figure"]
+IMPORTED_ONCE = [
+    "torch.distributed.fsdp",
+    "torch.distributed.checkpoint.state_dict",
+    "torch.distributed.launcher.api",
+    "torch._dynamo",
+    "tinynets.models",
+]
 Main = Callable[[Sequence[str]], int]
 
 

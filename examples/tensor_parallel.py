@@ -17,8 +17,9 @@ try:
     import torch
     import torch.distributed as dist
     import torch.nn.functional as F
-    from common import ScriptError, at_least
+    from options import at_least
     from processes import process_group, report
+    from script_error import ScriptError
     from torch import Tensor, nn
     from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
     from torch.distributed.tensor import DTensor, Replicate, distribute_module, distribute_tensor

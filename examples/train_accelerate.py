@@ -14,7 +14,7 @@ try:
     import torch
     import torch.nn.functional as F
     from accelerate import Accelerator
-    from common import shifted
+    from data import shifted
     from engines import loaders, model_and_data, optimizer_of, options, run
 
     import tinynets as tn

@@ -9,8 +9,11 @@ from typing import Any
 
 try:
     import torch
-    from common import Data, ScriptError, add_device, parser, run
+    from data import Data
     from einops import rearrange
+    from loop import run
+    from options import add_device, parser
+    from script_error import ScriptError
     from torch import Tensor
 
     import tinynets as tn

@@ -22,8 +22,10 @@ try:
     import torch
     import torch.distributed as dist
     import torch.nn.functional as F
-    from common import Data, ScriptError, at_least, parser, shifted, write_whole
+    from data import Data, shifted
+    from digits import build, digit_model, load_digits
     from launch import launch
+    from options import at_least, parser
     from parallel import (
         PRECISIONS,
         STRATEGIES,
@@ -36,9 +38,10 @@ try:
     )
     from processes import TIMEOUT, on_first, process_group, report
     from resume import Run, whole_weights
+    from script_error import ScriptError
     from torch import Tensor, nn
     from torch.distributed.elastic.multiprocessing.errors import record
-    from train_digits import build, digit_model, load_digits
+    from write_whole import write_whole
 
     import tinynets as tn
 except ModuleNotFoundError as missing:

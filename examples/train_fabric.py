@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 try:
     import torch.nn.functional as F
-    from common import at_least, shifted
+    from data import shifted
     from engines import loaders, model_and_data, optimizer_of, options, run
     from lightning_fabric import Fabric
+    from options import at_least
 
     import tinynets as tn
 except ModuleNotFoundError as missing:

@@ -16,14 +16,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 try:
     import torch
     import torch.nn.functional as F
-    from common import Data, ScriptError, add_device, at_least, positive
+    from data import Data
+    from digits import load_digits
+    from options import add_device, at_least, positive
+    from script_error import ScriptError
     from torch import Tensor
     from torch.optim.lr_scheduler import LRScheduler
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
     from torch.utils.data import DataLoader, Dataset, default_collate
     from torchvision.transforms import v2
     from train_cifar import load_cifar
-    from train_digits import load_digits
 
     import tinynets as tn
     from tinynets.models import ImageClassifier

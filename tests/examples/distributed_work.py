@@ -23,9 +23,8 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-import train_digits
 import train_distributed
-from common import Data
+from few_digits import BATCH, EPOCHS, NUM_IMAGES, STEPS, build, digits, prepare, settings
 from no_pickles import no_pickles
 from safetensors.torch import load_file
 from torch.distributed.device_mesh import init_device_mesh
@@ -35,27 +34,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tinynets as tn
 from tinynets.models import ImageClassifier
-
-BATCH = 16
-NUM_IMAGES = 3 * BATCH + 1  # the last batch of an epoch is one image, so that all but one process get none
-EPOCHS = 2
-STEPS = EPOCHS * 4
-
-
-def digits(*, seed: int) -> Data:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(NUM_IMAGES + 21, 1, 28, 28, generator=generator)
-    labels = torch.randint(10, (len(images),), generator=generator)
-    return Data(
-        images[:NUM_IMAGES], labels[:NUM_IMAGES], images[NUM_IMAGES:], labels[NUM_IMAGES:], "0123456789"
-    )
-
-
-def build(name: str, images: torch.Tensor) -> ImageClassifier:
-    if name == "simple_vit":
-        sizes = {"patch_size": 7, "embed_dim": 16, "depth": 2, "num_heads": 2, "hidden": 32}
-        return tn.models.SimpleViT(image_size=28, in_channels=1, **sizes)
-    return train_digits.build(name, images)
 
 
 def train(folder: Path, *options: object) -> str:
@@ -217,18 +195,6 @@ IN_ONE_GROUP = {
     "exchanges": exchanges,
     "tensor_parallel": tensor_parallel,
 }
-
-
-def settings(folder: Path) -> list[str]:
-    """What the script is given: settings that suit few digits, and what this process was given."""
-    common = ["--batch-size", BATCH, "--epochs", EPOCHS, "--save-every", 3, "--out", folder]
-    return [*map(str, common), *sys.argv[3:]]
-
-
-def prepare() -> None:
-    """Have the script train small models on few digits."""
-    train_distributed.load_digits = digits
-    train_distributed.build = build
 
 
 def main(folder: Path) -> int:

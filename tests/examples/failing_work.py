@@ -1,4 +1,4 @@
-"""What processes do that fail: `failing_work.py WORK FOLDER OPTIONS`, under torchrun or with `--processes`.
+"""What processes do that fail: WORK FOLDER OPTIONS. `start_failing_work.py` starts them.
 
 All of them train as the script does; a piece of work says what goes wrong, where, and once.
 """
@@ -20,15 +20,19 @@ import checkpoints
 import processes
 import resume
 import train_distributed
-from common import Data
-from distributed_work import digits, prepare, settings
-from launch import launch
-from torch.distributed.elastic.multiprocessing.errors import record
+from data import Data
+from few_digits import digits, prepare, settings
 
 
 def killed(folder: Path) -> None:
-    """Rank 1 dies for good in the middle of a file of the second checkpoint, the first time that it comes there."""
-    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
+    """Rank 1 dies for good in the middle of a file of the second checkpoint, the first time that it comes there.
+
+    The second attempt writes down which checkpoints the first has left.
+    """
+    rank, attempt = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
+    if (rank, attempt) == ("0", "1"):
+        (folder / "left").write_text(" ".join(sorted(os.listdir(folder / "checkpoints"))))
+    if (rank, attempt) == ("1", "0"):
         write, written = checkpoints.write_whole, itertools.count()
 
         def die(path: Path, content: bytes) -> None:
@@ -109,13 +113,6 @@ WORK = {
 def main(arguments: Sequence[str]) -> int:
     sys.argv[1:] = arguments
     work, folder = arguments[0], Path(arguments[1])
-    options = train_distributed.parse(settings(folder))
-    if options.processes and "LOCAL_RANK" not in os.environ:
-        return launch(main, arguments, processes=options.processes, restarts=options.restarts)
     prepare()
     WORK[work](folder)
     return train_distributed.main(settings(folder))
-
-
-if __name__ == "__main__":
-    raise SystemExit(record(main)(sys.argv[1:]))

@@ -7,34 +7,42 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from .conftest import EXAMPLES
 
 WORK = Path(__file__).parent / "distributed_work.py"
-FAILING_WORK = WORK.with_name("failing_work.py")
+FAILING_WORK = WORK.with_name("start_failing_work.py")
+OVER_WORK = WORK.with_name("over_work.py")
 Output = int | IO[str]
 
 
 def run_group(command: list[str], *, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-    """Run a command and whatever it starts; all of it is killed when the time is over, or the test is."""
-    with start_group(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            printed, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # torchrun takes its workers along: they have sessions of their own
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
-            raise
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return subprocess.CompletedProcess(command, process.returncode, printed, errors)
+    """Run a command, and end what it has left running when it is over, or the time is.
+
+    The output goes to files: a pipe has no end until the fork server, which prints nothing, has taken a second to leave
+    torch. Whoever prints has ended when the launcher does.
+    """
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as errors:
+        with start_group(command, stdout=printed, stderr=errors) as process:
+            try:
+                process.wait(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # torchrun takes its workers along: they have sessions of their own
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
+                raise
+        printed.seek(0)  # moves the position of whoever still writes, so nobody does
+        errors.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, printed.read(), errors.read())
 
 
-def start_group(command: list[str], *, stdout: Output, stderr: Output) -> subprocess.Popen[str]:
-    """Start a command in a session of its own."""
+@contextlib.contextmanager
+def start_group(command: list[str], *, stdout: Output, stderr: Output) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a session of its own, and kill all of the session in the end."""
     environment = {
         **os.environ,
         "GLOO_SOCKET_IFNAME": "lo",
@@ -42,9 +50,14 @@ def start_group(command: list[str], *, stdout: Output, stderr: Output) -> subpro
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]),
     }
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, stdout=stdout, stderr=stderr, text=True, env=environment, start_new_session=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def torchrun(
@@ -57,6 +70,5 @@ def torchrun(
 
 
 def launched(processes: int, *arguments: object, restarts: int = 0) -> list[str]:
-    """Return the command that has the script start its processes itself."""
-    work = [FAILING_WORK, *arguments, "--processes", processes, "--restarts", restarts]
-    return [sys.executable, *map(str, work)]
+    """Return the command that starts what fails, as the script starts its processes itself."""
+    return [sys.executable, *map(str, (FAILING_WORK, processes, restarts, *arguments))]

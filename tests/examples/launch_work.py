@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ def main(arguments: Sequence[str]) -> int:
     (Path(folder) / f"{attempt}-{rank}").write_text(str(os.getpid()))
     if work == "raises" and (rank, attempt) == ("1", "0"):
         raise ValueError("this time only")
-    if work == "sleeps":
+    if work == "killed" and rank == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if work in ("killed", "sleeps"):
         time.sleep(1000)
     return int(rank) if work == "returns" else 0
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_trained_so_is_refused(
     example, monkeypatch, four_processes, options, message: str
 ) -> None:
     module = example("train_distributed")
-    digits = module.Data(
+    digits = example("data").Data(
         torch.rand(64, 1, 28, 28), torch.zeros(64, dtype=torch.long), *[torch.zeros(1)] * 2, ""
     )
     monkeypatch.setattr(module, "load_digits", lambda *, seed: digits)
@@ -134,7 +134,7 @@ SETTINGS = {"model": "lenet5", "batch_size": 64, "learning_rate": 0.003, "proces
 def test_a_checkpoint_of_another_run_is_refused(example, changed, message: str) -> None:
     check = example("resume").check_settings
     check(Path("runs/step-6"), SETTINGS, SETTINGS, reshard=False)
-    with pytest.raises(example("common").ScriptError) as refused:
+    with pytest.raises(example("script_error").ScriptError) as refused:
         check(Path("runs/step-6"), SETTINGS, SETTINGS | changed, reshard=False)
     assert str(refused.value) == message
     if "processes" in changed:
@@ -168,6 +168,6 @@ def test_activation_checkpointing_runs_each_stage_once_more(example, recompute: 
     ],
 )
 def test_a_model_that_cannot_be_split_is_refused(example, model, message: str) -> None:
-    with pytest.raises(example("common").ScriptError) as refused:
+    with pytest.raises(example("script_error").ScriptError) as refused:
         example("tensor_parallel").split(model, SimpleNamespace(size=lambda: 2))
     assert str(refused.value) == message

@@ -41,19 +41,20 @@ def not_there(engine: str) -> bool:
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="needs gloo")
 @pytest.mark.parametrize(("engine", "precision"), [("lightning_fabric", "32-true"), ("accelerate", "bf16")])
 def test_modes_and_frozen_parts_survive_the_loop(
-    engine: str, precision: str, tmp_path: Path, example: Callable
+    engine: str, precision: str, tmp_path: Path, example: Callable, monkeypatch
 ) -> None:
     if not_there(engine):
         pytest.skip(f"{engine} is not installed: pip install 'tinynets[distributed]'")
+    # Fabric does not wait for its other process, which is to be heard, but may be killed in the end.
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     run = run_group(launch(engine, precision, tmp_path))
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("held-out accuracy") == EPOCHS, "the main process prints, and no other"
 
     trained = tn.load(tmp_path / "weights.safetensors")
     assert isinstance(trained, ImageClassifier)
-    digits = example("train_digits")
     torch.manual_seed(0)
-    before = digits.build("resnet20", torch.empty(0)).state_dict()
+    before = example("digits").build("resnet20", torch.empty(0)).state_dict()
     steps = EPOCHS * NUM_IMAGES // BATCH // 2
     for name, value in trained.state_dict().items():
         if name.startswith("layer1."):
@@ -69,7 +70,7 @@ def test_modes_and_frozen_parts_survive_the_loop(
 @pytest.mark.parametrize("script", ["train_fabric", "train_accelerate"])
 def test_a_part_that_is_not_there_is_refused(example, monkeypatch, capsys, script: str) -> None:
     engines = example("engines")
-    digits = engines.Data(*[torch.zeros(4, 1, 28, 28), torch.zeros(4)] * 2, "0123456789")
+    digits = example("data").Data(*[torch.zeros(4, 1, 28, 28), torch.zeros(4)] * 2, "0123456789")
     monkeypatch.setattr(engines, "load_digits", lambda *, seed: digits)
     chosen = engines.options(None, out="x").parse_args(["--model", "lenet5", "--freeze", "conv9"])
     assert engines.run(engines.model_and_data, chosen) == 1

@@ -41,17 +41,25 @@ def test_after_an_exception_all_are_started_again(tmp_path: Path) -> None:
     assert "1-2" in os.listdir(tmp_path)
 
 
+def test_without_restarts_it_says_what_ended_a_process(tmp_path: Path) -> None:
+    run = run_group(command("killed", 0, tmp_path))
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", "error: rank 1 was ended by SIGKILL\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_all_of_them(tmp_path: Path, number: signal.Signals) -> None:
-    with start_group(
-        command("sleeps", 1, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    folder, said = tmp_path / "pids", tmp_path / "stderr"
+    folder.mkdir()
+    with (
+        said.open("w") as stderr,
+        start_group(command("sleeps", 1, folder), stdout=subprocess.DEVNULL, stderr=stderr) as process,
+    ):
         until = time.monotonic() + 300
-        while len([*tmp_path.iterdir()]) < 3 and time.monotonic() < until:
+        while len(os.listdir(folder)) < 3 and time.monotonic() < until:
             time.sleep(0.1)
         process.send_signal(number)
-        _, said = process.communicate(timeout=100)
-    assert (process.returncode, said) == (128 + number, f"ended by {number.name}\n")
-    for path in tmp_path.iterdir():
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(path.read_text()), 0)
+        process.wait(timeout=100)
+        assert (process.returncode, said.read_text()) == (128 + number, f"ended by {number.name}\n")
+        for path in folder.iterdir():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(path.read_text()), 0)

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow  # reading the 5,000 digits takes seconds
 
 @pytest.fixture(scope="module")
 def data() -> Any:
-    """The digits and the split that `train_digits.py` makes; the weights were trained on its first part."""
+    """The digits and the split of `digits.py`; the weights were trained on its first part."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES)
-        return importlib.import_module("train_digits").load_digits(seed=0)
+        return importlib.import_module("digits").load_digits(seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_the_accuracy_that_the_card_promises(name: str, least: float, data, exam
 
 def test_all_writes_weights_and_their_card(data, example, tmp_path: Path, monkeypatch) -> None:
     module = example("train_digits")
-    few = module.Data(
+    few = example("data").Data(
         data.train_images[:64],
         data.train_labels[:64],
         data.held_out_images[:50],

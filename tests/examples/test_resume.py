@@ -185,7 +185,7 @@ def test_a_pickle_of_an_older_version_is_not_read(new_run, capsys, monkeypatch, 
     old.mkdir(parents=True)
     (old / ".metadata").write_bytes(pickle.dumps(Bomb()))
     monkeypatch.chdir(run.folder)
-    with pytest.raises(example("common").ScriptError) as refused:
+    with pytest.raises(example("script_error").ScriptError) as refused:
         run.resume(reshard=False)
     assert str(refused.value) == (
         f"no checkpoint in {run.folder} can be used: choose another --out to start anew"
@@ -204,7 +204,7 @@ def test_a_pickle_of_an_older_version_is_not_read(new_run, capsys, monkeypatch, 
 def test_a_checkpoint_of_other_code_is_refused(new_run, capsys, example, other: dict, why: str) -> None:
     first, second = new_run(), new_run(**other)
     train(first, range(1, 2))
-    with pytest.raises(example("common").ScriptError, match="can be used: choose another --out"):
+    with pytest.raises(example("script_error").ScriptError, match="can be used: choose another --out"):
         second.resume(reshard=False)
     assert capsys.readouterr().err == f"note: skipped {first.folder / 'step-1'}: {why}\n"
 
@@ -223,7 +223,7 @@ def test_where_a_checkpoint_cannot_be_written_the_older_ones_stay(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(resume, function, fail)
-    with pytest.raises(example("common").ScriptError) as refused:
+    with pytest.raises(example("script_error").ScriptError) as refused:
         train(first, range(3, 4))
     assert str(refused.value) == (
         f"cannot save {first.folder / 'step-3'}: on rank 0: [Errno 28] No space left on device:"

@@ -18,7 +18,7 @@ import tinynets as tn
 
 
 def test_the_split_is_stratified_and_seeded(example) -> None:
-    split = example("train_digits").stratified_split
+    split = example("digits").stratified_split
     labels = torch.arange(10).repeat_interleave(50)
     train, held_out = split(labels, seed=0)
     assert labels[held_out].bincount().tolist() == [10] * 10
@@ -33,7 +33,7 @@ def test_the_split_leaves_the_global_random_state_alone(example) -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    example("train_digits").stratified_split(torch.arange(10), seed=5)
+    example("digits").stratified_split(torch.arange(10), seed=5)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -67,7 +67,7 @@ def test_the_default_run_reaches_the_promised_accuracy(start, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_every_model_on_offer_is_built_for_the_digits(example) -> None:
-    module = example("train_digits")
+    module = example("digits")
     assert {"tiny_vision_mlp", "lenet5", "resnet20", "simple_vit"} <= set(module.digit_models())
     for name in module.digit_models():
         if "110" not in name and "28_10" not in name:  # others of their classes stand for them
@@ -198,7 +198,7 @@ def test_one_clear_line_for_damage(example, tmp_path: Path, capsys, monkeypatch,
 @pytest.mark.parametrize("package", ["mlxtend", "rich", "matplotlib"])
 def test_a_missing_package_is_named_with_the_remedy(example, monkeypatch, package: str) -> None:
     for name in [*sys.modules]:
-        if name.partition(".")[0] in (package, "train_digits", "common", "pretrain"):
+        if name.partition(".")[0] in (package, "train_digits", "digits", "loop", "drawing", "pretrain"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemExit) as stop:
@@ -235,7 +235,7 @@ def test_an_out_that_is_a_file_is_one_clear_line(example, tmp_path: Path, capsys
 
 
 def test_a_write_that_fails_keeps_the_old_file(example, tmp_path: Path, monkeypatch) -> None:
-    write_whole = example("common").write_whole
+    write_whole = example("write_whole").write_whole
     path = tmp_path / "weights.safetensors"
     write_whole(path, b"old")
 
