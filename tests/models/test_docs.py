@@ -142,7 +142,8 @@ def explained(family: str) -> list[tn.Explanation]:
         model = create_model(SHOWN[family]).eval()
     inside = map(model.get_submodule, BESIDE.get(family, ()))
     beside = [create_model("cifar_mlp").eval()] if family == "mlp" else inside
-    return [tn.explain(model), *(tn.explain(module) for module in beside)]
+    with torch.no_grad():  # a picture does not show what is saved for backward
+        return [tn.explain(model), *(tn.explain(module) for module in beside)]
 
 
 def gallery() -> str:
