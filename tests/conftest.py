@@ -10,6 +10,10 @@ import logging
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
+# The C++ compiler takes most of the time of a test that compiles a model: it need not optimise what calls the kernels, nor
+# be asked first which of the vector instructions that the processor has it knows, by compiling a file for each.
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
+os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
 os.environ["COLUMNS"] = "110"  # whatever the terminal that shows the tests
 
 
@@ -20,6 +24,8 @@ def pytest_collection() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # For its log, dynamo measures how fast the guards of each graph are, and empties the processor's cache for that.
+    torch._C._dynamo.guards.profile_guard_manager = lambda *_: 0.0
     # pytest listens to every logger that does not propagate, and torch formats all that it traces for whoever listens.
     logging.getLogger("torch.__trace").propagate = True
 

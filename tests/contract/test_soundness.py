@@ -196,12 +196,6 @@ def test_the_fast_path_alone_accepts_nothing_that_jaxtyping_refuses(monkeypatch:
 
 
 @pytest.mark.slow
-def test_validation_alone_agrees_with_jaxtyping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
-    assert_tells_something(count_cases(ours_is_the_oracles, **QUICK))
-
-
-@pytest.mark.slow
 def test_accepts_exactly_what_jaxtyping_and_beartype_accept_in_many_cases() -> None:
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
     assert_tells_something(counts)
@@ -222,6 +216,7 @@ def test_validation_alone_agrees_with_jaxtyping_in_many_cases(
 ) -> None:
     monkeypatch.setattr(toggle, "on", while_tracing.VALIDATE_ALL)
     counts = count_cases(ours_is_the_oracles, **THOROUGH)
+    assert_tells_something(counts)
     assert counts["cases"] >= 2_000 * FACTOR, counts
 
 

@@ -84,8 +84,8 @@ def model_table() -> str:
         with torch.device("meta"):
             model = create_model(name).eval()
             images = images_for(model)
-            with FlopCounterMode(display=False) as counter:
-                model(images)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(images)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         macs = counter.get_total_flops() // 2
         arxiv = re.search(r"arXiv (\d{4}\.\d{4,5})", inspect.getdoc(type(model)) or "")
@@ -108,6 +108,7 @@ def shape_table() -> str:
                 continue
             seen.add(type(model).__name__)
             images = images_for(model)
+        with torch.no_grad():
             maps = model.feature_maps(images)
             features = model.forward_features(images)
             pooled = model.forward_head(features, pre_logits=True)
@@ -141,7 +142,8 @@ def explained(family: str) -> list[tn.Explanation]:
         model = create_model(SHOWN[family]).eval()
     inside = map(model.get_submodule, BESIDE.get(family, ()))
     beside = [create_model("cifar_mlp").eval()] if family == "mlp" else inside
-    return [tn.explain(model), *(tn.explain(module) for module in beside)]
+    with torch.no_grad():  # a picture does not show what is saved for backward
+        return [tn.explain(model), *(tn.explain(module) for module in beside)]
 
 
 def gallery() -> str:

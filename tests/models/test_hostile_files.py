@@ -22,7 +22,7 @@ from tinynets import checkpoint
 from tinynets.models import ConvMixer
 from tinynets.models.registry import MODELS
 
-from ..zoo_names import SWEPT
+from ..zoo_names import SWEPT, shallow
 from .test_weight_files import same
 from .weight_file_edits import read, sign, write
 
@@ -55,10 +55,8 @@ WHOLE = os.environ.get("TINYNETS_HOSTILE") == "1"
 NUMBERS = [0, -1, 1.5, True, "4", None, [], {}, 7, 600_002, 2**31, 2**63, 10**11, 10**40, 10**400, 1e308]
 
 
-def absurd_configs(name: str) -> list[dict[str, Any]]:
+def absurd_configs(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Replace each argument of a model in turn, and all sizes at once."""
-    model = tn.create_model(name)
-    config = dict(vars(model.config))
     sizes = {argument: 10**6 for argument, value in config.items() if type(value) is int}
     return [
         {**config, **sizes},
@@ -76,10 +74,10 @@ def test_an_absurd_config_is_refused_at_once(tmp_path: Path):
     tried = 0
     for name in CLASSES.values():
         path = tmp_path / name
-        model = tn.create_model(name)
+        model = shallow(name)()
         model.save(path)
         header, body = read(path)
-        for config in absurd_configs(name)[:: 1 if WHOLE else 3]:
+        for config in absurd_configs(dict(vars(model.config)))[:: 1 if WHOLE else 3]:
             header["__metadata__"]["config"] = json.dumps(config)
             write(path, sign(header, body), body)
             loaded = load_or_refuse(path)

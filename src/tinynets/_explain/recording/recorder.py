@@ -56,7 +56,8 @@ class Recorder:
         self.parameters = {id(parameter): name for name, parameter in model.named_parameters()}
         self.used: set[int] = set()
         self.root: CallEvent | None = None
-        self._codes = {code for module in model.modules() for code in functions_of(type(module), module)}
+        # By identity, since `_enter` runs in each call of Python, and to hash code takes five times as long.
+        self._codes = {id(c): c for module in model.modules() for c in functions_of(type(module), module)}
         self._source = cache(source_of)
         self._active: list[_Active] = []
         self._counter = OpCounter(self._running, self._warn, unroll=unroll)
@@ -85,7 +86,7 @@ class Recorder:
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
-        if code not in self._codes or event != "call" or not code.co_varnames:
+        if id(code) not in self._codes or event != "call" or not code.co_varnames:
             return None
         owner: Any = frame.f_locals.get(code.co_varnames[0])
         if id(owner) not in self.paths:

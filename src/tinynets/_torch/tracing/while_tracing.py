@@ -50,7 +50,8 @@ def resume_tracing(state: Any) -> None:
 
 def outside_of_dynamo(function: Callable[P, R]) -> Callable[P, R]:
     """Return a version of the function that dynamo does not trace when compiled code calls it."""
-    if "torch._dynamo" not in sys.modules:
+    # Asked in this order, since dynamo, where it traces this, would look at each of the modules.
+    if not (is_dynamo_compiling() or "torch._dynamo" in sys.modules):
         return function
     return cast(Any, torch.compiler).disable(function)
 
