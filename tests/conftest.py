@@ -10,10 +10,9 @@ import logging
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
-# The C++ compiler takes most of the time of a test that compiles a model: it need not optimise what calls the kernels, nor
-# be asked first which of the vector instructions that the processor has it knows, by compiling a file for each.
-os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
-os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = (
+    "O0"  # the C++ compiler takes most of the time of such a test
+)
 os.environ["COLUMNS"] = "110"  # whatever the terminal that shows the tests
 
 
