@@ -10,9 +10,8 @@ import logging
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also for the processes that tests start
-os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = (
-    "O0"  # the C++ compiler takes most of the time of such a test
-)
+# In a test with AOTInductor, most of the time is the C++ compiler's.
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
 os.environ["COLUMNS"] = "110"  # whatever the terminal that shows the tests
 
 

@@ -26,7 +26,7 @@ def test_a_wrong_answer_is_seen(benchmark: ModuleType, port: int, model: tn.Modu
 def test_the_load_ends_in_time(benchmark: ModuleType, port: int, model: tn.Module) -> None:
     load = benchmark.load(port, benchmark.questions(model, 8), clients=2, requests=10**9, seconds=0.5)
     assert 0 < len(load.answers) < 10**5
-    assert load.seconds < 10
+    assert load.seconds < 5
 
 
 def test_a_server_that_does_not_answer_is_no_wait_for_ever(serve, benchmark, model) -> None:

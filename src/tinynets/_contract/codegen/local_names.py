@@ -43,11 +43,16 @@ def join(paths: list[Names]) -> Names:
 
 
 def interrupted(start: Names, end: Names) -> Names:
-    """Return the names after a block that may stop anywhere: at a handler of a `try`."""
+    """Return the names after a block that may stop anywhere: less is assigned, what it declares holds."""
+    assigned = {name: start.assigned.get(name, False) for name in {**start.assigned, **end.assigned}}
+    return Names(dict(end.declared), assigned)
+
+
+def at_handler(start: Names, end: Names) -> Names:
+    """Return the names where a handler of a `try` begins: a declaration that the body replaces is dropped."""
     declared = {**end.declared, **start.declared}
     agreed = {name: spec for name, spec in declared.items() if end.declared.get(name, spec) == spec}
-    assigned = {name: start.assigned.get(name, False) for name in {**start.assigned, **end.assigned}}
-    return Names(agreed, assigned)
+    return Names(agreed, interrupted(start, end).assigned)
 
 
 def leaves(block: list[ast.stmt]) -> bool:

@@ -23,6 +23,7 @@ from .checks import CheckWriter, framed, item_spec
 from .guard_code import GuardWriter
 from .local_names import (
     Names,
+    at_handler,
     bound_names,
     captured_names,
     changed_containers,
@@ -160,8 +161,7 @@ class Rewriter:
         body, orelse = statement.body, getattr(statement, "orelse", [])
         statement.body = [*first, *self._block(body, inner)]
         if isinstance(statement, ast.With | ast.AsyncWith):
-            # Its context manager may suppress what the body raises: less is assigned then, not declared.
-            names.replace_by(Names(inner.declared, interrupted(names, inner).assigned))
+            names.replace_by(interrupted(names, inner))  # its context manager may suppress an exception
             return statement
         if not isinstance(statement, ast.If) and not leaves(body):
             other = join([other, inner])  # the loop may run any number of times, or not at all
@@ -198,7 +198,7 @@ class Rewriter:
         ends: list[Names] = []
         body, orelse = statement.body, statement.orelse
         statement.body = self._block(body, inner)
-        stopped = interrupted(names, inner)
+        stopped = at_handler(names, inner)
         statement.orelse = self._block(orelse, inner) if orelse else []
         if not leaves(orelse or body):
             ends.append(inner)
@@ -215,7 +215,7 @@ class Rewriter:
         statement.handlers = handlers
         after = join(ends or [stopped])
         if statement.finalbody:
-            last = Names(after.declared, interrupted(names, after).assigned)
+            last = interrupted(names, after)
             statement.finalbody = self._block(statement.finalbody, last)
             after.declared = last.declared
             after.assign([name for name, always in last.assigned.items() if always])
